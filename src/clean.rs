@@ -1,0 +1,101 @@
+//! Makes words from outside fit to be shown.
+//!
+//! A CI runner reads what a program prints, and takes some of it as commands: GitHub's takes `::name::` at the start
+//! of a line and `##[name]` anywhere in one, Azure's takes `##vso[` anywhere. What a server says is data, so nothing
+//! of it may begin a line, end one, or hold two number signs in a row.
+
+/// The longest piece of a server's words that is shown, in characters.
+pub const LONGEST_WORDS: usize = 300;
+
+/// Words of a server: one line, no control or bidirectional characters, no runner command, no more than
+/// [`LONGEST_WORDS`] characters. Of a URL in them only the part before its query stays, for a query can hold a
+/// signature.
+#[must_use]
+pub fn words(text: &str) -> String {
+    let without_queries = text
+        .split(|c: char| c.is_whitespace() || is_unprintable(c))
+        .filter(|word| !word.is_empty())
+        .map(without_query)
+        .collect::<Vec<_>>()
+        .join(" ");
+    cut(&line(&without_queries), LONGEST_WORDS)
+}
+
+/// One line that no runner takes for a command: line breaks, control and bidirectional characters become spaces, and
+/// number signs are kept apart. The caller sees to it that the line begins with words of its own.
+#[must_use]
+pub fn line(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    for c in text.chars() {
+        let c = if is_unprintable(c) { ' ' } else { c };
+        if c == '#' && clean.ends_with('#') {
+            clean.push(' ');
+        }
+        clean.push(c);
+    }
+    clean
+}
+
+/// Control characters, line and paragraph separators, and the characters that turn the direction of the text around
+/// them (Unicode UAX #9): none of them belongs into a line of a log or into a file name.
+#[must_use]
+pub fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{FEFF}')
+        || matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The text, or its beginning with `…` where it has more than `longest` characters.
+#[must_use]
+pub fn cut(text: &str, longest: usize) -> String {
+    if text.chars().count() <= longest {
+        return text.to_owned();
+    }
+    let mut short: String = text.chars().take(longest.saturating_sub(1)).collect();
+    short.push('…');
+    short
+}
+
+fn without_query(word: &str) -> String {
+    match word.split_once('?') {
+        Some((before, _)) if word.contains("://") || word.contains('=') => format!("{before}?…"),
+        _ => word.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn words_lose_line_breaks_commands_and_queries() {
+        for (said, shown) in [
+            ("Not Found", "Not Found"),
+            ("  a\r\nb\rc\nd  ", "a b c d"),
+            ("x\n::error::y", "x ::error::y"),
+            ("##[error]x", "# #[error]x"),
+            ("a ##vso[task.complete]", "a # #vso[task.complete]"),
+            ("###[x]", "# # #[x]"),
+            ("#\u{0}#[x]", "# #[x]"),
+            ("left\u{202e}thgir\u{2028}next", "left thgir next"),
+            ("see https://s3.example/f?Signature=abc now", "see https://s3.example/f?… now"),
+            ("/f?Signature=abc", "/f?…"),
+            ("really? yes", "really? yes"),
+        ] {
+            assert_eq!(words(said), shown, "{said:?}");
+        }
+        assert_eq!(words(&"a".repeat(5000)).chars().count(), LONGEST_WORDS);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_said_can_hold_a_line_break_or_a_command(text in ".*|(?:[#:\\[\r\n\u{2028}vso]|.)*") {
+            for clean in [words(&text), line(&text)] {
+                prop_assert!(!clean.contains("##"), "{clean:?}");
+                prop_assert!(!clean.chars().any(is_unprintable), "{clean:?}");
+            }
+            prop_assert!(words(&text).chars().count() <= LONGEST_WORDS);
+        }
+    }
+}

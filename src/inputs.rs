@@ -1,0 +1,553 @@
+//! The inputs: from the variables of the environment to values that cannot be wrong.
+//!
+//! Pure: nothing here touches the disk or the network. What an input says about the disk is looked at by
+//! [`crate::workspace`].
+
+use std::ffi::OsString;
+use std::fmt;
+use std::time::Duration;
+
+use reqwest::Url;
+use reqwest::header::HeaderValue;
+use serde::Deserialize;
+
+use crate::api::status::{FAILING, Status};
+use crate::clean;
+
+/// One input as users meet it: in action.yml, in `--help` and in messages.
+pub struct Declaration {
+    /// Its name in kebab-case.
+    pub name: &'static str,
+    /// What it is when it is not given.
+    pub default: Option<&'static str>,
+    /// What it means, in a line or two.
+    pub meaning: &'static str,
+}
+
+impl Declaration {
+    /// The name of the variable that a shell can write: `INPUT_EXPORT_ID` for `export-id`.
+    #[must_use]
+    pub fn variable(&self) -> String {
+        variable(self.name)
+    }
+}
+
+/// Every input, in the order in which they are listed. action.yml says the same; a test compares them.
+pub const DECLARATIONS: [Declaration; 13] = [
+    Declaration {
+        name: "api-key",
+        default: None,
+        meaning: "WebAdMIT API key. It is sent to the API and to nothing else. Required.",
+    },
+    Declaration {
+        name: "export-id",
+        default: None,
+        meaning: "Id of the export (the template), a positive integer. Required.",
+    },
+    Declaration {
+        name: "export-file-id",
+        default: None,
+        meaning: "Id of the run to wait for, a positive integer. Required unless user-identity-id is given.",
+    },
+    Declaration {
+        name: "user-identity-id",
+        default: None,
+        meaning: "With no export-file-id: start a run of the export under this identity, then wait for it.",
+    },
+    Declaration {
+        name: "base-url",
+        default: Some("https://api.webadmit.org"),
+        meaning: "Root of the API. https only; http for loopback hosts, or anywhere with allow-http.",
+    },
+    Declaration {
+        name: "directory",
+        default: Some("."),
+        meaning: "Where the file goes, relative to the workspace; made when missing.",
+    },
+    Declaration {
+        name: "filename",
+        default: None,
+        meaning: "Name of the file, without a path. By default the server's name for it.",
+    },
+    Declaration {
+        name: "timeout",
+        default: Some("1h"),
+        meaning: "Bound on the whole step: 90s, 45m, 1h30m, 250ms; a bare number is seconds.",
+    },
+    Declaration {
+        name: "poll-interval",
+        default: Some("15s"),
+        meaning: "The longest wait between two status checks; same syntax as timeout.",
+    },
+    Declaration {
+        name: "fail-on",
+        default: Some("failed,empty_list"),
+        meaning: "Statuses that fail the step, separated by commas, spaces or newlines: any of failed, empty_list, success_with_errors.",
+    },
+    Declaration {
+        name: "allow-http",
+        default: Some("false"),
+        meaning: "Allow plain http to a host that is not loopback, for tests against a stand-in.",
+    },
+    Declaration {
+        name: "ca-file",
+        default: None,
+        meaning: "PEM file, relative to the workspace, with certificate authorities to trust besides the system's.",
+    },
+    Declaration {
+        name: "output-file",
+        default: None,
+        meaning: "Also write the outputs to this file, relative to the workspace, as WEBADMIT_<NAME>=value lines.",
+    },
+];
+
+const DEFAULT_BASE_URL: &str = "https://api.webadmit.org";
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3600);
+const DEFAULT_POLL_INTERVAL: Duration = Duration::from_secs(15);
+
+/// The longest value that a message shows, in characters.
+const LONGEST_SHOWN: usize = 80;
+
+/// Everything that was asked for.
+#[derive(Debug)]
+pub struct Inputs {
+    /// The key that the API asks for.
+    pub api_key: ApiKey,
+    /// The export whose file is wanted.
+    pub export: Id,
+    /// Which run of it.
+    pub run: Run,
+    /// Where the API is.
+    pub base_url: BaseUrl,
+    /// Where the file goes, as given.
+    pub directory: String,
+    /// What the file is to be called, where the server's name is not wanted.
+    pub filename: Option<String>,
+    /// The bound on the whole step.
+    pub timeout: Duration,
+    /// The longest wait between two status checks.
+    pub poll_interval: Duration,
+    /// The statuses that fail the step.
+    pub fail_on: Vec<Status>,
+    /// A file with further certificate authorities, as given.
+    pub ca_file: Option<String>,
+    /// A file that the outputs go to as well, as given.
+    pub output_file: Option<String>,
+}
+
+/// The id of an export, a run or an identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Id(pub u64);
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Which run of the export is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Run {
+    /// One that exists.
+    Existing(Id),
+    /// A new one, started under this identity.
+    StartedBy(Id),
+}
+
+/// The API key. It has no `Display`, and its `Debug` does not show it.
+#[derive(Clone)]
+pub struct ApiKey(String);
+
+impl ApiKey {
+    /// The key itself: for the one header that carries it, for the mask, and for finding it where it must not be.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// The value of the header that carries it, marked so that it is not shown in any `Debug`.
+    #[must_use]
+    pub fn header(&self) -> HeaderValue {
+        // Parsed from visible ASCII, so the conversion cannot fail; an empty header would be answered with 401.
+        let mut value = HeaderValue::from_str(&self.0).unwrap_or(HeaderValue::from_static(""));
+        value.set_sensitive(true);
+        value
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ApiKey(***)")
+    }
+}
+
+/// The root of the API: its path ends with `/` and stops before `api/v1`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseUrl(Url);
+
+impl BaseUrl {
+    /// The address of an endpoint below `/api/v1/`.
+    #[must_use]
+    pub fn endpoint(&self, path: &str) -> Url {
+        let mut url = self.0.clone();
+        url.set_path(&format!("{}api/v1/{path}", self.0.path()));
+        url
+    }
+
+    /// Whether the connection is encrypted.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.0.scheme() == "https"
+    }
+
+    /// Host, with the port where it is not the usual one.
+    #[must_use]
+    pub fn host(&self) -> String {
+        host(&self.0)
+    }
+}
+
+/// The host of a URL, with its port where that is not the usual one of the scheme.
+#[must_use]
+pub fn host(url: &Url) -> String {
+    let name = clean::words(url.host_str().unwrap_or_default());
+    match url.port() {
+        Some(port) => format!("{name}:{port}"),
+        None => name,
+    }
+}
+
+/// What is wrong with one input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The input's name.
+    pub input: &'static str,
+    /// What is wrong with it and what is accepted. Shows the value, never the key.
+    pub text: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.input, self.text)
+    }
+}
+
+/// The values of the inputs as the environment has them: trimmed, and none where they were empty.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Given {
+    api_key: Option<String>,
+    export_id: Option<String>,
+    export_file_id: Option<String>,
+    user_identity_id: Option<String>,
+    base_url: Option<String>,
+    directory: Option<String>,
+    filename: Option<String>,
+    timeout: Option<String>,
+    poll_interval: Option<String>,
+    fail_on: Option<String>,
+    allow_http: Option<String>,
+    ca_file: Option<String>,
+    output_file: Option<String>,
+}
+
+/// What [`read`] found.
+#[derive(Debug)]
+pub struct Reading {
+    /// The inputs, when all of them can be used.
+    pub inputs: Option<Inputs>,
+    /// What is wrong, in the order of [`DECLARATIONS`].
+    pub problems: Vec<Problem>,
+    /// `INPUT_…` variables that mean nothing here: a misspelt name, most likely.
+    pub unknown: Vec<String>,
+}
+
+/// Reads the inputs from the variables of the environment and reports everything that is wrong with them at once.
+///
+/// The runner hands `export-id` over as `INPUT_EXPORT-ID`; a shell can only write `INPUT_EXPORT_ID`. Both are read, in
+/// any letter case.
+#[must_use]
+pub fn read(variables: &[(OsString, OsString)]) -> Reading {
+    let mut problems = Problems::default();
+    let (given, unknown) = collect(variables, &mut problems);
+    problems.key.clone_from(&given.api_key);
+    let inputs = parse(given, &mut problems);
+    let mut problems = problems.found;
+    problems.sort_by_key(|problem| DECLARATIONS.iter().position(|declaration| declaration.name == problem.input));
+    Reading { inputs: inputs.filter(|_| problems.is_empty()), problems, unknown }
+}
+
+/// The variable that a shell can write for an input.
+#[must_use]
+pub fn variable(input: &str) -> String {
+    format!("INPUT_{}", input.replace('-', "_").to_uppercase())
+}
+
+/// Picks the inputs out of the variables. Their names lose the prefix and become snake_case.
+fn collect(variables: &[(OsString, OsString)], problems: &mut Problems) -> (Given, Vec<String>) {
+    let mut values: Vec<(String, String)> = Vec::new();
+    let mut unknown = Vec::new();
+    for (variable, value) in variables {
+        let Some(name) = variable.to_str().and_then(input_name) else { continue };
+        let Some(declaration) = DECLARATIONS.iter().find(|declaration| declaration.name == name) else {
+            unknown.push(clean::words(&variable.to_string_lossy()));
+            continue;
+        };
+        let Some(value) = value.to_str() else {
+            problems.add(declaration.name, "its value is not valid UTF-8");
+            continue;
+        };
+        let (key, value) = (name.replace('-', "_"), value.trim());
+        match values.iter().find(|(known, _)| *known == key) {
+            _ if value.is_empty() => {}
+            Some((_, first)) if first == value => {}
+            Some(_) => problems.add(
+                declaration.name,
+                "given twice with different values: variables that differ only in letter case, hyphens and underscores mean the same input",
+            ),
+            None => values.push((key, value.to_owned())),
+        }
+    }
+    unknown.sort();
+    // Each field is an optional string and each key comes once, so envy has nothing to object to.
+    (envy::from_iter(values).unwrap_or_default(), unknown)
+}
+
+/// `export-id` for `INPUT_EXPORT-ID`, `INPUT_EXPORT_ID` and their like.
+fn input_name(variable: &str) -> Option<String> {
+    let name = variable.to_lowercase().replace(['_', ' '], "-");
+    name.strip_prefix("input-").map(str::to_owned)
+}
+
+fn parse(given: Given, problems: &mut Problems) -> Option<Inputs> {
+    let allow_http = problems.keep("allow-http", given.allow_http.as_deref().map(boolean)).unwrap_or(false);
+    let base_url = given.base_url.as_deref().unwrap_or(DEFAULT_BASE_URL);
+    let base_url = problems.keep("base-url", Some(parse_base_url(base_url, allow_http)));
+    let api_key = required(problems, "api-key", given.api_key.as_deref(), "the WebAdMIT API key");
+    let api_key = problems.keep("api-key", api_key.map(parse_api_key));
+    let export = required(problems, "export-id", given.export_id.as_deref(), "the id of the export, such as 86446");
+    let export = problems.keep("export-id", export.map(id));
+    let run = which_run(problems, given.export_file_id.as_deref(), given.user_identity_id.as_deref());
+    let filename = problems.keep("filename", given.filename.as_deref().map(file_name));
+    let directory = given.directory.unwrap_or_else(|| ".".to_owned());
+    let timeout = given.timeout.as_deref().map(duration);
+    let timeout = problems.keep("timeout", timeout).unwrap_or(DEFAULT_TIMEOUT);
+    let poll_interval = given.poll_interval.as_deref().map(duration);
+    let poll_interval = problems.keep("poll-interval", poll_interval).unwrap_or(DEFAULT_POLL_INTERVAL);
+    let fail_on = problems.keep("fail-on", given.fail_on.as_deref().map(statuses));
+    for (input, path) in [
+        ("directory", Some(&directory)),
+        ("ca-file", given.ca_file.as_ref()),
+        ("output-file", given.output_file.as_ref()),
+    ] {
+        if let Some(path) = path {
+            problems.keep(input, Some(printable_path(path)));
+        }
+    }
+    Some(Inputs {
+        api_key: api_key?,
+        export: export?,
+        run: run?,
+        base_url: base_url?,
+        directory,
+        filename,
+        timeout,
+        poll_interval,
+        fail_on: fail_on.unwrap_or_else(|| vec![Status::Failed, Status::EmptyList]),
+        ca_file: given.ca_file,
+        output_file: given.output_file,
+    })
+}
+
+fn which_run(problems: &mut Problems, existing: Option<&str>, identity: Option<&str>) -> Option<Run> {
+    if existing.is_none() && identity.is_none() {
+        problems.add(
+            "export-file-id",
+            &format!(
+                "missing: set {} to the id of the run to wait for, or {} to the identity that is to start one",
+                variable("export-file-id"),
+                variable("user-identity-id")
+            ),
+        );
+    }
+    let existing = problems.keep("export-file-id", existing.map(id));
+    let identity = problems.keep("user-identity-id", identity.map(id));
+    existing.map(Run::Existing).or(identity.map(Run::StartedBy))
+}
+
+fn required<'a>(problems: &mut Problems, input: &'static str, value: Option<&'a str>, what: &str) -> Option<&'a str> {
+    if value.is_none() {
+        problems.add(input, &format!("missing or empty: set {} to {what}", variable(input)));
+    }
+    value
+}
+
+/// What is wrong, collected.
+#[derive(Default)]
+struct Problems {
+    found: Vec<Problem>,
+    key: Option<String>,
+}
+
+impl Problems {
+    fn add(&mut self, input: &'static str, text: &str) {
+        self.found.push(Problem { input, text: text.to_owned() });
+    }
+
+    /// The value, or nothing and a problem more. An error text may hold the value as `{value}`.
+    fn keep<T>(&mut self, input: &'static str, parsed: Option<Result<T, Rejection>>) -> Option<T> {
+        match parsed? {
+            Ok(value) => Some(value),
+            Err(Rejection { value, why }) => {
+                let shown = match value {
+                    Some(value) if self.is_key(&value) => "a value that looks like a key and is not shown".to_owned(),
+                    Some(value) => format!("`{}`", clean::cut(&clean::line(&value), LONGEST_SHOWN)),
+                    None => String::new(),
+                };
+                self.add(input, format!("{shown} {why}").trim_start());
+                None
+            }
+        }
+    }
+
+    /// Whether a value is the key, or what keys look like (32 hexadecimal digits): it stands at the wrong place then,
+    /// and a message must not carry it on.
+    fn is_key(&self, value: &str) -> bool {
+        let hexadecimal = value.split(|c: char| !c.is_ascii_hexdigit()).any(|digits| digits.len() >= 32);
+        hexadecimal || self.key.as_deref().is_some_and(|key| value.contains(key))
+    }
+}
+
+/// Why a value is not accepted. A value that must not be shown is left out.
+struct Rejection {
+    value: Option<String>,
+    why: String,
+}
+
+fn reject<T>(value: &str, why: impl Into<String>) -> Result<T, Rejection> {
+    Err(Rejection { value: Some(value.to_owned()), why: why.into() })
+}
+
+fn parse_api_key(value: &str) -> Result<ApiKey, Rejection> {
+    if value.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(ApiKey(value.to_owned()));
+    }
+    let why = "holds white space or characters that no key has; give the key alone, usually 32 hexadecimal digits (its value is not shown)";
+    Err(Rejection { value: None, why: why.to_owned() })
+}
+
+fn id(value: &str) -> Result<Id, Rejection> {
+    let number = value.bytes().all(|byte| byte.is_ascii_digit()).then(|| value.parse().ok()).flatten();
+    match number {
+        Some(number) if number > 0 => Ok(Id(number)),
+        _ => reject(value, "is not an id: a positive integer is accepted, such as 74780"),
+    }
+}
+
+fn boolean(value: &str) -> Result<bool, Rejection> {
+    match value.to_lowercase().as_str() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => reject(value, "is neither true nor false"),
+    }
+}
+
+fn duration(value: &str) -> Result<Duration, Rejection> {
+    const ACCEPTED: &str = "90s, 45m, 1h30m, 250ms, or a bare number of seconds";
+    // In humantime `M` is a month; somebody who writes 45M here means minutes.
+    let text = value.to_lowercase();
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    let parsed =
+        if digits { text.parse().ok().map(Duration::from_secs) } else { humantime::parse_duration(&text).ok() };
+    match parsed {
+        Some(Duration::ZERO) => {
+            reject(value, format!("is no time at all: it must be more than zero, such as {ACCEPTED}"))
+        }
+        Some(duration) => Ok(duration),
+        None => reject(value, format!("is not a duration: accepted are {ACCEPTED}")),
+    }
+}
+
+fn statuses(value: &str) -> Result<Vec<Status>, Rejection> {
+    let accepted = || FAILING.iter().map(Status::name).collect::<Vec<_>>().join(", ");
+    let mut statuses = Vec::new();
+    for word in value.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty()) {
+        let status = Status::read(word);
+        if !FAILING.contains(&status) {
+            return reject(value, format!("names `{}`, which is not one of {}", clean::words(word), accepted()));
+        }
+        if !statuses.contains(&status) {
+            statuses.push(status);
+        }
+    }
+    if statuses.is_empty() {
+        reject(value, format!("names no status: any of {} is accepted", accepted()))
+    } else {
+        Ok(statuses)
+    }
+}
+
+fn file_name(value: &str) -> Result<String, Rejection> {
+    if value.contains(['/', '\\']) {
+        return reject(value, "holds a path: a single file name is accepted; the input `directory` says where it goes");
+    }
+    if value == "." || value == ".." {
+        return reject(value, "is a directory, not a file name");
+    }
+    if value.chars().any(clean::is_unprintable) {
+        return reject(value, "holds control or bidirectional characters, which no file name here may have");
+    }
+    if value.len() > 255 {
+        return reject(value, format!("is {} bytes long: a file name has at most 255", value.len()));
+    }
+    Ok(value.to_owned())
+}
+
+fn printable_path(value: &str) -> Result<(), Rejection> {
+    if value.chars().any(clean::is_unprintable) {
+        return reject(value, "holds control or bidirectional characters, which no path here may have");
+    }
+    Ok(())
+}
+
+fn parse_base_url(value: &str, allow_http: bool) -> Result<BaseUrl, Rejection> {
+    let hint = "accepted is the root of the API, such as https://api.webadmit.org";
+    let Ok(mut url) = Url::parse(value) else {
+        let why = if value.contains("://") { "is not a URL" } else { "has no scheme: a host name without https:// ?" };
+        return reject(value, format!("{why}; {hint}"));
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        let why = format!("holds a user name or password (it is not shown); {hint}");
+        return Err(Rejection { value: None, why });
+    }
+    match url.scheme() {
+        "https" => {}
+        "http" if allow_http || is_loopback(&url) => {}
+        "http" => {
+            let why =
+                "would send the key unencrypted: use https (http is for loopback hosts, or set allow-http to true)";
+            return reject(value, why);
+        }
+        _ if url.host_str().is_none() => {
+            return reject(value, format!("has no scheme: a host name without https:// ?; {hint}"));
+        }
+        scheme => return reject(value, format!("has the scheme {}; {hint}", clean::words(scheme))),
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(Rejection { value: None, why: format!("holds a query or a fragment (it is not shown); {hint}") });
+    }
+    let path = url.path().trim_end_matches('/');
+    let path = path.strip_suffix("/api/v1").unwrap_or(path).trim_end_matches('/').to_owned();
+    if path.contains("/api/v1") {
+        return reject(value, format!("goes on after /api/v1; {hint}"));
+    }
+    url.set_path(&format!("{path}/"));
+    Ok(BaseUrl(url))
+}
+
+/// Whether a URL points to this machine: `localhost`, 127.0.0.0/8 or ::1.
+fn is_loopback(url: &Url) -> bool {
+    let Some(host) = url.host_str() else { return false };
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
