@@ -119,8 +119,6 @@ pub struct Inputs {
     pub run: Run,
     /// Where the API is.
     pub base_url: BaseUrl,
-    /// Where the file goes, as given.
-    pub directory: String,
     /// What the file is to be called, where the server's name is not wanted.
     pub filename: Option<String>,
     /// The bound on the whole step.
@@ -129,9 +127,16 @@ pub struct Inputs {
     pub poll_interval: Duration,
     /// The statuses that fail the step.
     pub fail_on: Vec<Status>,
-    /// A file with further certificate authorities, as given.
+}
+
+/// The paths that were asked for, as given: where they lead is for [`crate::workspace`] to find out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths {
+    /// Where the file goes.
+    pub directory: String,
+    /// A file with further certificate authorities.
     pub ca_file: Option<String>,
-    /// A file that the outputs go to as well, as given.
+    /// A file that the outputs go to as well.
     pub output_file: Option<String>,
 }
 
@@ -226,6 +231,14 @@ pub struct Problem {
     pub text: String,
 }
 
+impl Problem {
+    /// A problem with a value that may be shown.
+    #[must_use]
+    pub fn with(input: &'static str, value: &str, why: &str) -> Self {
+        Self { input, text: format!("{} {why}", shown(value)) }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.input, self.text)
@@ -254,6 +267,10 @@ struct Given {
 /// What [`read`] found.
 #[derive(Debug)]
 pub struct Reading {
+    /// The key, also when other inputs are bad: it is masked before anything else is printed.
+    pub api_key: Option<ApiKey>,
+    /// The paths, those that can be used.
+    pub paths: Paths,
     /// The inputs, when all of them can be used.
     pub inputs: Option<Inputs>,
     /// What is wrong, in the order of [`DECLARATIONS`].
@@ -271,10 +288,18 @@ pub fn read(variables: &[(OsString, OsString)]) -> Reading {
     let mut problems = Problems::default();
     let (given, unknown) = collect(variables, &mut problems);
     problems.key.clone_from(&given.api_key);
-    let inputs = parse(given, &mut problems);
+    let api_key = required(&mut problems, "api-key", given.api_key.as_deref(), "the WebAdMIT API key");
+    let api_key = problems.keep("api-key", api_key.map(parse_api_key));
+    let paths = paths(&given, &mut problems);
+    let inputs = parse(given, api_key.clone(), &mut problems);
     let mut problems = problems.found;
+    sort(&mut problems);
+    Reading { api_key, paths, inputs: inputs.filter(|_| problems.is_empty()), problems, unknown }
+}
+
+/// Puts problems into the order of [`DECLARATIONS`].
+pub fn sort(problems: &mut [Problem]) {
     problems.sort_by_key(|problem| DECLARATIONS.iter().position(|declaration| declaration.name == problem.input));
-    Reading { inputs: inputs.filter(|_| problems.is_empty()), problems, unknown }
 }
 
 /// The variable that a shell can write for an input.
@@ -319,44 +344,38 @@ fn input_name(variable: &str) -> Option<String> {
     name.strip_prefix("input-").map(str::to_owned)
 }
 
-fn parse(given: Given, problems: &mut Problems) -> Option<Inputs> {
+fn parse(given: Given, api_key: Option<ApiKey>, problems: &mut Problems) -> Option<Inputs> {
     let allow_http = problems.keep("allow-http", given.allow_http.as_deref().map(boolean)).unwrap_or(false);
     let base_url = given.base_url.as_deref().unwrap_or(DEFAULT_BASE_URL);
     let base_url = problems.keep("base-url", Some(parse_base_url(base_url, allow_http)));
-    let api_key = required(problems, "api-key", given.api_key.as_deref(), "the WebAdMIT API key");
-    let api_key = problems.keep("api-key", api_key.map(parse_api_key));
     let export = required(problems, "export-id", given.export_id.as_deref(), "the id of the export, such as 86446");
     let export = problems.keep("export-id", export.map(id));
     let run = which_run(problems, given.export_file_id.as_deref(), given.user_identity_id.as_deref());
     let filename = problems.keep("filename", given.filename.as_deref().map(file_name));
-    let directory = given.directory.unwrap_or_else(|| ".".to_owned());
     let timeout = given.timeout.as_deref().map(duration);
     let timeout = problems.keep("timeout", timeout).unwrap_or(DEFAULT_TIMEOUT);
     let poll_interval = given.poll_interval.as_deref().map(duration);
     let poll_interval = problems.keep("poll-interval", poll_interval).unwrap_or(DEFAULT_POLL_INTERVAL);
     let fail_on = problems.keep("fail-on", given.fail_on.as_deref().map(statuses));
-    for (input, path) in [
-        ("directory", Some(&directory)),
-        ("ca-file", given.ca_file.as_ref()),
-        ("output-file", given.output_file.as_ref()),
-    ] {
-        if let Some(path) = path {
-            problems.keep(input, Some(printable_path(path)));
-        }
-    }
     Some(Inputs {
         api_key: api_key?,
         export: export?,
         run: run?,
         base_url: base_url?,
-        directory,
         filename,
         timeout,
         poll_interval,
         fail_on: fail_on.unwrap_or_else(|| vec![Status::Failed, Status::EmptyList]),
-        ca_file: given.ca_file,
-        output_file: given.output_file,
     })
+}
+
+fn paths(given: &Given, problems: &mut Problems) -> Paths {
+    let mut path = |input, value: &Option<String>| problems.keep(input, value.as_deref().map(printable_path));
+    Paths {
+        directory: path("directory", &given.directory).unwrap_or_else(|| ".".to_owned()),
+        ca_file: path("ca-file", &given.ca_file),
+        output_file: path("output-file", &given.output_file),
+    }
 }
 
 fn which_run(problems: &mut Problems, existing: Option<&str>, identity: Option<&str>) -> Option<Run> {
@@ -401,7 +420,7 @@ impl Problems {
             Err(Rejection { value, why }) => {
                 let shown = match value {
                     Some(value) if self.is_key(&value) => "a value that looks like a key and is not shown".to_owned(),
-                    Some(value) => format!("`{}`", clean::cut(&clean::line(&value), LONGEST_SHOWN)),
+                    Some(value) => shown(&value),
                     None => String::new(),
                 };
                 self.add(input, format!("{shown} {why}").trim_start());
@@ -416,6 +435,11 @@ impl Problems {
         let hexadecimal = value.split(|c: char| !c.is_ascii_hexdigit()).any(|digits| digits.len() >= 32);
         hexadecimal || self.key.as_deref().is_some_and(|key| value.contains(key))
     }
+}
+
+/// A value as messages show it.
+fn shown(value: &str) -> String {
+    format!("`{}`", clean::cut(&clean::line(value), LONGEST_SHOWN))
 }
 
 /// Why a value is not accepted. A value that must not be shown is left out.
@@ -503,11 +527,11 @@ fn file_name(value: &str) -> Result<String, Rejection> {
     Ok(value.to_owned())
 }
 
-fn printable_path(value: &str) -> Result<(), Rejection> {
+fn printable_path(value: &str) -> Result<String, Rejection> {
     if value.chars().any(clean::is_unprintable) {
         return reject(value, "holds control or bidirectional characters, which no path here may have");
     }
-    Ok(())
+    Ok(value.to_owned())
 }
 
 fn parse_base_url(value: &str, allow_http: bool) -> Result<BaseUrl, Rejection> {

@@ -1,2 +1,14 @@
-//! placeholder
-fn main() {}
+//! Collects what the process was given, calls the library, and turns its end into an exit code.
+
+use std::process::ExitCode;
+
+use webadmit_export::{Process, run};
+
+fn main() -> ExitCode {
+    let process = Process {
+        arguments: std::env::args_os().skip(1).collect(),
+        variables: std::env::vars_os().collect(),
+        directory: std::env::current_dir().unwrap_or_default(),
+    };
+    ExitCode::from(run(&process))
+}

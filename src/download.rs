@@ -1,0 +1,296 @@
+//! The download: from a URL that lives for seconds to a file in place.
+//!
+//! A loop of attempts. Each one asks for what is missing, over a URL of its own; [`range`] says what the answer means,
+//! and the file is put into place when all of it is there and all of one version.
+
+pub mod destination;
+pub mod name;
+pub mod range;
+
+use std::time::Duration;
+
+use reqwest::header::{
+    ACCEPT_ENCODING, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG,
+    HeaderMap, HeaderName, IF_MATCH, RANGE, RETRY_AFTER, TRANSFER_ENCODING,
+};
+use reqwest::{Client, Response, Url};
+
+use crate::api::DownloadUrl;
+use crate::clean;
+use crate::failure::Failure;
+use crate::fault::{Fault, Kind};
+use crate::figures;
+use crate::http;
+use crate::journal::{Progress, Saved};
+use crate::retry;
+use crate::step::{Attempts, Step};
+use destination::{Destination, Partial};
+use range::{Asked, Head, Meaning};
+
+/// While bytes come in, the log has a line this often.
+const PROGRESS: Duration = Duration::from_secs(5);
+
+/// The store's error is a short XML document; of a longer answer nothing is read.
+const LARGEST_ERROR: usize = 1 << 16;
+
+/// Fetches the file and puts it into place.
+///
+/// `fresh` asks the API for another URL. The file is called `filename`, or what the store calls it.
+///
+/// # Errors
+///
+/// A [`Failure`] when the file cannot be had or not be stored. The partial file is gone then, and an older file is as
+/// it was.
+pub async fn download(
+    step: &Step<'_>,
+    store: &Client,
+    first: DownloadUrl,
+    mut fresh: impl AsyncFnMut() -> Result<DownloadUrl, Failure>,
+    destination: &Destination,
+    fallback_name: &str,
+) -> Result<Saved, Failure> {
+    let since = step.clock.now();
+    let mut transfer = Transfer::new(destination.partial()?);
+    let mut attempts = Attempts { made: 0, fruitless: 0, since };
+    let mut url = first;
+    loop {
+        attempts.made += 1;
+        let most_before = transfer.most;
+        let fault = match transfer.attempt(step, store, url.reveal()).await {
+            Ok(()) => break,
+            Err(Interruption::Fault(fault)) => fault,
+            Err(Interruption::Disk(error)) => return Err(Failure::Local(error)),
+        };
+        let gained = transfer.most > most_before;
+        attempts.fruitless = if gained { 0 } else { attempts.fruitless + 1 };
+        step.recover(fault, attempts).await?;
+        step.journal.borrow_mut().count("fresh URL");
+        url = fresh().await?;
+    }
+    let filename = step.inputs.filename.clone().or(transfer.name).unwrap_or_else(|| fallback_name.to_owned());
+    let size = transfer.partial.held();
+    let (path, sha256) = destination.save(transfer.partial, &filename)?;
+    let took = step.clock.now().saturating_sub(since);
+    Ok(Saved { path, filename, size, sha256, content_type: transfer.content_type, took })
+}
+
+/// Why an attempt ended before the file was complete.
+enum Interruption {
+    /// The store, or the way to it.
+    Fault(Fault),
+    /// The disk.
+    Disk(anyhow::Error),
+}
+
+impl From<Fault> for Interruption {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<anyhow::Error> for Interruption {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Disk(error)
+    }
+}
+
+/// What is held of the file, and what is known of it.
+struct Transfer {
+    partial: Partial,
+    /// The strong validator of what is held. Without one it cannot be continued.
+    etag: Option<String>,
+    total: Option<u64>,
+    /// The most bytes that were ever held: an attempt that does not get past them has brought nothing new.
+    most: u64,
+    name: Option<String>,
+    content_type: Option<String>,
+}
+
+impl Transfer {
+    fn new(partial: Partial) -> Self {
+        Self { partial, etag: None, total: None, most: 0, name: None, content_type: None }
+    }
+
+    /// Asks for what is missing and takes what comes. Ends well only when the file is complete.
+    async fn attempt(&mut self, step: &Step<'_>, store: &Client, url: &Url) -> Result<(), Interruption> {
+        let asked = self.missing()?;
+        let mut request = store.get(url.clone()).header(ACCEPT_ENCODING, "identity");
+        if let Some(asked) = &asked {
+            request = request.header(RANGE, format!("bytes={}-", asked.from)).header(IF_MATCH, &asked.etag);
+        }
+        let response = request.send().await.map_err(|error| connection_fault(url, error))?;
+        let host = crate::inputs::host(response.url());
+        match range::judge(&head(&response), asked.as_ref()) {
+            Meaning::Whole { total, etag } => {
+                self.start_over()?;
+                (self.total, self.etag) = (total, etag);
+                self.describe(&response);
+                self.begin(step, &host);
+                self.receive(step, response, total).await
+            }
+            Meaning::Rest { until, total } => {
+                self.total = Some(total);
+                step.log.line(&format!("going on at {}", figures::bytes(self.partial.held())));
+                self.receive(step, response, Some(until)).await
+            }
+            Meaning::StartOver(what) => {
+                self.start_over()?;
+                let kind = if response.status().is_success() {
+                    Kind::Mismatch
+                } else {
+                    Kind::Status(response.status().as_u16())
+                };
+                Err(Fault::store(kind, format!("the store ({host}) {what}: starting over")).into())
+            }
+            Meaning::Unusable(kind, what) => Err(Fault::store(kind, format!("the store ({host}) {what}")).into()),
+            Meaning::Refused => Err(refusal(step, &host, response).await.into()),
+        }
+    }
+
+    /// What to ask for: the rest, where what is held can be continued; else everything.
+    fn missing(&mut self) -> anyhow::Result<Option<Asked>> {
+        let from = self.partial.held();
+        match &self.etag {
+            Some(etag) if from > 0 => Ok(Some(Asked { from, etag: etag.clone(), total: self.total })),
+            _ => {
+                self.start_over()?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn start_over(&mut self) -> anyhow::Result<()> {
+        (self.etag, self.total) = (None, None);
+        if self.partial.held() > 0 { self.partial.start_over() } else { Ok(()) }
+    }
+
+    /// Takes the name and the media type from an answer that has the file from its beginning.
+    fn describe(&mut self, response: &Response) {
+        let disposition = response.headers().get(CONTENT_DISPOSITION).map(reqwest::header::HeaderValue::as_bytes);
+        self.name = name::of_answer(disposition, response.url());
+        self.content_type = text(response.headers(), CONTENT_TYPE).map(clean::words).filter(|sent| !sent.is_empty());
+    }
+
+    fn begin(&self, step: &Step<'_>, host: &str) {
+        let what = step.inputs.filename.as_deref().or(self.name.as_deref()).unwrap_or("the file");
+        let size = self.total.map(|total| format!(", {}", figures::bytes(total))).unwrap_or_default();
+        step.log.line(&format!("downloading {what}{size} from {host}"));
+    }
+
+    /// Takes the body. It must end at `until`, or where its chunks say; then the file must be complete.
+    async fn receive(
+        &mut self,
+        step: &Step<'_>,
+        mut response: Response,
+        until: Option<u64>,
+    ) -> Result<(), Interruption> {
+        let mut meter = Meter::start(step, self.partial.held());
+        loop {
+            let chunk = response.chunk().await;
+            let Some(chunk) = chunk.map_err(|error| self.body_fault(error))? else { break };
+            if until.is_some_and(|until| self.partial.held() + chunk.len() as u64 > until) {
+                // Not one byte past its end belongs to the file; what came before may be no better.
+                self.start_over()?;
+                let words = "the store sent more than it had announced: starting over";
+                return Err(Fault::store(Kind::Mismatch, words).into());
+            }
+            self.partial.append(&chunk)?;
+            self.most = self.most.max(self.partial.held());
+            meter.read(step, Progress { held: self.partial.held(), total: self.total });
+        }
+        let held = self.partial.held();
+        step.journal.borrow_mut().progress = Some(Progress { held, total: self.total });
+        if self.total.is_none_or(|total| held == total) && until.is_none_or(|until| held == until) {
+            return Ok(());
+        }
+        let words = format!("the store sent less than was asked for: {}", self.progress());
+        Err(Fault::store(Kind::Cut, words).into())
+    }
+
+    fn body_fault(&self, error: reqwest::Error) -> Fault {
+        let (kind, words) = http::reduce_in_body(error);
+        Fault::store(kind, format!("at {} of the download, {words}", self.progress()))
+    }
+
+    fn progress(&self) -> Progress {
+        Progress { held: self.partial.held(), total: self.total }
+    }
+}
+
+/// Tells now and then how far the download is.
+struct Meter {
+    at: Duration,
+    held: u64,
+}
+
+impl Meter {
+    fn start(step: &Step<'_>, held: u64) -> Self {
+        Self { at: step.clock.now(), held }
+    }
+
+    fn read(&mut self, step: &Step<'_>, progress: Progress) {
+        step.journal.borrow_mut().progress = Some(progress);
+        let now = step.clock.now();
+        let passed = now.saturating_sub(self.at);
+        if passed < PROGRESS {
+            return;
+        }
+        let share = progress.total.filter(|&total| total > 0).map(|total| {
+            let percent = u128::from(progress.held) * 100 / u128::from(total);
+            format!(" ({percent} %)")
+        });
+        let speed = figures::speed(progress.held.saturating_sub(self.held), passed);
+        step.log.line(&format!("{progress}{}, {speed}", share.unwrap_or_default()));
+        *self = Self { at: now, held: progress.held };
+    }
+}
+
+fn head(response: &Response) -> Head {
+    let header = |name| text(response.headers(), name).map(str::to_owned);
+    Head {
+        status: response.status().as_u16(),
+        etag: header(ETAG),
+        length: header(CONTENT_LENGTH),
+        range: header(CONTENT_RANGE),
+        content_coding: header(CONTENT_ENCODING),
+        transfer_coding: header(TRANSFER_ENCODING),
+    }
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn connection_fault(url: &Url, error: reqwest::Error) -> Fault {
+    let (kind, cause) = http::reduce(error);
+    let host = crate::inputs::host(url);
+    let words = match kind {
+        Kind::Certificate => format!("the certificate of the store ({host}) cannot be trusted: {cause}"),
+        Kind::Connect => format!("no connection to the store ({host}): {cause}"),
+        Kind::StoreRedirect => format!("the store ({host}) {cause}"),
+        _ => format!("no answer from the store ({host}): {cause}"),
+    };
+    Fault::store(kind, words)
+}
+
+/// What the store says instead of sending the file. Its `<Code>` tells more than the status: `AccessDenied` is an
+/// expired URL, `NoSuchKey` a file that is gone.
+async fn refusal(step: &Step<'_>, host: &str, response: Response) -> Fault {
+    let status = response.status();
+    let retry_after = text(response.headers(), RETRY_AFTER)
+        .and_then(|value| retry::retry_after(value, text(response.headers(), DATE), step.clock.time_of_day()));
+    let body = http::small_body(response, LARGEST_ERROR).await.ok().flatten().unwrap_or_default();
+    let code = error_code(&body).map(|code| format!(", code {code}")).unwrap_or_default();
+    let words = format!("the store ({host}) answered {}{code}", http::status_words(status));
+    Fault { retry_after, ..Fault::store(Kind::Status(status.as_u16()), words) }
+}
+
+/// The `<Code>` of the store's error document: letters and digits alone, so that nothing else can be told by it.
+fn error_code(body: &[u8]) -> Option<String> {
+    const LONGEST: usize = 48;
+    let body = String::from_utf8_lossy(body);
+    let (_, rest) = body.split_once("<Code>")?;
+    let (code, _) = rest.split_once("</Code>")?;
+    let plain = !code.is_empty() && code.len() <= LONGEST && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    plain.then(|| code.to_owned())
+}

@@ -1,0 +1,158 @@
+//! Where the file goes, and the partial file beside it.
+
+use std::cell::Cell;
+use std::fs;
+use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use sha2::{Digest, Sha256};
+use tempfile::{Builder, NamedTempFile};
+
+use crate::workspace::{Workspace, remove_directories};
+
+/// The directory for the file. It was made if it was missing; what was made goes away again if nothing is saved.
+#[derive(Debug)]
+pub struct Destination {
+    workspace: Workspace,
+    directory: PathBuf,
+    /// A path that is taken: the outputs go there.
+    reserved: Option<PathBuf>,
+    made: Vec<PathBuf>,
+    used: Cell<bool>,
+}
+
+/// The partial file: what has come so far, in a hidden file beside the destination. It goes away when it is dropped.
+#[derive(Debug)]
+pub struct Partial {
+    file: NamedTempFile,
+    hash: Sha256,
+    held: u64,
+}
+
+impl Destination {
+    /// Makes the directory if it is missing, and sees whether files can be made there.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot, or when `filename` cannot be put there.
+    pub fn prepare(
+        workspace: &Workspace,
+        directory: &Path,
+        filename: Option<&str>,
+        reserved: Option<&Path>,
+    ) -> anyhow::Result<Self> {
+        let told = workspace.tell(directory);
+        let told = if told.is_empty() { "the workspace".to_owned() } else { told };
+        let made = workspace.make_directories(directory).with_context(|| format!("{told} cannot be made"))?;
+        let destination = Self {
+            workspace: workspace.clone(),
+            directory: directory.to_owned(),
+            reserved: reserved.map(Path::to_owned),
+            made,
+            used: Cell::new(false),
+        };
+        destination.partial().with_context(|| format!("no file can be made in {told}"))?;
+        if let Some(filename) = filename {
+            destination.path_of(filename)?;
+        }
+        Ok(destination)
+    }
+
+    /// The path of a file of this name.
+    ///
+    /// # Errors
+    ///
+    /// When a directory has that name, or when the outputs go there. A link is no obstacle: it is replaced, not followed.
+    pub fn path_of(&self, filename: &str) -> anyhow::Result<PathBuf> {
+        let path = self.directory.join(filename);
+        if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir()) {
+            bail!("{} is a directory: a file of that name cannot be put there", self.workspace.tell(&path));
+        }
+        if self.reserved.as_ref() == Some(&path) {
+            bail!("{} is the output-file: the export file cannot have the same path", self.workspace.tell(&path));
+        }
+        Ok(path)
+    }
+
+    /// A new partial file.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made, or not be given to the owner of the workspace.
+    pub fn partial(&self) -> anyhow::Result<Partial> {
+        // Made by the temporary file's own rules it would be unreadable to the following steps.
+        let readable = fs::Permissions::from_mode(0o644);
+        let file = Builder::new()
+            .prefix(".webadmit-export-")
+            .suffix(".partial")
+            .permissions(readable)
+            .tempfile_in(&self.directory)?;
+        self.workspace.give(file.as_file())?;
+        Ok(Partial { file, hash: Sha256::new(), held: 0 })
+    }
+
+    /// Puts a complete file into place in one step, whatever stood there, and tells its path and its checksum.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be put there. An older file is as it was then.
+    pub fn save(&self, partial: Partial, filename: &str) -> anyhow::Result<(String, String)> {
+        let path = self.path_of(filename)?;
+        let told = self.workspace.tell(&path);
+        partial
+            .file
+            .persist(&path)
+            .map_err(|error| error.error)
+            .with_context(|| format!("{told} cannot be put into place"))?;
+        self.used.set(true);
+        let sha256 = partial.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok((told, sha256))
+    }
+}
+
+impl Drop for Destination {
+    fn drop(&mut self) {
+        if !self.used.get() {
+            remove_directories(&self.made);
+        }
+    }
+}
+
+impl Partial {
+    /// How many bytes it holds.
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        self.held
+    }
+
+    /// Adds bytes at its end.
+    ///
+    /// # Errors
+    ///
+    /// When the disk does not take them.
+    pub fn append(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        // Written by hand into the file itself: `tokio::fs` can report success on a full disk.
+        self.file
+            .as_file_mut()
+            .write_all(bytes)
+            .with_context(|| format!("the disk took no more of the file after {}", crate::figures::bytes(self.held)))?;
+        self.hash.update(bytes);
+        self.held += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Forgets everything that it holds.
+    ///
+    /// # Errors
+    ///
+    /// When the disk does not play along.
+    pub fn start_over(&mut self) -> anyhow::Result<()> {
+        let file = self.file.as_file_mut();
+        file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0))).context("the partial file cannot be emptied")?;
+        self.hash = Sha256::new();
+        self.held = 0;
+        Ok(())
+    }
+}

@@ -1,0 +1,253 @@
+//! How a step can fail: its exit codes, and what a person is told.
+
+use std::time::Duration;
+
+use crate::api::status::Status;
+use crate::fault::{Fault, Kind, Side};
+use crate::figures::{self, span};
+use crate::inputs::{Inputs, Problem, Run};
+use crate::journal::Journal;
+use crate::retry::{FIRST_ANSWER, Reason};
+use crate::step::Attempts;
+
+/// Why a step failed.
+#[derive(Debug)]
+pub enum Failure {
+    /// Inputs that cannot be used.
+    Inputs(Vec<Problem>),
+    /// An argument that means nothing here.
+    Argument(String),
+    /// A request that ended in a fault.
+    Fault {
+        /// The last fault.
+        fault: Fault,
+        /// Why it was the last.
+        reason: Reason,
+        /// The attempts, this one included.
+        attempts: Attempts,
+        /// How long they took together.
+        took: Duration,
+    },
+    /// The timeout was reached.
+    TimedOut {
+        /// The fault that was being overcome.
+        last_fault: Option<Fault>,
+    },
+    /// The run ended in a status that fails the step.
+    Status(Status),
+    /// Something on this machine: the disk, most likely.
+    Local(anyhow::Error),
+    /// A signal ended the step.
+    Interrupted(Interruption),
+}
+
+/// The signals that end a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interruption {
+    /// SIGINT.
+    Interrupt,
+    /// SIGTERM.
+    Terminate,
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Local(error)
+    }
+}
+
+impl Failure {
+    /// The exit code. 2: bad inputs. 3: a status in `fail-on`. 4: timed out. 5: the API refused. 130, 143: a signal.
+    /// 1: everything else.
+    #[must_use]
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Inputs(_) | Self::Argument(_) => 2,
+            Self::Status(_) => 3,
+            Self::TimedOut { .. } => 4,
+            Self::Fault { reason: Reason::Refused, .. } => 5,
+            Self::Fault { reason: Reason::RetryAfter(_), .. } => 4,
+            Self::Fault { .. } | Self::Local(_) => 1,
+            Self::Interrupted(Interruption::Interrupt) => 130,
+            Self::Interrupted(Interruption::Terminate) => 143,
+        }
+    }
+
+    /// What is told, in lines: what happened and what is on disk now, and where it is known what to do about it.
+    #[must_use]
+    pub fn text(&self, inputs: Option<&Inputs>, journal: &Journal) -> String {
+        match (self, inputs) {
+            (Self::Inputs(problems), _) => bad_inputs(problems),
+            (Self::Argument(argument), _) => {
+                format!("unknown argument {argument}; the inputs come from the environment, and --help lists them")
+            }
+            (failure, Some(inputs)) => Told { inputs, journal }.text(failure),
+            (failure, None) => failure.happened_early(),
+        }
+    }
+
+    fn happened_early(&self) -> String {
+        match self {
+            Self::Local(error) => format!("{error:#}"),
+            _ => "the step was ended before it began".to_owned(),
+        }
+    }
+}
+
+fn bad_inputs(problems: &[Problem]) -> String {
+    let lines: Vec<String> = problems.iter().map(Problem::to_string).collect();
+    match lines.as_slice() {
+        [one] => format!("bad input {one}"),
+        many => format!("{} bad inputs; nothing was asked of WebAdMIT\n{}", many.len(), many.join("\n")),
+    }
+}
+
+/// What a message is made of.
+struct Told<'a> {
+    inputs: &'a Inputs,
+    journal: &'a Journal,
+}
+
+impl Told<'_> {
+    fn text(&self, failure: &Failure) -> String {
+        let happened = match failure {
+            Failure::Fault { fault, reason, attempts, took } => self.fault(fault, *reason, *attempts, *took),
+            Failure::TimedOut { last_fault } => self.timed_out(last_fault.as_ref()),
+            Failure::Status(status) => format!("{} ended as {status}", self.run()),
+            Failure::Local(error) => format!("{}: {error:#}", self.run()),
+            Failure::Interrupted(signal) => format!("{}: interrupted by {}", self.run(), signal.name()),
+            Failure::Inputs(_) | Failure::Argument(_) => String::new(),
+        };
+        let hint = self.hint(failure).map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+        format!("{happened}; {}{hint}", self.on_disk())
+    }
+
+    /// `run 74780 of export 86446`.
+    fn run(&self) -> String {
+        let export = self.inputs.export;
+        match (self.journal.run, self.inputs.run) {
+            (Some(run), _) | (None, Run::Existing(run)) => format!("run {run} of export {export}"),
+            (None, Run::StartedBy(identity)) => format!("start of export {export} under identity {identity}"),
+        }
+    }
+
+    fn on_disk(&self) -> String {
+        match &self.journal.saved {
+            Some(saved) => format!("its file is saved as {}", saved.path),
+            None => "nothing was saved, and an older file is as it was".to_owned(),
+        }
+    }
+
+    fn fault(&self, fault: &Fault, reason: Reason, attempts: Attempts, took: Duration) -> String {
+        let (run, words) = (self.run(), &fault.words);
+        let tried = if attempts.made > 1 {
+            format!(" ({} in {})", figures::count(attempts.made as usize, "attempt"), span(took))
+        } else {
+            String::new()
+        };
+        match reason {
+            Reason::NeverAnswered => {
+                let asks = match fault.retry_after {
+                    Some(wait) => format!(", and asks to be left alone for {}", span(wait)),
+                    None => String::new(),
+                };
+                let host = self.inputs.base_url.host();
+                format!("{run}: {host} gave no readable answer within {}: {words}{asks}{tried}", span(FIRST_ANSWER))
+            }
+            Reason::RetryAfter(wait) => {
+                let asks = format!("{words}, and asks to be left alone for {}", span(wait));
+                format!("{run}: {asks}, which is past the timeout of {}{}", span(self.inputs.timeout), self.last_seen())
+            }
+            Reason::Fruitless => format!(
+                "{run}: {} in a row brought no new byte, the last one: {words}; gave up after {}",
+                figures::count(attempts.fruitless as usize, "attempt"),
+                span(took)
+            ),
+            Reason::Final | Reason::Refused | Reason::TimedOut => format!("{run}: {words}{tried}"),
+        }
+    }
+
+    fn timed_out(&self, last_fault: Option<&Fault>) -> String {
+        let doing = match self.journal.progress {
+            Some(progress) => format!(" in the download, at {progress}"),
+            None => String::new(),
+        };
+        let fault = last_fault.map(|fault| format!(", the last fault: {}", fault.words)).unwrap_or_default();
+        format!("{}: timed out after {}{doing}{}{fault}", self.run(), span(self.inputs.timeout), self.last_seen())
+    }
+
+    fn last_seen(&self) -> String {
+        match self.journal.course.last() {
+            Some(seen) => format!("; its last status was {} (seen at {})", seen.status, figures::clock(seen.last)),
+            None => "; no status was seen".to_owned(),
+        }
+    }
+
+    fn hint(&self, failure: &Failure) -> Option<String> {
+        match failure {
+            Failure::Fault { fault, .. } => self.fault_hint(fault),
+            Failure::TimedOut { last_fault: Some(fault) } => self.fault_hint(fault),
+            Failure::TimedOut { last_fault: None } => match self.journal.run {
+                Some(run) if self.journal.progress.is_none() => Some(format!(
+                    "the run may still be going on: give a longer timeout, or wait for this very run with export-file-id {run}"
+                )),
+                _ => Some("give a longer timeout".to_owned()),
+            },
+            Failure::Status(Status::EmptyList) => {
+                Some("the export found no applicants; take empty_list out of fail-on where that is in order".to_owned())
+            }
+            Failure::Status(Status::Failed) => {
+                Some("WebAdMIT could not make the file: look at the export there, and run it once more".to_owned())
+            }
+            Failure::Status(_) => {
+                Some("WebAdMIT met errors while it made the file: look at the export there".to_owned())
+            }
+            Failure::Inputs(_) | Failure::Argument(_) | Failure::Local(_) | Failure::Interrupted(_) => None,
+        }
+    }
+
+    fn fault_hint(&self, fault: &Fault) -> Option<String> {
+        let ids = match self.inputs.run {
+            Run::Existing(_) => "export-id and export-file-id",
+            Run::StartedBy(_) => "user-identity-id and export-id",
+        };
+        let hint = match (fault.side, fault.kind) {
+            (Side::Api, Kind::Status(401)) => {
+                "check the api-key: the API does not know it (a trial at another host needs that host's base-url)"
+                    .to_owned()
+            }
+            (Side::Api, Kind::Status(403)) => {
+                format!("this key may not do that: check {ids}, and the rights of the key's user in WebAdMIT")
+            }
+            (Side::Api, Kind::Status(404)) => {
+                format!("check {ids}: they change with each application cycle, and the key's user must see them")
+            }
+            (Side::Api, Kind::Status(429) | Kind::RateLimited) => {
+                "this key has used up its calls for this hour".to_owned()
+            }
+            (_, Kind::Certificate) => {
+                "where a proxy or a private host has its own authority, give its certificate as ca-file".to_owned()
+            }
+            (Side::Api, Kind::Redirect | Kind::Connect | Kind::Unreadable) => {
+                "check base-url, and whether a proxy stands between".to_owned()
+            }
+            (_, Kind::OtherRun | Kind::BadUrl) => {
+                "such an answer is never used; is base-url really WebAdMIT?".to_owned()
+            }
+            (Side::Store, _) => "run the step again; the run and its file stay in WebAdMIT for a while".to_owned(),
+            (Side::Api, _) => return None,
+        };
+        Some(hint)
+    }
+}
+
+impl Interruption {
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Interrupt => "SIGINT",
+            Self::Terminate => "SIGTERM",
+        }
+    }
+}

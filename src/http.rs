@@ -1,0 +1,184 @@
+//! The two HTTP clients, and what their errors mean.
+//!
+//! One client speaks to the API and follows no redirect. The other speaks to the store; it has never seen the API key,
+//! and says nobody where it comes from. Both trust the same certificate authorities and use the proxy that the
+//! environment names.
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+use anyhow::Context;
+use reqwest::redirect::{Attempt, Policy};
+use reqwest::{Client, ClientBuilder, Response, StatusCode, Url};
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::clean;
+use crate::fault::Kind;
+use crate::inputs::host;
+
+/// So long a connection may take to come about, TLS included.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// So long a server may be silent. A contract with the user: "no bytes for 20 s counts as a fault".
+const SILENCE: Duration = Duration::from_secs(20);
+
+const MOST_REDIRECTS: usize = 5;
+
+/// The clients of one step.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    /// For the API: follows no redirect.
+    pub api: Client,
+    /// For the store: never sees the API key, and follows up to five redirects.
+    pub store: Client,
+}
+
+/// Builds both clients. They trust the given authorities and no others.
+///
+/// # Errors
+///
+/// When TLS cannot be set up.
+pub fn clients(authorities: RootCertStore) -> anyhow::Result<Clients> {
+    let provider = rustls::crypto::ring::default_provider();
+    let tls = ClientConfig::builder_with_provider(provider.into())
+        .with_safe_default_protocol_versions()
+        .context("TLS cannot be set up")?
+        .with_root_certificates(authorities)
+        .with_no_client_auth();
+    let builder = || {
+        ClientBuilder::new()
+            .tls_backend_preconfigured(tls.clone())
+            .user_agent(concat!("webadmit-export/", env!("CARGO_PKG_VERSION")))
+            .referer(false)
+            .connect_timeout(CONNECT)
+            .read_timeout(SILENCE)
+    };
+    let api = builder().redirect(Policy::none()).build();
+    let store = builder().redirect(Policy::custom(follow)).build();
+    let context = "the HTTP client cannot be set up: is a proxy variable malformed?";
+    Ok(Clients { api: api.context(context)?, store: store.context(context)? })
+}
+
+/// Five redirects at most, never from https to another scheme, and never with a user name or a password.
+fn follow(attempt: Attempt<'_>) -> reqwest::redirect::Action {
+    let from_https = attempt.previous().iter().any(|url| url.scheme() == "https");
+    let to = attempt.url();
+    if attempt.previous().len() > MOST_REDIRECTS {
+        return attempt.error("redirected more than five times");
+    }
+    if to.scheme() != "https" && (from_https || to.scheme() != "http") {
+        return attempt.error("redirected from https to a place without it");
+    }
+    if has_credentials(to) {
+        return attempt.error("redirected to a URL with a user name or a password");
+    }
+    attempt.follow()
+}
+
+/// Whether a URL carries a user name or a password.
+#[must_use]
+pub fn has_credentials(url: &Url) -> bool {
+    !url.username().is_empty() || url.password().is_some()
+}
+
+/// Where a URL points to, without its path and query: `https://host:port`.
+#[must_use]
+pub fn origin(url: &Url) -> String {
+    format!("{}://{}", url.scheme(), host(url))
+}
+
+/// What an error before the end of an answer's head is, and what it says: never with a URL.
+#[must_use]
+pub fn reduce(error: reqwest::Error) -> (Kind, String) {
+    // The URL of a download carries its signature.
+    let error = error.without_url();
+    if let Some(certificate) = find_in_chain(&error, certificate_problem) {
+        return (Kind::Certificate, certificate);
+    }
+    let cause = clean::words(&root_cause(&error));
+    match () {
+        () if error.is_redirect() => (Kind::StoreRedirect, cause),
+        () if error.is_connect() && error.is_timeout() => (Kind::Connect, "no connection in 10 s".to_owned()),
+        () if error.is_connect() => (Kind::Connect, cause),
+        () if error.is_timeout() => (Kind::Timeout, "no answer in time".to_owned()),
+        () => (Kind::Broken, cause),
+    }
+}
+
+/// What an error in the middle of a body is: [`Kind::Stalled`] or [`Kind::Cut`], and what it says.
+#[must_use]
+pub fn reduce_in_body(error: reqwest::Error) -> (Kind, String) {
+    let error = error.without_url();
+    if error.is_timeout() {
+        return (Kind::Stalled, "no bytes came for 20 s".to_owned());
+    }
+    (Kind::Cut, format!("the connection was cut ({})", clean::words(&root_cause(&error))))
+}
+
+/// The body, unless it is larger than `most` bytes: then `None`.
+///
+/// # Errors
+///
+/// When the body breaks off.
+pub async fn small_body(mut response: Response, most: usize) -> Result<Option<Vec<u8>>, reqwest::Error> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > most {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
+}
+
+/// A status as messages show it: `503 (Service Unavailable)`.
+#[must_use]
+pub fn status_words(status: StatusCode) -> String {
+    match status.canonical_reason() {
+        Some(reason) => format!("{} ({reason})", status.as_u16()),
+        None => status.as_u16().to_string(),
+    }
+}
+
+/// What is wrong with the server's certificate, where that is what an error is about.
+fn certificate_problem(error: &(dyn Error + 'static)) -> Option<String> {
+    use rustls::CertificateError as Bad;
+    let problem = match error.downcast_ref::<rustls::Error>()? {
+        rustls::Error::InvalidCertificate(bad) => match bad {
+            Bad::UnknownIssuer => "it is not signed by an authority that is trusted here".to_owned(),
+            Bad::Expired | Bad::ExpiredContext { .. } => "it has expired".to_owned(),
+            Bad::NotValidYet | Bad::NotValidYetContext { .. } => "it is not valid yet".to_owned(),
+            Bad::NotValidForName | Bad::NotValidForNameContext { .. } => "it was made out to another host".to_owned(),
+            Bad::Revoked => "it has been revoked".to_owned(),
+            bad => clean::words(&bad.to_string()),
+        },
+        rustls::Error::NoCertificatesPresented => "there is none".to_owned(),
+        _ => return None,
+    };
+    Some(problem)
+}
+
+/// The first thing that `look` finds along the sources of an error. An [`io::Error`] hides what it wraps from
+/// [`Error::source`], so its inside is looked at too.
+fn find_in_chain<T>(error: &(dyn Error + 'static), look: fn(&(dyn Error + 'static)) -> Option<T>) -> Option<T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if let Some(found) = look(error).or_else(|| wrapped.and_then(|wrapped| find_in_chain(wrapped, look))) {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// The words of the innermost source, without the number of the system's error.
+fn root_cause(error: &(dyn Error + 'static)) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    let words = innermost.to_string();
+    words.split(" (os error").next().unwrap_or_default().to_lowercase()
+}

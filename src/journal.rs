@@ -1,0 +1,138 @@
+//! What has happened so far in a step.
+//!
+//! It stands outside of the job, so that outputs and summary can be written however the job ends: also when a signal
+//! cuts it off.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::api::status::Status;
+use crate::fault::{Fault, Kind};
+use crate::figures;
+use crate::inputs::Id;
+
+/// The story of one step, as far as it has gone.
+#[derive(Debug, Default)]
+pub struct Journal {
+    /// The run, as soon as it is known.
+    pub run: Option<Id>,
+    /// When this tool started the run, as long as no status of it has been read. A 404 means little in that time.
+    pub started: Option<Duration>,
+    /// Whether the API has given a readable answer.
+    pub answered: bool,
+    /// The statuses in the order in which they were seen.
+    pub course: Vec<Seen>,
+    /// How many answers told a status.
+    pub checks: usize,
+    /// When the run was first asked for.
+    pub asked: Option<Duration>,
+    /// The faults that were followed by another try: what they were, and how often.
+    pub survived: Vec<(String, usize)>,
+    /// How far the download is, once it has begun.
+    pub progress: Option<Progress>,
+    /// The file, once it is in place.
+    pub saved: Option<Saved>,
+}
+
+/// A status and when it was seen, since the start of the step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The status.
+    pub status: Status,
+    /// When it was seen first.
+    pub first: Duration,
+    /// When it was seen last.
+    pub last: Duration,
+}
+
+/// How far a download is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// The bytes that the partial file holds.
+    pub held: u64,
+    /// The bytes of the whole file, where the store has told.
+    pub total: Option<u64>,
+}
+
+/// A file in place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Saved {
+    /// Its path: relative to the workspace where it is inside, else absolute.
+    pub path: String,
+    /// Its name.
+    pub filename: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// SHA-256 of its bytes in lower-case hexadecimal.
+    pub sha256: String,
+    /// Its media type, where the store named one.
+    pub content_type: Option<String>,
+    /// How long the download took.
+    pub took: Duration,
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.total {
+            Some(total) => write!(f, "{} of {}", figures::bytes(self.held), figures::bytes(total)),
+            None => f.write_str(&figures::bytes(self.held)),
+        }
+    }
+}
+
+impl Journal {
+    /// The last status that was seen.
+    #[must_use]
+    pub fn status(&self) -> Option<&Status> {
+        self.course.last().map(|seen| &seen.status)
+    }
+
+    /// Notes a status. True when it is new or has changed.
+    pub fn see(&mut self, status: &Status, now: Duration) -> bool {
+        self.checks += 1;
+        match self.course.last_mut() {
+            Some(seen) if seen.status == *status => {
+                seen.last = now;
+                false
+            }
+            _ => {
+                self.course.push(Seen { status: status.clone(), first: now, last: now });
+                true
+            }
+        }
+    }
+
+    /// Notes a fault that is followed by another try.
+    pub fn survive(&mut self, fault: &Fault) {
+        let label = match fault.kind {
+            Kind::Cut | Kind::Stalled => {
+                let held = self.progress.map_or(0, |progress| progress.held);
+                format!("{} at {}", fault.label(), figures::bytes(held))
+            }
+            _ => fault.label(),
+        };
+        self.count(label);
+    }
+
+    /// Notes one more of something that belongs into the fault ledger.
+    pub fn count(&mut self, label: impl Into<String>) {
+        let label = label.into();
+        match self.survived.iter_mut().find(|(known, _)| *known == label) {
+            Some((_, times)) => *times += 1,
+            None => self.survived.push((label, 1)),
+        }
+    }
+
+    /// The fault ledger in one line: `3 × 503 from the API, 1 cut at 41.0 MB, 2 fresh URLs`. Empty when nothing
+    /// happened.
+    #[must_use]
+    pub fn ledger(&self) -> String {
+        let entry = |(label, times): &(String, usize)| match (label.as_str(), times) {
+            ("fresh URL", 1) => "1 fresh URL".to_owned(),
+            ("fresh URL", times) => format!("{times} fresh URLs"),
+            (label, 1) => format!("1 {label}"),
+            (label, times) => format!("{times} × {label}"),
+        };
+        self.survived.iter().map(entry).collect::<Vec<_>>().join(", ")
+    }
+}

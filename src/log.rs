@@ -1,0 +1,129 @@
+//! The log: the one place that prints.
+//!
+//! Every line begins with words of our own, so no server can begin one, and passes through [`clean::line`]. A closed or
+//! full stdout does not stop the job: a line that cannot be written is dropped.
+
+use std::cell::Cell;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use crate::clean;
+use crate::clock::Clock;
+use crate::figures;
+
+/// Who reads the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// The GitHub runner, which takes some lines as commands.
+    GitHub,
+    /// Anybody else.
+    Other,
+}
+
+/// The log of one step.
+#[derive(Debug)]
+pub struct Log {
+    reader: Reader,
+    clock: Clock,
+    last: Cell<Duration>,
+}
+
+impl Log {
+    /// A log whose lines tell the time since the clock's start.
+    #[must_use]
+    pub fn new(reader: Reader, clock: Clock) -> Self {
+        Self { reader, clock, last: Cell::new(Duration::ZERO) }
+    }
+
+    /// One line of what happens, with the time since the start before it.
+    pub fn line(&self, text: &str) {
+        let now = self.clock.now();
+        self.last.set(now);
+        self.print(&format!("{:>6}  {text}", figures::clock(now)));
+    }
+
+    /// One line without a time: headings and lists.
+    pub fn plain(&self, text: &str) {
+        self.print(text);
+    }
+
+    /// How long nothing has been said.
+    #[must_use]
+    pub fn silence(&self) -> Duration {
+        self.clock.now().saturating_sub(self.last.get())
+    }
+
+    /// Has the runner hide the key in everything that is printed from now on. Elsewhere nothing is printed: there, the
+    /// command would show the key.
+    pub fn mask(&self, secret: &str) {
+        if self.reader == Reader::GitHub {
+            write_to(io::stdout(), &format!("::add-mask::{}", escape(secret)));
+        }
+    }
+
+    /// A line that GitHub also shows at the top of the workflow run.
+    pub fn warning(&self, text: &str) {
+        self.line(&format!("warning: {text}"));
+        if self.reader == Reader::GitHub {
+            write_to(io::stdout(), &command("warning title=webadmit-export", text));
+        }
+    }
+
+    /// The failure that ends the step: on GitHub an annotation on stdout, elsewhere `error: …` on stderr. Further
+    /// lines of the text are hints.
+    pub fn failure(&self, text: &str) {
+        match self.reader {
+            Reader::GitHub => write_to(io::stdout(), &command("error title=webadmit-export", text)),
+            Reader::Other => {
+                let lines: String = text.lines().map(|line| clean::line(line) + "\n").collect();
+                write_to(io::stderr(), &format!("error: {}", lines.trim_end_matches('\n')));
+            }
+        }
+    }
+
+    fn print(&self, text: &str) {
+        write_to(io::stdout(), &clean::line(text));
+    }
+}
+
+/// Prints a text of several lines that is all our own: `--help`.
+pub fn page(text: &str) {
+    write_to(io::stdout(), text.trim_end());
+}
+
+/// A workflow command with a message for people.
+fn command(name: &str, message: &str) -> String {
+    let message = message.lines().map(clean::line).collect::<Vec<_>>().join("\n");
+    format!("::{name}::{}", escape(&message))
+}
+
+/// The runner decodes `%25`, `%0D` and `%0A` in a command's message, so that is what `%` and line breaks become
+/// (actions/toolkit, `packages/core/src/command.ts`).
+fn escape(message: &str) -> String {
+    message.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+fn write_to(mut stream: impl Write, line: &str) {
+    // One write for the whole line: nothing comes between its parts.
+    let _ = stream.write_all(format!("{line}\n").as_bytes()).and_then(|()| stream.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_command_holds_its_message_on_one_line() {
+        assert_eq!(command("error", "50 % done\nhint: x\r\ny"), "::error::50 %25 done%0Ahint: x%0Ay");
+    }
+
+    proptest! {
+        #[test]
+        fn no_message_can_begin_a_second_command(message in "(?:[:\r\n%#\\[]|.)*") {
+            let line = command("error", &message);
+            prop_assert!(line.starts_with("::error::"));
+            prop_assert!(!line.contains(['\n', '\r', '\u{2028}']) && !line.contains("##["));
+        }
+    }
+}

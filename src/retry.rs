@@ -1,0 +1,137 @@
+//! Whether a fault is worth another try, and after how long.
+//!
+//! Pure: the time and the random number come in as arguments. The loops that act on it are [`crate::ask`] for requests
+//! to the API and [`crate::download`] for the file.
+
+use std::time::{Duration, SystemTime};
+
+use crate::fault::{Fault, Kind, Side};
+
+/// So long at most the first readable answer of the API is waited for: a mistyped host must not take an hour.
+pub const FIRST_ANSWER: Duration = Duration::from_secs(120);
+
+/// So long a 404 after the start of a run is taken for a run that has not got around yet.
+pub const RUN_APPEARS: Duration = Duration::from_secs(30);
+
+/// So many attempts in a row may bring no new byte of the file.
+pub const FRUITLESS_ATTEMPTS: u32 = 8;
+
+/// What is known when a fault is judged.
+#[derive(Clone, Copy, Debug)]
+pub struct State {
+    /// Faults in a row, this one included. For the store: attempts in a row that brought no new byte, and 0 for an
+    /// attempt that brought some.
+    pub faults: u32,
+    /// Whether the API has given a readable answer in this step.
+    pub answered: bool,
+    /// When this tool started the run, as long as no status of it has been read.
+    pub started: Option<Duration>,
+    /// The bound on the step, from its start.
+    pub timeout: Duration,
+    /// The longest wait in a fault, unless the server asks for a longer one.
+    pub poll_interval: Duration,
+}
+
+/// What happens after a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Another try after this wait.
+    Again(Duration),
+    /// The end of the step.
+    GiveUp(Reason),
+}
+
+/// Why there is no other try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Another try would end in the same way.
+    Final,
+    /// The API refuses: 401, 403, 404.
+    Refused,
+    /// The API has not once answered readably for [`FIRST_ANSWER`], or asks for a wait that reaches past that.
+    NeverAnswered,
+    /// The server asks for a wait that reaches past the timeout.
+    RetryAfter(Duration),
+    /// The timeout is reached.
+    TimedOut,
+    /// [`FRUITLESS_ATTEMPTS`] attempts brought nothing.
+    Fruitless,
+}
+
+/// What a kind of fault means by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Worth another try.
+    Again,
+    /// The API refuses.
+    Refused,
+    /// Not worth another try.
+    Final,
+}
+
+/// Which faults are worth another try. From the store, every status is: the next attempt has another URL.
+#[must_use]
+pub fn verdict(side: Side, kind: Kind) -> Verdict {
+    match (side, kind) {
+        (Side::Api, Kind::Status(401 | 403 | 404)) => Verdict::Refused,
+        (Side::Api, Kind::Status(200..=299 | 408 | 425 | 429 | 500 | 502 | 503 | 504))
+        | (Side::Store, Kind::Status(_)) => Verdict::Again,
+        (Side::Api, Kind::Status(_)) => Verdict::Final,
+        (_, Kind::Connect | Kind::Timeout | Kind::Broken | Kind::Stalled | Kind::Cut | Kind::RateLimited)
+        | (_, Kind::Unreadable | Kind::NoUrl | Kind::Mismatch | Kind::Unverifiable) => Verdict::Again,
+        (_, Kind::Certificate | Kind::Redirect | Kind::StoreRedirect | Kind::TooLarge)
+        | (_, Kind::OtherRun | Kind::BadUrl | Kind::Coded) => Verdict::Final,
+    }
+}
+
+/// What happens after a fault at the time `now` (since the start of the step). `random` is from 0 to 1.
+#[must_use]
+pub fn next(fault: &Fault, state: &State, now: Duration, random: f64) -> Next {
+    let appears_later = fault.side == Side::Api
+        && fault.kind == Kind::Status(404)
+        && state.started.is_some_and(|started| now < started + RUN_APPEARS);
+    match verdict(fault.side, fault.kind) {
+        Verdict::Refused if !appears_later => return Next::GiveUp(Reason::Refused),
+        Verdict::Final => return Next::GiveUp(Reason::Final),
+        Verdict::Refused | Verdict::Again => {}
+    }
+    if fault.side == Side::Store && state.faults >= FRUITLESS_ATTEMPTS {
+        return Next::GiveUp(Reason::Fruitless);
+    }
+    let left = state.timeout.saturating_sub(now);
+    if left.is_zero() {
+        return Next::GiveUp(Reason::TimedOut);
+    }
+    let must_answer = fault.side == Side::Api && !state.answered;
+    let patience = if must_answer { FIRST_ANSWER.saturating_sub(now) } else { left };
+    match fault.retry_after {
+        Some(wait) if wait > left => Next::GiveUp(Reason::RetryAfter(wait)),
+        Some(wait) if wait > patience => Next::GiveUp(Reason::NeverAnswered),
+        _ if patience.is_zero() => Next::GiveUp(Reason::NeverAnswered),
+        Some(wait) if !wait.is_zero() => Next::Again(wait),
+        _ => Next::Again(back_off(state.faults, state.poll_interval, random).min(left).min(patience)),
+    }
+}
+
+/// Twice as long after each fault: 1 s, 2 s, 4 s …, never more than the poll interval, and of that a random part from
+/// half to all, so that the nightly jobs of many offices do not come back together.
+fn back_off(faults: u32, poll_interval: Duration, random: f64) -> Duration {
+    let doublings = faults.saturating_sub(1).min(12);
+    let full = Duration::from_secs(1 << doublings).min(poll_interval);
+    full.mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0)
+}
+
+/// The wait that a `Retry-After` asks for (RFC 9110, section 10.2.3): seconds, or a date, which is measured against the
+/// answer's own `Date` where there is one, so that a clock that is off does no harm. A date that is past is no wait;
+/// nonsense is none at all.
+#[must_use]
+pub fn retry_after(value: &str, date: Option<&str>, time_of_day: SystemTime) -> Option<Duration> {
+    let value = value.trim();
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        // So many digits that they do not fit are still a wait longer than any timeout.
+        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
+    }
+    let until = httpdate::parse_http_date(value).ok()?;
+    let from = date.and_then(|date| httpdate::parse_http_date(date.trim()).ok()).unwrap_or(time_of_day);
+    Some(until.duration_since(from).unwrap_or_default())
+}

@@ -1,0 +1,105 @@
+//! What all parts of a step share, and the loop that asks the API until it answers.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::failure::Failure;
+use crate::fault::Fault;
+use crate::figures;
+use crate::inputs::Inputs;
+use crate::journal::Journal;
+use crate::log::Log;
+use crate::retry::{self, Next, Reason};
+
+/// One request to the API takes so long at most.
+const REQUEST: Duration = Duration::from_secs(30);
+
+/// After so long without a line the log gets a sign of life. With a request of at most 30 s in between, no minute of
+/// waiting goes by without one.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
+
+/// One step of a CI job: what was asked for, its clock and its log, and what has happened so far.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'a> {
+    /// What was asked for.
+    pub inputs: &'a Inputs,
+    /// Time since the start.
+    pub clock: Clock,
+    /// The log.
+    pub log: &'a Log,
+    /// What has happened so far.
+    pub journal: &'a RefCell<Journal>,
+}
+
+/// A row of attempts at one thing.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempts {
+    /// How many there were.
+    pub made: u32,
+    /// How many of the last ones brought nothing new.
+    pub fruitless: u32,
+    /// When the first one began.
+    pub since: Duration,
+}
+
+impl Step<'_> {
+    /// Asks the API, again and again where a fault is worth it. `request` gets the time that it may take.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] when there is no use in asking again, or no time.
+    pub async fn ask<T>(&self, mut request: impl AsyncFnMut(Duration) -> Result<T, Fault>) -> Result<T, Failure> {
+        let mut attempts = Attempts { made: 0, fruitless: 0, since: self.clock.now() };
+        loop {
+            attempts.made += 1;
+            attempts.fruitless += 1;
+            match request(self.clock.allowance().min(REQUEST)).await {
+                Ok(answer) => return Ok(answer),
+                Err(fault) => self.recover(fault, attempts).await?,
+            }
+        }
+    }
+
+    /// Waits before the next attempt, as long as [`retry::next`] says.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] when there is to be no other attempt.
+    pub async fn recover(&self, fault: Fault, attempts: Attempts) -> Result<(), Failure> {
+        let state = retry::State {
+            faults: attempts.fruitless,
+            answered: self.journal.borrow().answered,
+            started: self.journal.borrow().started,
+            timeout: self.clock.timeout(),
+            poll_interval: self.inputs.poll_interval,
+        };
+        match retry::next(&fault, &state, self.clock.now(), fastrand::f64()) {
+            Next::Again(wait) => {
+                self.journal.borrow_mut().survive(&fault);
+                self.log.line(&format!("{}; trying again in {}", fault.words, figures::span(wait)));
+                self.rest(wait, || format!("still waiting after a fault: {}", fault.words)).await;
+                Ok(())
+            }
+            Next::GiveUp(Reason::TimedOut) => Err(Failure::TimedOut { last_fault: Some(fault) }),
+            Next::GiveUp(reason) => {
+                Err(Failure::Fault { fault, reason, attempts, took: self.clock.now().saturating_sub(attempts.since) })
+            }
+        }
+    }
+
+    /// Sleeps, with a sign of life in the log where it would be silent for too long.
+    pub async fn rest(&self, wait: Duration, sign_of_life: impl Fn() -> String) {
+        let until = self.clock.now().saturating_add(wait);
+        loop {
+            let left = until.saturating_sub(self.clock.now());
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(left.min(SIGN_OF_LIFE.saturating_sub(self.log.silence()))).await;
+            if self.log.silence() >= SIGN_OF_LIFE {
+                self.log.line(&sign_of_life());
+            }
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The step summary: a short report in Markdown, for people who would rather not read a log.
+
+use std::time::Duration;
+
+use crate::api::status::Status;
+use crate::figures::{self, bytes, span};
+use crate::inputs::{Inputs, Run};
+use crate::journal::{Journal, Saved, Seen};
+
+/// Everything that the report tells of.
+#[derive(Debug)]
+pub struct Report<'a> {
+    /// What was asked for, unless it could not be read.
+    pub inputs: Option<&'a Inputs>,
+    /// What has happened.
+    pub journal: &'a Journal,
+    /// What went wrong, if it did: lines of text.
+    pub failure: Option<&'a str>,
+    /// How long the step took.
+    pub took: Duration,
+}
+
+impl Report<'_> {
+    /// The report in Markdown. It ends with an empty line, so that the next step's report begins on its own.
+    #[must_use]
+    pub fn markdown(&self) -> String {
+        let parts = [
+            Some(self.headline()),
+            self.failure.map(fenced),
+            self.inputs.map(|inputs| self.table(inputs)),
+            self.ledger(),
+            self.diagram(),
+        ];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        format!("{}\n\n", parts.join("\n\n"))
+    }
+
+    fn headline(&self) -> String {
+        let outcome = match (&self.journal.saved, self.failure, self.journal.status()) {
+            (Some(saved), None, _) => format!("✅ {} is here", code(&saved.path)),
+            (Some(saved), Some(_), Some(status)) => {
+                format!("❌ {} is here, but the run ended as {}", code(&saved.path), code(status.name()))
+            }
+            (Some(saved), Some(_), None) => format!("❌ {} is here, but the step failed", code(&saved.path)),
+            (None, None, Some(status)) => format!("✅ The run ended as {}: there is no file", code(status.name())),
+            (None, None, None) => "✅ Done".to_owned(),
+            (None, Some(_), _) => "❌ No file was saved".to_owned(),
+        };
+        format!("### WebAdMIT export: {outcome}")
+    }
+
+    fn table(&self, inputs: &Inputs) -> String {
+        let mut rows = vec![("Export", inputs.export.to_string())];
+        rows.push(("Run", self.run(inputs)));
+        rows.push(("WebAdMIT", code(&inputs.base_url.host())));
+        if let Some(status) = self.journal.status() {
+            rows.push(("Status", format!("{}{}", code(status.name()), self.waited())));
+        }
+        if let Some(saved) = &self.journal.saved {
+            rows.extend(file_rows(saved));
+        }
+        rows.push(("Whole step", span(self.took)));
+        let rows: Vec<String> = rows.iter().map(|(name, value)| format!("| {name} | {value} |")).collect();
+        format!("| Asked for, and came | |\n| --- | --- |\n{}", rows.join("\n"))
+    }
+
+    fn run(&self, inputs: &Inputs) -> String {
+        match (inputs.run, self.journal.run) {
+            (Run::Existing(run), _) => run.to_string(),
+            (Run::StartedBy(identity), Some(run)) => format!("{run}, started under identity {identity}"),
+            (Run::StartedBy(identity), None) => format!("to be started under identity {identity}"),
+        }
+    }
+
+    fn waited(&self) -> String {
+        let checks = figures::count(self.journal.checks, "check");
+        match (self.journal.asked, self.journal.course.last()) {
+            (Some(asked), Some(seen)) if self.journal.course.len() > 1 => {
+                format!(", {} after the first check ({checks})", span(seen.first.saturating_sub(asked)))
+            }
+            _ => format!(" ({checks})"),
+        }
+    }
+
+    fn ledger(&self) -> Option<String> {
+        let ledger = self.journal.ledger();
+        let verb = if self.failure.is_none() { "Survived" } else { "Faults" };
+        (!ledger.is_empty()).then(|| format!("{verb} on the way: {ledger}."))
+    }
+
+    /// The course of the run, where there was something to wait for. The times are those since the start of the step,
+    /// on a day that does not matter: the diagram shows no dates.
+    fn diagram(&self) -> Option<String> {
+        let course = &self.journal.course;
+        if course.iter().all(|seen| seen.status.is_terminal()) {
+            return None;
+        }
+        let mut bars: Vec<String> = Vec::new();
+        for (index, seen) in course.iter().enumerate() {
+            let until = course.get(index + 1).map_or(seen.last, |next| next.first);
+            bars.push(bar(seen, until));
+        }
+        if let (Some(saved), Some(seen)) = (&self.journal.saved, course.last()) {
+            bars.push(format!(
+                "    download :active, {}, {}",
+                moment(seen.first),
+                moment((seen.first + saved.took).max(seen.first + Duration::from_secs(1)))
+            ));
+        }
+        Some(format!(
+            "```mermaid\ngantt\n    accTitle: The course of the run\n    dateFormat YYYY-MM-DD HH:mm:ss\n    axisFormat %H:%M:%S\n{}\n```",
+            bars.join("\n")
+        ))
+    }
+}
+
+fn file_rows(saved: &Saved) -> Vec<(&'static str, String)> {
+    let mut rows = vec![
+        ("File", code(&saved.path)),
+        ("Size", format!("{} ({} bytes)", bytes(saved.size), saved.size)),
+        ("SHA-256", code(&saved.sha256)),
+    ];
+    if let Some(content_type) = &saved.content_type {
+        rows.push(("Content type", code(content_type)));
+    }
+    rows.push(("Download", format!("{}, {}", span(saved.took), figures::speed(saved.size, saved.took))));
+    rows
+}
+
+/// A bar of the diagram, or a point for the end of the run. A status that is not known is named as such, so that no
+/// word of a server stands where the diagram's language has its own.
+fn bar(seen: &Seen, until: Duration) -> String {
+    let name = match &seen.status {
+        Status::Unknown(name) => format!("unknown status {name}"),
+        known => known.to_string(),
+    };
+    if seen.status.is_terminal() {
+        return format!("    {name} :milestone, {}, 0d", moment(seen.first));
+    }
+    let until = until.max(seen.first + Duration::from_secs(1));
+    format!("    {name} :done, {}, {}", moment(seen.first), moment(until))
+}
+
+fn moment(since_start: Duration) -> String {
+    let seconds = since_start.as_secs();
+    let (day, hours, minutes) = (seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60);
+    format!("2000-01-{:02} {hours:02}:{minutes:02}:{:02}", day.min(30) + 1, seconds % 60)
+}
+
+/// Text that Markdown shows as it is, inside a table too. Most names fit into a code span. One with a character that
+/// ends the span or the cell is written in HTML, each such character as an entity.
+#[must_use]
+pub fn code(text: &str) -> String {
+    if !text.is_empty()
+        && !text.starts_with(' ')
+        && !text.ends_with(' ')
+        && !text.contains(['`', '|', '\\', '\n', '\r'])
+    {
+        return format!("`{text}`");
+    }
+    let escaped: String = text
+        .chars()
+        .map(|c| if c.is_alphanumeric() || c == ' ' { c.to_string() } else { format!("&#{};", u32::from(c)) })
+        .collect();
+    format!("<code>{escaped}</code>")
+}
+
+/// Lines of text as a block that nothing in them can end: its fence is longer than any row of backticks in it.
+#[must_use]
+pub fn fenced(text: &str) -> String {
+    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest.max(2) + 1);
+    format!("{fence}text\n{text}\n{fence}")
+}
