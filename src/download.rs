@@ -294,3 +294,27 @@ fn error_code(body: &[u8]) -> Option<String> {
     let plain = !code.is_empty() && code.len() <= LONGEST && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
     plain.then(|| code.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::error_code;
+
+    #[test]
+    fn only_a_plain_code_is_taken_from_the_stores_error() {
+        for (body, code) in [
+            (
+                "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code><Message>x</Message></Error>",
+                Some("AccessDenied"),
+            ),
+            ("<Code>NoSuchKey</Code><Code>Other</Code>", Some("NoSuchKey")),
+            ("<Code></Code>", None),
+            ("<Code>a b</Code>", None),
+            ("<Code>::error::x</Code>", None),
+            ("<Code>AccessDenied", None),
+            ("", None),
+        ] {
+            assert_eq!(error_code(body.as_bytes()).as_deref(), code, "{body}");
+        }
+        assert_eq!(error_code(format!("<Code>{}</Code>", "a".repeat(49)).as_bytes()), None);
+    }
+}

@@ -38,7 +38,7 @@ pub fn bytes(count: u64) -> String {
     if count < 1000 {
         return if count == 1 { "1 byte".to_owned() } else { format!("{count} bytes") };
     }
-    let (mut tenths, mut unit) = ((count + 50) / 100, 0);
+    let (mut tenths, mut unit) = (count / 100 + u64::from(count % 100 >= 50), 0);
     while tenths >= 10_000 && unit + 1 < UNITS.len() {
         tenths = (tenths + 500) / 1000;
         unit += 1;

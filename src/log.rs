@@ -3,7 +3,7 @@
 //! Every line begins with words of our own, so no server can begin one, and passes through [`clean::line`]. A closed or
 //! full stdout does not stop the job: a line that cannot be written is dropped.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -21,18 +21,30 @@ pub enum Reader {
 }
 
 /// The log of one step.
-#[derive(Debug)]
 pub struct Log {
     reader: Reader,
     clock: Clock,
     last: Cell<Duration>,
+    stdout: RefCell<Box<dyn Write>>,
+    stderr: RefCell<Box<dyn Write>>,
 }
 
 impl Log {
     /// A log whose lines tell the time since the clock's start.
     #[must_use]
     pub fn new(reader: Reader, clock: Clock) -> Self {
-        Self { reader, clock, last: Cell::new(Duration::ZERO) }
+        Self::to(io::stdout(), io::stderr(), reader, clock)
+    }
+
+    fn to(stdout: impl Write + 'static, stderr: impl Write + 'static, reader: Reader, clock: Clock) -> Self {
+        let (stdout, stderr) = (RefCell::new(Box::new(stdout) as _), RefCell::new(Box::new(stderr) as _));
+        Self { reader, clock, last: Cell::new(Duration::ZERO), stdout, stderr }
+    }
+
+    /// A log that nobody reads.
+    #[cfg(test)]
+    pub(crate) fn unread(clock: Clock) -> Self {
+        Self::to(io::sink(), io::sink(), Reader::Other, clock)
     }
 
     /// One line of what happens, with the time since the start before it.
@@ -57,7 +69,7 @@ impl Log {
     /// command would show the key.
     pub fn mask(&self, secret: &str) {
         if self.reader == Reader::GitHub {
-            write_to(io::stdout(), &format!("::add-mask::{}", escape(secret)));
+            self.write(&self.stdout, &format!("::add-mask::{}", escape(secret)));
         }
     }
 
@@ -65,7 +77,7 @@ impl Log {
     pub fn warning(&self, text: &str) {
         self.line(&format!("warning: {text}"));
         if self.reader == Reader::GitHub {
-            write_to(io::stdout(), &command("warning title=webadmit-export", text));
+            self.write(&self.stdout, &command("warning title=webadmit-export", text));
         }
     }
 
@@ -73,22 +85,26 @@ impl Log {
     /// lines of the text are hints.
     pub fn failure(&self, text: &str) {
         match self.reader {
-            Reader::GitHub => write_to(io::stdout(), &command("error title=webadmit-export", text)),
+            Reader::GitHub => self.write(&self.stdout, &command("error title=webadmit-export", text)),
             Reader::Other => {
                 let lines: String = text.lines().map(|line| clean::line(line) + "\n").collect();
-                write_to(io::stderr(), &format!("error: {}", lines.trim_end_matches('\n')));
+                self.write(&self.stderr, &format!("error: {}", lines.trim_end_matches('\n')));
             }
         }
     }
 
     fn print(&self, text: &str) {
-        write_to(io::stdout(), &clean::line(text));
+        self.write(&self.stdout, &clean::line(text));
+    }
+
+    fn write(&self, stream: &RefCell<Box<dyn Write>>, line: &str) {
+        write_to(&mut *stream.borrow_mut(), line);
     }
 }
 
 /// Prints a text of several lines that is all our own: `--help`.
 pub fn page(text: &str) {
-    write_to(io::stdout(), text.trim_end());
+    write_to(&mut io::stdout(), text.trim_end());
 }
 
 /// A workflow command with a message for people.
@@ -103,7 +119,7 @@ fn escape(message: &str) -> String {
     message.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
-fn write_to(mut stream: impl Write, line: &str) {
+fn write_to(stream: &mut dyn Write, line: &str) {
     // One write for the whole line: nothing comes between its parts.
     let _ = stream.write_all(format!("{line}\n").as_bytes()).and_then(|()| stream.flush());
 }
@@ -123,7 +139,7 @@ mod tests {
         fn no_message_can_begin_a_second_command(message in "(?:[:\r\n%#\\[]|.)*") {
             let line = command("error", &message);
             prop_assert!(line.starts_with("::error::"));
-            prop_assert!(!line.contains(['\n', '\r', '\u{2028}']) && !line.contains("##["));
+            prop_assert!(!line.chars().any(clean::is_unprintable) && !line.contains("##["));
         }
     }
 }

@@ -135,3 +135,6 @@ pub fn retry_after(value: &str, date: Option<&str>, time_of_day: SystemTime) -> 
     let from = date.and_then(|date| httpdate::parse_http_date(date.trim()).ok()).unwrap_or(time_of_day);
     Some(until.duration_since(from).unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests;

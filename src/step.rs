@@ -15,12 +15,11 @@ use crate::retry::{self, Next, Reason};
 /// One request to the API takes so long at most.
 const REQUEST: Duration = Duration::from_secs(30);
 
-/// After so long without a line the log gets a sign of life. With a request of at most 30 s in between, no minute of
-/// waiting goes by without one.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
+/// After so long without a line the log gets a sign of life.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(60);
 
 /// One step of a CI job: what was asked for, its clock and its log, and what has happened so far.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Step<'a> {
     /// What was asked for.
     pub inputs: &'a Inputs,
@@ -54,7 +53,8 @@ impl Step<'_> {
         loop {
             attempts.made += 1;
             attempts.fruitless += 1;
-            match request(self.clock.allowance().min(REQUEST)).await {
+            let answer = request(self.clock.allowance().min(REQUEST));
+            match self.heard(answer, || "waiting for an answer of the API".to_owned()).await {
                 Ok(answer) => return Ok(answer),
                 Err(fault) => self.recover(fault, attempts).await?,
             }
@@ -90,15 +90,18 @@ impl Step<'_> {
 
     /// Sleeps, with a sign of life in the log where it would be silent for too long.
     pub async fn rest(&self, wait: Duration, sign_of_life: impl Fn() -> String) {
-        let until = self.clock.now().saturating_add(wait);
+        self.heard(tokio::time::sleep(wait), sign_of_life).await;
+    }
+
+    /// Waits for something, with a sign of life in the log where it would be silent for too long.
+    async fn heard<T>(&self, awaited: impl Future<Output = T>, sign_of_life: impl Fn() -> String) -> T {
+        let mut awaited = std::pin::pin!(awaited);
         loop {
-            let left = until.saturating_sub(self.clock.now());
-            if left.is_zero() {
-                return;
-            }
-            tokio::time::sleep(left.min(SIGN_OF_LIFE.saturating_sub(self.log.silence()))).await;
-            if self.log.silence() >= SIGN_OF_LIFE {
-                self.log.line(&sign_of_life());
+            let quiet = SIGN_OF_LIFE.saturating_sub(self.log.silence());
+            match tokio::time::timeout(quiet, &mut awaited).await {
+                Ok(end) => return end,
+                Err(_) if self.log.silence() >= SIGN_OF_LIFE => self.log.line(&sign_of_life()),
+                Err(_) => {}
             }
         }
     }

@@ -172,3 +172,6 @@ pub fn fenced(text: &str) -> String {
     let fence = "`".repeat(longest.max(2) + 1);
     format!("{fence}text\n{text}\n{fence}")
 }
+
+#[cfg(test)]
+mod tests;

@@ -59,3 +59,6 @@ pub fn next_wait(waited: Duration, poll_interval: Duration, calls_left: Option<u
     };
     wait.max(for_rate_limit)
 }
+
+#[cfg(test)]
+mod tests;

@@ -170,3 +170,6 @@ pub fn variable<'a>(variables: &'a [(OsString, OsString)], name: &str) -> Option
     let (_, value) = variables.iter().find(|(known, _)| known == name)?;
     Some(value.as_os_str()).filter(|value| !value.is_empty())
 }
+
+#[cfg(test)]
+mod tests;

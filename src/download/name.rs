@@ -127,3 +127,6 @@ fn decode(bytes: &[u8]) -> String {
 fn latin_1(bytes: &[u8]) -> String {
     bytes.iter().map(|&byte| char::from(byte)).collect()
 }
+
+#[cfg(test)]
+mod tests;

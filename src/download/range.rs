@@ -145,3 +145,6 @@ fn is_coded(head: &Head) -> bool {
 fn length(head: &Head) -> Option<u64> {
     head.length.as_deref()?.trim().parse().ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+use super::*;
+use proptest::prelude::*;
+
+#[test]
+fn a_name_becomes_plain() {
+    for (name, expected) in [
+        ("Test-API-Export.csv", "Test-API-Export.csv"),
+        ("Bewerber für 2026.csv", "Bewerber für 2026.csv"),
+        ("../../etc/passwd", "passwd"),
+        ("C:\\Users\\x\\file.csv", "file.csv"),
+        ("dir/", "dir"),
+        ("a\u{0}b\r\nc.csv", "abc.csv"),
+        ("invoice\u{202e}vsc.exe", "invoicevsc.exe"),
+        ("a\"b:c<d>e|f*g?h.csv", "a_b_c_d_e_f_g_h.csv"),
+        ("...hidden.csv", "hidden.csv"),
+        ("--force.csv", "force.csv"),
+        (" . - x.csv . . ", "x.csv"),
+        (".csv", "csv"),
+    ] {
+        assert_eq!(plain(name).as_deref(), Some(expected), "{name:?}");
+    }
+    for nothing in ["", ".", "..", "/", "///", "???", "- -", "\u{202e}", "…"] {
+        assert_eq!(plain(nothing), None, "{nothing:?}");
+    }
+}
+
+#[test]
+fn a_long_name_keeps_its_extension() {
+    let long = plain(&format!("{}.csv", "ä".repeat(300))).unwrap();
+    assert!(long.len() <= LONGEST && long.len() >= LONGEST - 1 && long.ends_with("ä.csv"), "{long}");
+    assert_eq!(plain(&"n".repeat(300)).unwrap().len(), LONGEST);
+    assert_eq!(plain(&format!("n.{}", "e".repeat(300))).unwrap().len(), LONGEST);
+    assert_eq!(
+        plain(&format!("{}.{}.csv", "n".repeat(250), "x".repeat(9))).unwrap(),
+        format!("{}.csv", "n".repeat(250))
+    );
+}
+
+#[test]
+fn a_disposition_is_read_as_it_comes() {
+    for (value, name) in [
+        ("attachment; filename=Test-API-Export.csv", Some("Test-API-Export.csv")),
+        ("attachment; filename=\"my_second_test_report.csv\"", Some("my_second_test_report.csv")),
+        ("attachment;filename = \"a.csv\" ; size=5", Some("a.csv")),
+        ("ATTACHMENT; FILENAME=a.csv", Some("a.csv")),
+        ("attachment; filename=two words.csv; x=y", Some("two words.csv")),
+        ("attachment; filename=\"a;b=c.csv\"", Some("a;b=c.csv")),
+        ("attachment; filename=\"say \\\"hi\\\".csv\"", Some("say _hi_.csv")),
+        ("attachment; filename=\"C:\\dir\\a.csv\"", Some("a.csv")),
+        ("attachment; filename=\"open.csv", Some("open.csv")),
+        ("attachment; filename=\"plain.csv\"; filename*=UTF-8''na%C3%AFve.csv", Some("naïve.csv")),
+        ("attachment; filename*=utf-8'de'%e2%82%ac20.csv; filename=x.csv", Some("€20.csv")),
+        ("attachment; filename*=ISO-8859-1''na%EFve.csv", Some("naïve.csv")),
+        ("attachment; filename*=UTF-8''%FF.csv; filename=plain.csv", Some("plain.csv")),
+        ("attachment; filename*=KOI8-R''x.csv; filename=plain.csv", Some("plain.csv")),
+        ("attachment; filename*=nonsense; filename=plain.csv", Some("plain.csv")),
+        ("attachment; filename*=UTF-8''..%2F..%2Fetc%2Fpasswd", Some("passwd")),
+        ("filename=a.csv", Some("a.csv")),
+        ("attachment; filename=\"\"", None),
+        ("attachment; filename=", None),
+        ("attachment", None),
+        ("", None),
+    ] {
+        assert_eq!(of_disposition(value).as_deref(), name, "{value}");
+    }
+}
+
+#[test]
+fn the_header_comes_before_the_urls_parameter_and_that_before_its_path() {
+    let url = |text: &str| Url::parse(&format!("https://s3.example/{text}")).unwrap();
+    let parameter = url("a/hash_original.txt?response-content-disposition=attachment%3B%20filename%3Dparameter.csv");
+    for (header, url, name) in [
+        (Some(&b"attachment; filename=header.csv"[..]), &parameter, Some("header.csv")),
+        (Some(b"attachment; filename=na\xefve.csv"), &parameter, Some("naïve.csv")),
+        (Some("attachment; filename=naïve.csv".as_bytes()), &parameter, Some("naïve.csv")),
+        (Some(b"attachment"), &parameter, Some("parameter.csv")),
+        (None, &parameter, Some("parameter.csv")),
+        (None, &url("a/hash%20original.txt?x=y"), Some("hash original.txt")),
+        (None, &url("a/..%2f"), None),
+        (None, &url(""), None),
+    ] {
+        assert_eq!(of_answer(header, url).as_deref(), name, "{url}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_plain_name_is_plain(name in "(?:[./\\\\\"*?:<>| -]|\\PC|.){0,300}") {
+        if let Some(plain) = plain(&name) {
+            prop_assert!(!plain.is_empty() && plain.len() <= LONGEST, "{plain:?}");
+            prop_assert!(!plain.contains(['"', ':', '<', '>', '|', '*', '?', '\\', '/']), "{plain:?}");
+            prop_assert!(!plain.chars().any(clean::is_unprintable), "{plain:?}");
+            prop_assert!(!plain.starts_with(['.', '-', ' ']) && !plain.ends_with(['.', ' ']), "{plain:?}");
+            prop_assert_eq!(super::plain(&plain), Some(plain.clone()), "plain once is plain for good");
+        }
+    }
+
+    #[test]
+    fn whatever_a_disposition_says_the_name_is_plain(value in ".*|attachment; filename\\*?=.*") {
+        let name = of_disposition(&value);
+        prop_assert_eq!(name.as_deref().and_then(plain), name);
+    }
+}

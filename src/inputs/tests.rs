@@ -1,0 +1,207 @@
+use super::*;
+use proptest::prelude::*;
+
+const KEY: &str = "00112233445566778899aabbccddeeff";
+
+/// The variables of a runner: what is always needed, and more.
+fn variables(more: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+    let needed = [("INPUT_API-KEY", KEY), ("INPUT_EXPORT-ID", "86446"), ("INPUT_EXPORT-FILE-ID", "74780")];
+    let needed = needed.iter().filter(|(name, _)| more.iter().all(|(other, _)| input_name(other) != input_name(name)));
+    needed.chain(more).map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+#[track_caller]
+fn accepted(more: &[(&str, &str)]) -> Inputs {
+    let reading = read(&variables(more));
+    assert_eq!(reading.problems, [], "{more:?}");
+    reading.inputs.unwrap()
+}
+
+#[track_caller]
+fn problem(input: &str, value: &str) -> String {
+    let reading = read(&variables(&[(&variable(input), value)]));
+    assert!(reading.inputs.is_none(), "{input}={value:?} was accepted");
+    let [problem] = reading.problems.as_slice() else { panic!("{:?}", reading.problems) };
+    assert_eq!(problem.input, input);
+    problem.text.clone()
+}
+
+#[test]
+fn omitted_inputs_have_their_declared_defaults() {
+    let reading = read(&variables(&[("INPUT_FILENAME", ""), ("INPUT_TIMEOUT", "  "), ("PATH", "/bin")]));
+    assert_eq!(reading.paths, Paths { directory: ".".to_owned(), ca_file: None, output_file: None });
+    let inputs = reading.inputs.unwrap();
+    assert_eq!((inputs.export, inputs.run, inputs.filename), (Id(86446), Run::Existing(Id(74780)), None));
+    let default = |name: &str| DECLARATIONS.iter().find(|declared| declared.name == name).unwrap().default.unwrap();
+    assert_eq!(inputs.base_url.0.as_str(), format!("{}/", default("base-url")));
+    assert_eq!(inputs.timeout, humantime::parse_duration(default("timeout")).unwrap());
+    assert_eq!(inputs.poll_interval, humantime::parse_duration(default("poll-interval")).unwrap());
+    let fail_on: Vec<_> = inputs.fail_on.iter().map(Status::name).collect();
+    assert_eq!(fail_on.join(","), default("fail-on"));
+}
+
+#[test]
+fn every_spelling_of_a_variable_is_the_same_input() {
+    for spelling in ["INPUT_POLL-INTERVAL", "INPUT_POLL_INTERVAL", "input_poll-interval", "Input_Poll_Interval"] {
+        assert_eq!(accepted(&[(spelling, " 7s ")]).poll_interval, Duration::from_secs(7), "{spelling}");
+    }
+    let same =
+        accepted(&[("INPUT_TIMEOUT", "7"), ("input_timeout", "7"), ("INPUT_FAIL_ON", ""), ("INPUT_FAIL-ON", "failed")]);
+    assert_eq!((same.timeout, same.fail_on), (Duration::from_secs(7), vec![Status::Failed]));
+    let reading = read(&variables(&[("INPUT_POLL-INTERVAL", "7"), ("INPUT_POLL_INTERVAL", "8")]));
+    assert!(reading.problems[0].text.contains("given twice"), "{:?}", reading.problems);
+}
+
+#[test]
+fn an_identity_starts_a_run_unless_a_run_is_given() {
+    let no_run = ("INPUT_EXPORT_FILE_ID", "");
+    assert_eq!(accepted(&[no_run, ("INPUT_USER_IDENTITY_ID", "305")]).run, Run::StartedBy(Id(305)));
+    assert_eq!(accepted(&[("INPUT_USER_IDENTITY_ID", "305")]).run, Run::Existing(Id(74780)));
+    assert!(problem("export-file-id", "").contains("INPUT_USER_IDENTITY_ID"));
+}
+
+#[test]
+fn durations_are_read_as_people_write_them() {
+    for (text, millis) in [
+        ("90s", 90_000),
+        ("45m", 2_700_000),
+        ("45M", 2_700_000),
+        ("1h30m", 5_400_000),
+        ("1h 30m", 5_400_000),
+        ("250ms", 250),
+        ("90", 90_000),
+        ("1 hour", 3_600_000),
+    ] {
+        assert_eq!(accepted(&[("INPUT_TIMEOUT", text)]).timeout, Duration::from_millis(millis), "{text}");
+    }
+    for text in ["0", "0s", "0ms", "-5", "soon", "1x", "5 5", "1h-3m", "99999999999999999999", "NaN"] {
+        let text = problem("timeout", text);
+        assert!(text.contains("90s, 45m, 1h30m, 250ms"), "{text}");
+    }
+}
+
+#[test]
+fn ids_are_positive_integers() {
+    assert_eq!(accepted(&[("INPUT_EXPORT_ID", "0086446")]).export, Id(86446));
+    for text in ["0", "-1", "+1", "1.0", "abc", "1 2", "٣", "18446744073709551616"] {
+        assert!(problem("export-id", text).contains(&format!("`{text}` is not an id")));
+    }
+}
+
+#[test]
+fn fail_on_takes_any_separator_and_spelling() {
+    for (text, statuses) in [
+        ("failed", vec![Status::Failed]),
+        ("failed,empty_list", vec![Status::Failed, Status::EmptyList]),
+        (
+            "Failed\n Empty-List , success_with_errors,failed",
+            vec![Status::Failed, Status::EmptyList, Status::SuccessWithErrors],
+        ),
+    ] {
+        assert_eq!(accepted(&[("INPUT_FAIL_ON", text)]).fail_on, statuses, "{text}");
+    }
+    assert!(problem("fail-on", "failed,available").contains("names `available`"));
+    assert!(problem("fail-on", ",").contains("names no status"));
+}
+
+#[test]
+fn the_base_url_is_the_root_of_the_api() {
+    for (text, endpoint) in [
+        ("https://api.webadmit.org", "https://api.webadmit.org/api/v1/x"),
+        ("https://api.webadmit.org/", "https://api.webadmit.org/api/v1/x"),
+        ("https://api.webadmit.org/api/v1", "https://api.webadmit.org/api/v1/x"),
+        ("https://api.webadmit.org/api/v1/", "https://api.webadmit.org/api/v1/x"),
+        ("https://proxy.example:8443/webadmit/api/v1/", "https://proxy.example:8443/webadmit/api/v1/x"),
+        ("http://localhost:8080", "http://localhost:8080/api/v1/x"),
+        ("http://127.0.0.2:8080", "http://127.0.0.2:8080/api/v1/x"),
+        ("http://[::1]:8080", "http://[::1]:8080/api/v1/x"),
+    ] {
+        assert_eq!(accepted(&[("INPUT_BASE_URL", text)]).base_url.endpoint("x").as_str(), endpoint);
+    }
+    let with_http = accepted(&[("INPUT_BASE_URL", "http://stand-in:8080"), ("INPUT_ALLOW_HTTP", "True")]);
+    assert_eq!((with_http.base_url.is_https(), with_http.base_url.host()), (false, "stand-in:8080".to_owned()));
+    for (text, why) in [
+        ("api.webadmit.org", "without https://"),
+        ("api.webadmit.org:443", "without https://"),
+        ("http://api.webadmit.org", "unencrypted"),
+        ("http://localhost.example", "unencrypted"),
+        ("ftp://api.webadmit.org", "scheme ftp"),
+        ("https://", "is not a URL"),
+        ("https://user:secret@api.webadmit.org", "user name or password"),
+        ("https://api.webadmit.org/?key=secret", "query"),
+        ("https://api.webadmit.org/api/v1/exports/1", "goes on after /api/v1"),
+    ] {
+        let text = problem("base-url", text);
+        assert!(text.contains(why) && !text.contains("secret"), "{text}");
+    }
+}
+
+#[test]
+fn a_file_name_is_a_single_name() {
+    for name in ["applicants.csv", "Bewerber für 2026.csv", "a:b", "-x", ".hidden", &"n".repeat(255)] {
+        assert_eq!(accepted(&[("INPUT_FILENAME", name)]).filename.as_deref(), Some(name));
+    }
+    for name in ["a/b.csv", "/x", "..\\x", ".", "..", "a\nb", "a\u{202e}b", &"n".repeat(256)] {
+        problem("filename", name);
+    }
+    problem("directory", "a\nb");
+    problem("output-file", "a\rb");
+}
+
+#[test]
+fn all_problems_are_reported_at_once_in_the_order_of_the_inputs() {
+    let reading = read(&[
+        ("INPUT_TIMEOUT".into(), "never".into()),
+        ("INPUT_ALLOW_HTTP".into(), "perhaps".into()),
+        ("INPUT_EXPORT_ID".into(), "x".into()),
+    ]);
+    let inputs: Vec<_> = reading.problems.iter().map(|problem| problem.input).collect();
+    assert_eq!(inputs, ["api-key", "export-id", "export-file-id", "timeout", "allow-http"]);
+    assert_eq!(
+        reading.problems[1].to_string(),
+        "export-id: `x` is not an id: a positive integer is accepted, such as 74780"
+    );
+}
+
+#[test]
+fn the_key_is_never_shown() {
+    let reading = read(&variables(&[("INPUT_EXPORT_ID", KEY), ("INPUT_FILENAME", &format!("x/{KEY}"))]));
+    assert_eq!(reading.problems.len(), 2);
+    assert!(!format!("{reading:?}").contains(KEY), "{reading:?}");
+    let reading = read(&variables(&[("INPUT_API_KEY", "short key"), ("INPUT_EXPORT_ID", "short key")]));
+    assert!(!format!("{reading:?}").contains("short key"), "{reading:?}");
+    assert!(accepted(&[]).api_key.header().is_sensitive());
+}
+
+#[test]
+fn a_value_that_is_not_utf_8_is_a_problem_of_its_input() {
+    use std::os::unix::ffi::OsStringExt;
+    let mut variables = variables(&[]);
+    variables.push(("INPUT_FILENAME".into(), OsString::from_vec(vec![b'a', 0xff])));
+    variables.push((OsString::from_vec(vec![b'X', 0xff]), "not ours".into()));
+    let reading = read(&variables);
+    assert_eq!(reading.problems, [Problem { input: "filename", text: "its value is not valid UTF-8".to_owned() }]);
+}
+
+#[test]
+fn a_misspelt_input_is_named() {
+    let reading = read(&variables(&[("INPUT_TIME_OUT", "1h"), ("INPUTS", "x")]));
+    assert_eq!(reading.unknown, ["INPUT_TIME_OUT"]);
+    assert!(reading.inputs.is_some());
+}
+
+proptest! {
+    #[test]
+    fn no_value_makes_a_message_that_a_runner_takes_for_a_command(
+        index in 0..DECLARATIONS.len(),
+        value in "(?:[#:\\[\r\n\u{2028}]|.)*",
+    ) {
+        let name = DECLARATIONS[index].name;
+        for problem in read(&variables(&[(&variable(name), &value)])).problems {
+            let text = problem.to_string();
+            prop_assert!(!text.contains("##[") && !text.contains("##vso["), "{text:?}");
+            prop_assert!(!text.chars().any(clean::is_unprintable), "{text:?}");
+            prop_assert!(text.starts_with(problem.input));
+        }
+    }
+}

@@ -1,0 +1,78 @@
+use std::cell::RefCell;
+use std::ffi::OsString;
+
+use super::*;
+use crate::api::status::Status;
+use crate::clock::Clock;
+use crate::inputs::{self, Id};
+use crate::journal::Journal;
+use crate::log::Log;
+
+/// What one simulated run was like: when it was noticed, and how many calls that took.
+struct Noticed {
+    after: Duration,
+    calls: usize,
+    timed_out: bool,
+}
+
+/// Waits for a run that takes so long, with tokio's clock, which jumps from wait to wait.
+async fn simulate(takes: Duration, timeout: &str, calls_left: Option<u64>) -> Noticed {
+    let variables: Vec<(OsString, OsString)> =
+        [("API_KEY", "k"), ("EXPORT_ID", "1"), ("EXPORT_FILE_ID", "2"), ("TIMEOUT", timeout)]
+            .map(|(name, value)| (format!("INPUT_{name}").into(), value.into()))
+            .to_vec();
+    let inputs = inputs::read(&variables).inputs.unwrap();
+    let clock = Clock::start().bounded(inputs.timeout);
+    let (log, journal) = (Log::unread(clock), RefCell::new(Journal::default()));
+    let step = Step { inputs: &inputs, clock, log: &log, journal: &journal };
+    let mut calls = 0;
+    let end = until_terminal(&step, async || {
+        calls += 1;
+        let status = if clock.now() >= takes { Status::Failed } else { Status::InProgress };
+        Ok(Answer { run: Id(2), export: None, status, url: None, calls_left })
+    })
+    .await;
+    Noticed { after: clock.now(), calls, timed_out: matches!(end, Err(Failure::TimedOut { .. })) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_took_t_is_noticed_within_a_second_or_a_tenth_of_t_or_the_poll_interval() {
+    for seconds in [0, 1, 2, 5, 7, 30, 61, 150, 151, 600, 1800, 3599] {
+        let took = Duration::from_secs(seconds);
+        let noticed = simulate(took, "1h", Some(5000)).await;
+        // A timer is up to a millisecond late.
+        let delay = noticed.after.saturating_sub(took);
+        let promised = Duration::from_secs(1).max(took / 10).min(Duration::from_secs(15)) + Duration::from_millis(2);
+        assert!(!noticed.timed_out && delay <= promised, "{seconds} s: noticed after {:?}", noticed.after);
+    }
+    let hour = simulate(Duration::from_secs(3599), "1h", Some(5000)).await;
+    assert!(hour.calls < 300, "{} calls", hour.calls);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_check_is_at_the_timeout() {
+    let noticed = simulate(Duration::from_secs(60), "60s", None).await;
+    assert!(!noticed.timed_out, "a run that ends at the timeout is noticed");
+    let missed = simulate(Duration::from_secs(61), "60s", None).await;
+    assert!(missed.timed_out && missed.after.as_secs() == 60, "{:?}", missed.after);
+}
+
+#[test]
+fn the_wait_follows_the_time_waited_and_the_calls_left() {
+    for (waited, interval, calls_left, wait) in [
+        (0, 15_000, None, 1000),
+        (9_999, 15_000, None, 1000),
+        (20_000, 15_000, None, 2000),
+        (150_000, 15_000, None, 15_000),
+        (3_600_000, 15_000, Some(5000), 15_000),
+        (0, 250, None, 250),
+        (0, 15_000, Some(5000), 1000),
+        (0, 15_000, Some(1000), 3600),
+        (0, 15_000, Some(60), 60_000),
+        (0, 15_000, Some(1), 300_000),
+        (0, 15_000, Some(0), 300_000),
+    ] {
+        let millis = Duration::from_millis;
+        assert_eq!(next_wait(millis(waited), millis(interval), calls_left), millis(wait), "{waited} {calls_left:?}");
+    }
+}

@@ -1,0 +1,61 @@
+use std::os::unix::fs::symlink;
+
+use super::*;
+
+fn workspace() -> (tempfile::TempDir, Workspace) {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("workspace");
+    fs::create_dir_all(root.join("inside")).unwrap();
+    fs::create_dir_all(directory.path().join("outside")).unwrap();
+    symlink("inside", root.join("link-inside")).unwrap();
+    symlink("../outside", root.join("link-outside")).unwrap();
+    symlink("nowhere", root.join("link-nowhere")).unwrap();
+    let workspace = Workspace::find(Some(root.as_os_str()), Path::new("/")).unwrap();
+    (directory, workspace)
+}
+
+#[test]
+fn a_relative_path_stays_inside_the_workspace() {
+    let (_directory, workspace) = workspace();
+    for (path, told) in [
+        (".", ""),
+        ("a/b", "a/b"),
+        ("./a//b/", "a/b"),
+        ("a/../b", "b"),
+        ("inside/../b", "b"),
+        ("link-inside/x", "inside/x"),
+        ("link-inside/../x", "x"),
+    ] {
+        assert_eq!(workspace.tell(&workspace.resolve(path).unwrap()), told, "{path}");
+    }
+    for path in ["..", "../outside", "a/../../outside", "link-outside", "link-outside/x", "inside/../../outside"] {
+        assert!(matches!(workspace.resolve(path), Err(Misled::Outside(_))), "{path}");
+    }
+    assert!(matches!(workspace.resolve("link-nowhere/x"), Err(Misled::Unreadable { .. })));
+    assert_eq!(workspace.tell(&workspace.resolve("/elsewhere/x").unwrap()), "/elsewhere/x");
+}
+
+#[test]
+fn a_path_inside_is_told_relative_even_when_it_was_given_absolute() {
+    let (_directory, workspace) = workspace();
+    let absolute = workspace.root().join("inside/x.csv");
+    assert_eq!(workspace.tell(&absolute), "inside/x.csv");
+}
+
+#[test]
+fn missing_directories_are_made_and_can_be_removed_again() {
+    let (_directory, workspace) = workspace();
+    let made = workspace.make_directories(&workspace.root().join("inside/a/b")).unwrap();
+    assert_eq!(made.iter().map(|path| workspace.tell(path)).collect::<Vec<_>>(), ["inside/a", "inside/a/b"]);
+    remove_directories(&made);
+    assert!(!workspace.root().join("inside/a").exists() && workspace.root().join("inside").exists());
+}
+
+#[test]
+fn a_workspace_that_is_not_there_is_named() {
+    let error = Workspace::find(Some("/no/such/place".as_ref()), Path::new("/")).unwrap_err();
+    assert_eq!(
+        format!("{error:#}").split(" (os").next(),
+        Some("the workspace /no/such/place cannot be used: No such file or directory")
+    );
+}
