@@ -1,0 +1,364 @@
+//! Runs the built program as a CI system does: an environment of its own, a workspace, and files for what it tells.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::{self, JoinHandle};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::stand_in::{EXPORT, KEY, RUN, StandIn};
+use super::wire::PATIENCE;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    GitHub,
+    Shell,
+}
+
+/// A run of the program that is being put together.
+pub struct Run {
+    program: PathBuf,
+    place: Place,
+    root: TempDir,
+    variables: BTreeMap<OsString, OsString>,
+    arguments: Vec<String>,
+    user: Option<u32>,
+}
+
+impl Run {
+    /// As GitHub's runner does: `INPUT_EXPORT-ID`, `GITHUB_OUTPUT`, `GITHUB_STEP_SUMMARY`.
+    pub fn on_github(program: impl AsRef<Path>) -> Self {
+        let mut run = Self::new(program.as_ref(), Place::GitHub);
+        for (variable, file) in [("GITHUB_OUTPUT", "outputs"), ("GITHUB_STEP_SUMMARY", "summary.md")] {
+            let path = run.root.path().join(file);
+            fs::write(&path, "").unwrap();
+            run = run.env(variable, path);
+        }
+        let workspace = run.workspace();
+        run.env("GITHUB_WORKSPACE", workspace).env("GITHUB_ACTIONS", "true")
+    }
+
+    /// As a shell in any other CI system does: `INPUT_EXPORT_ID`, and no files.
+    pub fn in_shell(program: impl AsRef<Path>) -> Self {
+        Self::new(program.as_ref(), Place::Shell)
+    }
+
+    fn new(program: &Path, place: Place) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("workspace")).unwrap();
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let variables = BTreeMap::from([("PATH".into(), path)]);
+        Self { program: program.to_owned(), place, root, variables, arguments: Vec::new(), user: None }
+    }
+
+    /// Points the program to a stand-in, and asks it for the run that is there.
+    pub fn against(self, stand_in: &StandIn) -> Self {
+        self.asking(&stand_in.api_url())
+    }
+
+    /// Points the program to an API, and asks it for the run that the stand-in knows.
+    pub fn asking(self, api_url: &str) -> Self {
+        self.input("base-url", api_url)
+            .input("api-key", KEY)
+            .input("export-id", &EXPORT.to_string())
+            .input("export-file-id", &RUN.to_string())
+            .input("poll-interval", "50ms")
+    }
+
+    /// An input, in the spelling of the place.
+    pub fn input(self, name: &str, value: &str) -> Self {
+        let variable = format!("INPUT_{}", name.replace(' ', "_").to_uppercase());
+        let variable = if self.place == Place::GitHub { variable } else { variable.replace('-', "_") };
+        self.env(&variable, value)
+    }
+
+    pub fn env(mut self, variable: &str, value: impl Into<OsString>) -> Self {
+        self.variables.insert(variable.into(), value.into());
+        self
+    }
+
+    pub fn without(mut self, variable: &str) -> Self {
+        self.variables.remove(&OsString::from(variable));
+        self
+    }
+
+    pub fn arg(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// Runs as another user, to whom everything below the temporary directory then belongs.
+    pub fn as_user(mut self, user: u32) -> Self {
+        self.user = Some(user);
+        self
+    }
+
+    /// A file that is there before the program runs, in the workspace.
+    pub fn file_before(self, path: &str, bytes: &[u8]) -> Self {
+        let path = self.workspace().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+        self
+    }
+
+    pub fn workspace(&self) -> PathBuf {
+        self.root.path().join("workspace")
+    }
+
+    /// Runs the program to its end.
+    pub fn run(self) -> Ended {
+        self.spawn().end()
+    }
+
+    /// Starts the program.
+    pub fn spawn(self) -> Running {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).env_clear().envs(&self.variables).current_dir(self.workspace());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
+        let mut child = command.spawn().unwrap();
+        let stdout = Lines::of(child.stdout.take().unwrap());
+        let stderr = Lines::of(child.stderr.take().unwrap());
+        Running { child, stdout, stderr, variables: self.variables, root: self.root }
+    }
+}
+
+/// A program that is running.
+pub struct Running {
+    child: Child,
+    stdout: Lines,
+    stderr: Lines,
+    variables: BTreeMap<OsString, OsString>,
+    root: TempDir,
+}
+
+impl Running {
+    /// Waits until the log has a line with these words.
+    #[track_caller]
+    pub fn wait_for_line(&self, words: &str) {
+        assert!(self.stdout.wait_for(words), "no line with {words:?} in:\n{}", self.stdout.text());
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Calls `each` with every line as it comes, until the program ends.
+    pub fn follow(&self, mut each: impl FnMut(&str)) {
+        let mut seen = 0;
+        loop {
+            let (lines, ended) = self.stdout.after(seen);
+            lines.iter().for_each(|line| each(line));
+            seen += lines.len();
+            if ended && lines.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// The workspace of the run.
+    pub fn workspace(&self) -> PathBuf {
+        self.root.path().join("workspace")
+    }
+
+    /// Waits until the program has ended. One that goes on for a minute is killed.
+    pub fn end(mut self) -> Ended {
+        let ended = self.stdout.wait_for_end() && self.stderr.wait_for_end();
+        if !ended {
+            let _ = self.child.kill();
+        }
+        let status = self.child.wait().unwrap();
+        let (stdout, stderr) = (self.stdout.finish(), self.stderr.finish());
+        assert!(ended, "the program did not end:\n{stdout}\n{stderr}");
+        let read = |variable: &str| {
+            let path = self.variables.get(&OsString::from(variable));
+            path.and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default()
+        };
+        let (output_text, summary) = (read("GITHUB_OUTPUT"), read("GITHUB_STEP_SUMMARY"));
+        let outputs = parse_outputs(&output_text);
+        Ended { status, stdout, stderr, outputs, output_text, summary, root: self.root }
+    }
+}
+
+/// What a run of the program has left behind.
+pub struct Ended {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+    /// The outputs, as the runner reads them from `GITHUB_OUTPUT`.
+    pub outputs: BTreeMap<String, String>,
+    pub output_text: String,
+    pub summary: String,
+    root: TempDir,
+}
+
+impl Ended {
+    /// Checks the exit code. When it is another one, everything that was said is shown.
+    #[track_caller]
+    pub fn exited(self, code: i32) -> Self {
+        let said = format!("{}\n{}", self.stdout, self.stderr);
+        assert_eq!(self.status.code(), Some(code), "{:?}:\n{said}", self.status.signal());
+        self
+    }
+
+    /// Checks that the failure was told with these words: as the one annotation on GitHub, else on stderr.
+    #[track_caller]
+    pub fn failing_with(self, words: &str) -> Self {
+        let failure = self.failure();
+        assert!(failure.contains(words), "{words:?} is not in {failure:?}\n{}", self.stdout);
+        self
+    }
+
+    /// The text of the failure, its lines apart.
+    pub fn failure(&self) -> String {
+        let annotations: Vec<&str> = self.stdout.lines().filter(|line| line.starts_with("::error")).collect();
+        match annotations.as_slice() {
+            [] => self.stderr.strip_prefix("error: ").unwrap_or_default().trim_end().to_owned(),
+            [one] => one.splitn(3, "::").nth(2).unwrap_or_default().replace("%0A", "\n").replace("%25", "%"),
+            many => panic!("{} annotations: {many:?}", many.len()),
+        }
+    }
+
+    pub fn workspace(&self) -> PathBuf {
+        self.root.path().join("workspace")
+    }
+
+    /// A file of the workspace.
+    #[track_caller]
+    pub fn read(&self, path: &str) -> Vec<u8> {
+        let path = self.workspace().join(path);
+        fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}\n{}", path.display(), self.stdout))
+    }
+
+    /// Everything that is in the workspace, hidden files too; a directory ends with a slash.
+    pub fn files(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        list(&self.workspace(), "", &mut found);
+        found.sort();
+        found
+    }
+
+    /// Everything that the program has told to anybody, and the names of its files: no secret may be in it.
+    pub fn everything(&self) -> String {
+        let mask = format!("::add-mask::{KEY}\n");
+        let parts = [&self.stdout.replacen(&mask, "", 1), &self.stderr, &self.output_text, &self.summary];
+        let dotenv: String = self
+            .files()
+            .iter()
+            .filter(|file| file.ends_with(".env"))
+            .map(|file| String::from_utf8_lossy(&self.read(file)).into_owned())
+            .collect();
+        format!("{}\n{}\n{dotenv}", parts.map(String::as_str).join("\n"), self.files().join("\n"))
+    }
+}
+
+fn list(directory: &Path, prefix: &str, found: &mut Vec<String>) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            let inside = format!("{name}/");
+            list(&entry.path(), &inside, found);
+            found.push(inside);
+        } else {
+            found.push(name);
+        }
+    }
+}
+
+/// Reads a file of outputs by the runner's rules: `name=value`, or `name<<DELIMITER` and lines up to the delimiter.
+pub fn parse_outputs(text: &str) -> BTreeMap<String, String> {
+    let mut outputs = BTreeMap::new();
+    let mut lines = text.lines().filter(|line| !line.is_empty());
+    while let Some(line) = lines.next() {
+        match (line.find('='), line.find("<<")) {
+            (Some(equals), heredoc) if heredoc.is_none_or(|heredoc| equals < heredoc) => {
+                outputs.insert(line[..equals].to_owned(), line[equals + 1..].to_owned());
+            }
+            (_, Some(heredoc)) => {
+                let delimiter = &line[heredoc + 2..];
+                let value: Vec<&str> = lines.by_ref().take_while(|line| *line != delimiter).collect();
+                outputs.insert(line[..heredoc].to_owned(), value.join("\n"));
+            }
+            _ => panic!("the runner refuses the line {line:?}"),
+        }
+    }
+    outputs
+}
+
+/// The lines of a stream, read by a thread as they come.
+struct Lines {
+    shared: Arc<Shared>,
+    thread: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Shared {
+    said: Mutex<Said>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Said {
+    lines: Vec<String>,
+    ended: bool,
+}
+
+impl Lines {
+    fn of(stream: impl Read + Send + 'static) -> Self {
+        let shared = Arc::new(Shared::default());
+        let for_thread = Arc::clone(&shared);
+        let thread = thread::spawn(move || {
+            let mut reader = BufReader::new(stream);
+            let mut line = Vec::new();
+            while reader.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+                for_thread.said.lock().unwrap().lines.push(String::from_utf8_lossy(&line).into_owned());
+                for_thread.changed.notify_all();
+                line.clear();
+            }
+            for_thread.said.lock().unwrap().ended = true;
+            for_thread.changed.notify_all();
+        });
+        Self { shared, thread }
+    }
+
+    /// Waits for a line with these words. False when there is none in the end.
+    fn wait_for(&self, words: &str) -> bool {
+        let has = |said: &Said| said.lines.iter().any(|line| line.contains(words));
+        has(&self.wait_while(|said| !has(said)))
+    }
+
+    /// Waits for the end. False when it does not come.
+    fn wait_for_end(&self) -> bool {
+        self.wait_while(|_| true).ended
+    }
+
+    /// The lines after the first so many, once there are some or the stream has ended.
+    fn after(&self, seen: usize) -> (Vec<String>, bool) {
+        let said = self.wait_while(|said| said.lines.len() <= seen);
+        (said.lines[seen..].to_vec(), said.ended)
+    }
+
+    fn wait_while(&self, condition: impl Fn(&Said) -> bool) -> MutexGuard<'_, Said> {
+        let said = self.shared.said.lock().unwrap();
+        let goes_on = |said: &mut Said| !said.ended && condition(said);
+        self.shared.changed.wait_timeout_while(said, 2 * PATIENCE, goes_on).unwrap().0
+    }
+
+    fn text(&self) -> String {
+        self.shared.said.lock().unwrap().lines.concat()
+    }
+
+    fn finish(self) -> String {
+        self.thread.join().unwrap();
+        self.shared.said.lock().unwrap().lines.concat()
+    }
+}

@@ -1,0 +1,408 @@
+//! A stand-in for WebAdMIT and for the store that holds its files. All of its data is made up.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use wiremock::matchers::any;
+use wiremock::{Mock, MockServer, Respond, ResponseTemplate};
+
+use super::wire::{self, Act, Request, Wire};
+
+/// The key that the stand-in knows.
+pub const KEY: &str = "c0ffee00c0ffee11c0ffee22c0ffee33";
+pub const EXPORT: u64 = 86446;
+pub const RUN: u64 = 74780;
+pub const IDENTITY: u64 = 305;
+
+/// How the status of a run goes on.
+#[derive(Clone)]
+pub enum Course {
+    /// By the number of checks: the first check sees the first status, and the last one stays.
+    Checks(Vec<String>),
+    /// By the time since the start of the run.
+    Times(Vec<(Duration, String)>),
+}
+
+impl Course {
+    pub fn by_checks(statuses: &[&str]) -> Self {
+        Self::Checks(statuses.iter().map(|&status| status.to_owned()).collect())
+    }
+
+    pub fn by_time(statuses: &[(Duration, &str)]) -> Self {
+        Self::Times(statuses.iter().map(|&(time, status)| (time, status.to_owned())).collect())
+    }
+
+    fn status(&self, checks: usize, since_start: Duration) -> &str {
+        match self {
+            Self::Checks(statuses) => &statuses[checks.min(statuses.len() - 1)],
+            Self::Times(statuses) => {
+                let reached = statuses.iter().rev().find(|(time, _)| *time <= since_start);
+                reached.map_or(&statuses[0].1, |(_, status)| status)
+            }
+        }
+    }
+}
+
+/// What the store does with one request.
+pub type StoreAct = Box<dyn Fn(&Request, &File) -> Vec<Act> + Send>;
+
+/// The file in the store.
+#[derive(Clone, Debug)]
+pub struct File {
+    pub bytes: Vec<u8>,
+    /// Its `ETag`, as it is sent.
+    pub etag: Option<String>,
+}
+
+impl File {
+    pub fn new(bytes: &[u8]) -> Self {
+        let digest = Sha256::digest(bytes);
+        let etag: String = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { bytes: bytes.to_vec(), etag: Some(format!("\"{etag}\"")) }
+    }
+}
+
+/// How a stand-in is made.
+pub struct Builder {
+    course: Course,
+    file: File,
+    disposition: String,
+    content_type: String,
+    url_lives: Duration,
+    calls_left: u64,
+    throttle: Option<u64>,
+}
+
+/// The stand-in. Its servers end when it is dropped.
+pub struct StandIn {
+    state: Arc<Mutex<State>>,
+    api: MockServer,
+    store: Wire,
+    runtime: tokio::runtime::Runtime,
+}
+
+struct State {
+    course: Course,
+    file: File,
+    disposition: String,
+    content_type: String,
+    url_lives: Duration,
+    calls_left: u64,
+    throttle: Option<u64>,
+    store_url: String,
+    started: Option<Instant>,
+    not_found: usize,
+    checks: usize,
+    issued: Vec<(String, Instant)>,
+    next_answers: VecDeque<ResponseTemplate>,
+    next_acts: VecDeque<StoreAct>,
+}
+
+impl Builder {
+    pub fn course(self, course: Course) -> Self {
+        Self { course, ..self }
+    }
+
+    pub fn file(self, file: File) -> Self {
+        Self { file, ..self }
+    }
+
+    /// What the signed URL has the store say as `Content-Disposition`.
+    pub fn disposition(self, disposition: &str) -> Self {
+        Self { disposition: disposition.to_owned(), ..self }
+    }
+
+    pub fn content_type(self, content_type: &str) -> Self {
+        Self { content_type: content_type.to_owned(), ..self }
+    }
+
+    pub fn url_lives(self, url_lives: Duration) -> Self {
+        Self { url_lives, ..self }
+    }
+
+    /// What `X-RateLimit-Remaining` begins with. So many that nobody has to wait, unless a test says otherwise.
+    pub fn calls_left(self, calls_left: u64) -> Self {
+        Self { calls_left, ..self }
+    }
+
+    /// How many bytes per second the store sends.
+    pub fn throttle(self, bytes_per_second: u64) -> Self {
+        Self { throttle: Some(bytes_per_second), ..self }
+    }
+
+    pub fn start(self) -> StandIn {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let state = Arc::new(Mutex::new(State {
+            course: self.course,
+            file: self.file,
+            disposition: self.disposition,
+            content_type: self.content_type,
+            url_lives: self.url_lives,
+            calls_left: self.calls_left,
+            throttle: self.throttle,
+            store_url: String::new(),
+            started: None,
+            not_found: 0,
+            checks: 0,
+            issued: Vec::new(),
+            next_answers: VecDeque::new(),
+            next_acts: VecDeque::new(),
+        }));
+        let for_store = Arc::clone(&state);
+        let store = Wire::start(move |request| for_store.lock().unwrap().store(request));
+        state.lock().unwrap().store_url = store.url();
+        let api = runtime.block_on(MockServer::start());
+        let responder = Api(Arc::clone(&state));
+        runtime.block_on(Mock::given(any()).respond_with(responder).named("WebAdMIT").mount(&api));
+        StandIn { state, api, store, runtime: runtime }
+    }
+}
+
+impl StandIn {
+    pub fn builder() -> Builder {
+        Builder {
+            course: Course::by_checks(&["Available"]),
+            file: File::new(&made_up_applicants(40)),
+            disposition: "attachment; filename=Test-API-Export.csv".to_owned(),
+            content_type: "text/csv;charset=iso-8859-1".to_owned(),
+            url_lives: Duration::from_secs(30),
+            calls_left: 100_000_000,
+            throttle: None,
+        }
+    }
+
+    /// A stand-in whose run is available at once.
+    pub fn start() -> Self {
+        Self::builder().start()
+    }
+
+    pub fn api_url(&self) -> String {
+        self.api.uri()
+    }
+
+    pub fn store(&self) -> &Wire {
+        &self.store
+    }
+
+    pub fn file(&self) -> Vec<u8> {
+        self.state().file.bytes.clone()
+    }
+
+    /// Puts another version of the file into the store.
+    pub fn replace_file(&self, file: File) {
+        self.state().file = file;
+    }
+
+    /// The next call of the API is answered so, and not as it would be.
+    pub fn api_next(&self, answer: ResponseTemplate) -> &Self {
+        self.state().next_answers.push_back(answer);
+        self
+    }
+
+    /// The next request to the store is answered so, and not as it would be. A request with a URL that is not valid any
+    /// more is refused all the same.
+    pub fn store_next(&self, act: impl Fn(&Request, &File) -> Vec<Act> + Send + 'static) -> &Self {
+        self.state().next_acts.push_back(Box::new(act));
+        self
+    }
+
+    /// The next answer of the store is what it should be, but is cut after so many bytes of its body.
+    pub fn store_cuts_after(&self, bytes: usize) -> &Self {
+        self.store_next(move |request, file| {
+            let whole = answer(request, file, &[]);
+            let end = whole.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4 + bytes;
+            vec![Act::Send(whole[..end.min(whole.len())].to_vec()), Act::Close]
+        })
+    }
+
+    /// So many checks after the start of a run are answered with 404.
+    pub fn appears_after(&self, checks: usize) -> &Self {
+        self.state().not_found = checks;
+        self
+    }
+
+    /// The calls that came to the API: method, path and headers.
+    pub fn api_requests(&self) -> Vec<wiremock::Request> {
+        self.runtime.block_on(self.api.received_requests()).unwrap_or_default()
+    }
+
+    /// Everything that must not be told to anybody: the key, and the signatures that were handed out.
+    pub fn secrets(&self) -> Vec<String> {
+        let state = self.state();
+        let signatures = state.issued.iter().map(|(signature, _)| signature.clone());
+        std::iter::once(KEY.to_owned()).chain(signatures).collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+}
+
+/// The API's side.
+struct Api(Arc<Mutex<State>>);
+
+impl Respond for Api {
+    fn respond(&self, request: &wiremock::Request) -> ResponseTemplate {
+        let mut state = self.0.lock().unwrap();
+        // A scripted answer is sent as it is, with no header of ours.
+        if let Some(scripted) = state.next_answers.pop_front() {
+            return scripted;
+        }
+        let answer = state.api(request);
+        state.calls_left = state.calls_left.saturating_sub(1);
+        answer
+            .append_header("X-RateLimit-Limit", "5000")
+            .append_header("X-RateLimit-Remaining", state.calls_left.to_string().as_str())
+    }
+}
+
+impl State {
+    fn api(&mut self, request: &wiremock::Request) -> ResponseTemplate {
+        if request.headers.get("x-api-key").is_none_or(|key| key != KEY) {
+            return ResponseTemplate::new(401);
+        }
+        let path: Vec<&str> = request.url.path().trim_start_matches("/api/v1/").split('/').collect();
+        let is = |text: &str, id: u64| text == id.to_string();
+        match (request.method.as_str(), path.as_slice()) {
+            ("GET", ["exports", export, "export_files", run]) if is(export, EXPORT) && is(run, RUN) => self.check(),
+            ("POST", ["user_identities", identity, "exports", export, "export_files"]) if is(export, EXPORT) => {
+                if is(identity, IDENTITY) {
+                    self.start()
+                } else {
+                    not_found(&format!("User identity '{identity}' not found."))
+                }
+            }
+            _ => not_found("Not Found"),
+        }
+    }
+
+    fn start(&mut self) -> ResponseTemplate {
+        let status = if self.started.is_some() { 200 } else { 201 };
+        self.started.get_or_insert_with(Instant::now);
+        ResponseTemplate::new(status).set_body_json(run_json("Queued", None))
+    }
+
+    fn check(&mut self) -> ResponseTemplate {
+        if self.not_found > 0 {
+            self.not_found -= 1;
+            return not_found("Not Found");
+        }
+        let since_start = self.started.get_or_insert_with(Instant::now).elapsed();
+        let status = self.course.status(self.checks, since_start).to_owned();
+        self.checks += 1;
+        let letters: String = status.to_lowercase().chars().filter(char::is_ascii_alphabetic).collect();
+        let url = ["available", "successwitherrors"].contains(&letters.as_str()).then(|| self.sign());
+        ResponseTemplate::new(200).set_body_json(run_json(&status, url))
+    }
+
+    /// A URL as the vendor's sample shows it, good for a while.
+    fn sign(&mut self) -> String {
+        let seed = format!("{:?} {} {}", Instant::now(), self.issued.len(), self.store_url);
+        let signature: String = Sha256::digest(seed).iter().map(|byte| format!("{byte:02X}")).collect();
+        self.issued.push((signature.clone(), Instant::now()));
+        let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        format!(
+            "{}/export_files/reports/000/074/780/9f86d081884c7d65_original.txt?AWSAccessKeyId=AKIDMADEUP&Expires=1425359248\
+             &Signature={signature}%3D&response-content-disposition={}&response-content-type={}",
+            self.store_url,
+            encode(&self.disposition),
+            encode(&self.content_type),
+        )
+    }
+
+    fn store(&mut self, request: &Request) -> Vec<Act> {
+        let signature = parameter(request, "Signature").unwrap_or_default();
+        let issued = self.issued.iter().find(|(known, _)| format!("{known}=") == signature);
+        match issued {
+            None => return vec![Act::Send(refusal(403, "SignatureDoesNotMatch"))],
+            Some((_, at)) if at.elapsed() > self.url_lives => return vec![Act::Send(refusal(403, "AccessDenied"))],
+            Some(_) => {}
+        }
+        if let Some(act) = self.next_acts.pop_front() {
+            return act(request, &self.file);
+        }
+        let disposition = parameter(request, "response-content-disposition").unwrap_or_default();
+        let content_type = parameter(request, "response-content-type").unwrap_or_default();
+        let headers = [("Content-Disposition", disposition.as_str()), ("Content-Type", content_type.as_str())];
+        let headers: Vec<_> = headers.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+        let bytes = answer(request, &self.file, &headers);
+        match self.throttle {
+            None => vec![Act::Send(bytes)],
+            Some(per_second) => {
+                let part = (per_second / 10).max(1) as usize;
+                let parts = bytes.chunks(part).map(<[u8]>::to_vec);
+                parts.flat_map(|part| [Act::Send(part), Act::Pause(Duration::from_millis(100))]).collect()
+            }
+        }
+    }
+}
+
+/// What a store answers: the file, the part of it that was asked for, or why not.
+pub fn answer(request: &Request, file: &File, headers: &[(&str, &str)]) -> Vec<u8> {
+    let total = file.bytes.len();
+    let mut headers = [&[("Accept-Ranges", "bytes"), ("Server", "AmazonS3")], headers].concat();
+    if let Some(etag) = &file.etag {
+        headers.push(("ETag", etag));
+    }
+    if request.header("if-match").is_some_and(|tag| Some(tag) != file.etag.as_deref()) {
+        return refusal(412, "PreconditionFailed");
+    }
+    let Some(first) = request.header("range").and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')) else {
+        return wire::response(200, &headers, &file.bytes);
+    };
+    match first.parse::<usize>() {
+        Ok(first) if first < total => {
+            let range = format!("bytes {first}-{}/{total}", total - 1);
+            headers.push(("Content-Range", &range));
+            wire::response(206, &headers, &file.bytes[first..])
+        }
+        _ => refusal(416, "InvalidRange"),
+    }
+}
+
+/// How a store says no.
+pub fn refusal(status: u16, code: &str) -> Vec<u8> {
+    let body = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>Made up</Message></Error>"
+    );
+    wire::response(status, &[("Content-Type", "application/xml")], body.as_bytes())
+}
+
+/// The object that the API answers with.
+pub fn run_json(status: &str, url: Option<String>) -> Value {
+    json!({ "export_files": {
+        "id": RUN,
+        "href": format!("/api/v1/exports/{EXPORT}/export_files/{RUN}"),
+        "export_id": EXPORT,
+        "status": status,
+        "download_url": url,
+    }})
+}
+
+fn not_found(message: &str) -> ResponseTemplate {
+    ResponseTemplate::new(404).set_body_json(json!({ "message": message }))
+}
+
+fn parameter(request: &Request, name: &str) -> Option<String> {
+    let (_, query) = request.target.split_once('?')?;
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let (_, value) = pairs.find(|(known, _)| *known == name)?;
+    Some(percent_decode_str(value).decode_utf8_lossy().into_owned())
+}
+
+/// A CSV file in ISO-8859-1, as WebAdMIT sends them, with applicants that nobody has ever met.
+pub fn made_up_applicants(number: usize) -> Vec<u8> {
+    const FIRST: [&str; 6] = ["Zoë", "Ángel", "Jürgen", "Noémie", "Bjørn", "Ada"];
+    const LAST: [&str; 5] = ["Muster", "Exámple", "Naïve", "Fictitious", "Størk"];
+    let mut text = String::from("cas_id,last_name,first_name,program,gpa\r\n");
+    for number in 0..number {
+        let (first, last) = (FIRST[number % FIRST.len()], LAST[number % LAST.len()]);
+        let (whole, tenth) = (2 + number % 2, number * 7 % 10);
+        text.push_str(&format!("{:09},{last},{first},Made-up Public Health,{whole}.{tenth}\r\n", 900_000_000 + number));
+    }
+    text.chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?')).collect()
+}

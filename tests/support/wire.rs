@@ -1,0 +1,243 @@
+//! A server that sends exactly the bytes that a test wants: cut, stalled, dripping or wrong.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use socket2::SockRef;
+
+/// So long a test waits for something that has to happen, before it fails.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What is done with a connection after a request has been read from it. After the last act, the next request is read,
+/// unless the act ended the connection.
+#[derive(Clone)]
+pub enum Act {
+    /// Bytes, as they are.
+    Send(Vec<u8>),
+    /// The same bytes again and again.
+    Repeat(Vec<u8>, u64),
+    /// Bytes, one at a time, with pauses between them.
+    Drip(Vec<u8>, Duration),
+    /// Nothing for a while.
+    Pause(Duration),
+    /// Nothing until the gate is open.
+    Await(Arc<Gate>),
+    /// Nothing until the other side gives up.
+    Hang,
+    /// A clean end of the connection.
+    Close,
+    /// An end of the connection with a reset, as a broken network makes it.
+    Reset,
+}
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub method: String,
+    /// Path and query.
+    pub target: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    /// The value of a header, whatever its letter case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))?;
+        Some(value)
+    }
+
+    /// Everything that was sent, as one text.
+    pub fn text(&self) -> String {
+        let headers: String = self.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+        format!("{} {}\n{headers}\n{}", self.method, self.target, String::from_utf8_lossy(&self.body))
+    }
+}
+
+/// Closed at first; a test opens it when something may go on.
+#[derive(Default)]
+pub struct Gate {
+    open: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Gate {
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    pub fn open(&self) {
+        *self.open.lock().unwrap() = true;
+        self.changed.notify_all();
+    }
+
+    fn pass(&self) {
+        let closed = self.open.lock().unwrap();
+        let _ = self.changed.wait_timeout_while(closed, PATIENCE, |open| !*open).unwrap();
+    }
+}
+
+type Handler = dyn Fn(&Request) -> Vec<Act> + Send + Sync;
+
+struct Shared {
+    handler: Box<Handler>,
+    requests: Mutex<Vec<Request>>,
+    came: Condvar,
+    /// Handles of all connections that are open, by the order in which they came.
+    connections: Mutex<BTreeMap<usize, TcpStream>>,
+    accepted: AtomicUsize,
+    stopped: AtomicBool,
+}
+
+/// The server. It ends when it is dropped.
+pub struct Wire {
+    port: u16,
+    shared: Arc<Shared>,
+}
+
+impl Wire {
+    /// Starts a server that asks `handler` what to do with each request.
+    pub fn start(handler: impl Fn(&Request) -> Vec<Act> + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let shared = Arc::new(Shared {
+            handler: Box::new(handler),
+            requests: Mutex::default(),
+            came: Condvar::new(),
+            connections: Mutex::default(),
+            accepted: AtomicUsize::new(0),
+            stopped: AtomicBool::new(false),
+        });
+        let for_thread = Arc::clone(&shared);
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                if for_thread.stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                let number = for_thread.accepted.fetch_add(1, Ordering::SeqCst);
+                let Ok(handle) = stream.try_clone() else { continue };
+                for_thread.connections.lock().unwrap().insert(number, handle);
+                let shared = Arc::clone(&for_thread);
+                thread::spawn(move || {
+                    // An error here is the other side's end of the connection.
+                    let _ = shared.serve(stream, number);
+                    shared.connections.lock().unwrap().remove(&number);
+                });
+            }
+        });
+        Self { port, shared }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    pub fn requests(&self) -> Vec<Request> {
+        self.shared.requests.lock().unwrap().clone()
+    }
+
+    /// How many connections were made.
+    pub fn connections(&self) -> usize {
+        self.shared.accepted.load(Ordering::SeqCst)
+    }
+
+    /// Waits until so many requests have come.
+    #[track_caller]
+    pub fn wait_for_requests(&self, number: usize) {
+        let requests = self.shared.requests.lock().unwrap();
+        let (requests, _) =
+            self.shared.came.wait_timeout_while(requests, PATIENCE, |requests| requests.len() < number).unwrap();
+        assert!(requests.len() >= number, "{} of {number} requests came", requests.len());
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.shared.stopped.store(true, Ordering::SeqCst);
+        for stream in self.shared.connections.lock().unwrap().values() {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        // Wakes the thread that accepts.
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+    }
+}
+
+impl Shared {
+    fn serve(&self, mut stream: TcpStream, number: usize) -> io::Result<()> {
+        let mut reader = BufReader::new(stream.try_clone()?);
+        while let Some(request) = read_request(&mut reader)? {
+            self.requests.lock().unwrap().push(request.clone());
+            self.came.notify_all();
+            for act in (self.handler)(&request) {
+                match act {
+                    Act::Send(bytes) => stream.write_all(&bytes)?,
+                    Act::Repeat(bytes, times) => (0..times).try_for_each(|_| stream.write_all(&bytes))?,
+                    Act::Drip(bytes, pause) => bytes.chunks(1).try_for_each(|byte| {
+                        thread::sleep(pause);
+                        stream.write_all(byte)
+                    })?,
+                    Act::Pause(time) => thread::sleep(time),
+                    Act::Await(gate) => gate.pass(),
+                    Act::Hang => return io::copy(&mut reader, &mut io::sink()).map(drop),
+                    Act::Close => return stream.shutdown(Shutdown::Both),
+                    Act::Reset => {
+                        // The reset goes out when the last handle is closed.
+                        self.connections.lock().unwrap().remove(&number);
+                        return SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read_request(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
+    let mut first = String::new();
+    if reader.read_line(&mut first)? == 0 {
+        return Ok(None);
+    }
+    let mut words = first.split_whitespace().map(str::to_owned);
+    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let mut headers = Vec::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let Some((name, value)) = line.split_once(':') else { break };
+        headers.push((name.to_owned(), value.trim().to_owned()));
+    }
+    let mut request = Request { method, target, headers, body: Vec::new() };
+    let length = request.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    request.body.resize(length, 0);
+    reader.read_exact(&mut request.body)?;
+    Ok(Some(request))
+}
+
+/// A whole answer. Its length is announced, unless the headers say something of it themselves.
+pub fn response(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let mut bytes = head(status, headers, body.len());
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+/// The head of an answer whose body has so many bytes.
+pub fn head(status: u16, headers: &[(&str, &str)], length: usize) -> Vec<u8> {
+    let mut text = format!("HTTP/1.1 {status} Status\r\n");
+    for (name, value) in headers {
+        text.push_str(&format!("{name}: {value}\r\n"));
+    }
+    let tells = |name: &str| headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
+    if !tells("content-length") && !tells("transfer-encoding") {
+        text.push_str(&format!("Content-Length: {length}\r\n"));
+    }
+    (text + "\r\n").into_bytes()
+}
