@@ -143,12 +143,12 @@ fn close(step: &Step<'_>, saved: &Saved) {
         _ => figures::span(std::time::Duration::ZERO),
     };
     step.log.line(&format!(
-        "saved {} ({}), waited {waited}, downloaded in {}",
+        "saved {} ({}, sha256 {}), waited {waited}, downloaded in {}",
         saved.path,
         figures::bytes(saved.size),
+        saved.sha256,
         figures::span(saved.took)
     ));
-    step.log.line(&format!("sha256 {}", saved.sha256));
     let ledger = journal.ledger();
     if !ledger.is_empty() {
         step.log.line(&format!("survived on the way: {ledger}"));

@@ -1,9 +1,18 @@
 //! The contract: what users can rely on, seen through the built program, against servers on loopback.
+//!
+//! A test's name is a promise. Where a test waits, it waits for something that happens, and a time that it compares is
+//! one that the program was told, not one that a machine happened to need.
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod command_line;
+mod documents;
+mod faults;
+mod inputs;
 mod job;
+mod outputs;
+mod signals;
 
 /// The program under test.
 fn program() -> &'static str {

@@ -181,6 +181,8 @@ impl Running {
         assert!(ended, "the program did not end:\n{stdout}\n{stderr}");
         let read = |variable: &str| {
             let path = self.variables.get(&OsString::from(variable));
+            // A device, such as /dev/full, may have no end.
+            let path = path.filter(|path| Path::new(path).is_file());
             path.and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default()
         };
         let (output_text, summary) = (read("GITHUB_OUTPUT"), read("GITHUB_STEP_SUMMARY"));

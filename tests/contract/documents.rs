@@ -1,0 +1,1 @@
+//! What users read says what the program does.

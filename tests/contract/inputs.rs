@@ -1,0 +1,171 @@
+//! The section "Inputs".
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::symlink;
+
+use crate::program;
+use crate::support::stand_in::{EXPORT, KEY, RUN};
+use crate::support::{Run, StandIn};
+
+#[test]
+fn both_spellings_and_any_letter_case_mean_the_same() {
+    let stand_in = StandIn::start();
+    for spellings in [
+        ["INPUT_API-KEY", "INPUT_EXPORT-ID", "INPUT_EXPORT-FILE-ID", "INPUT_BASE-URL"],
+        ["INPUT_API_KEY", "INPUT_EXPORT_ID", "INPUT_EXPORT_FILE_ID", "INPUT_BASE_URL"],
+        ["input_api-key", "Input_Export_Id", "INPUT_export-FILE-id", "input_base_url"],
+    ] {
+        let values = [format!(" {KEY}\n"), EXPORT.to_string(), format!("{RUN} "), stand_in.api_url()];
+        let run =
+            spellings.iter().zip(values).fold(Run::in_shell(program()), |run, (name, value)| run.env(name, value));
+        run.run().exited(0);
+    }
+}
+
+#[test]
+fn an_empty_input_is_the_same_as_none() {
+    let stand_in = StandIn::start();
+    let names =
+        ["directory", "filename", "timeout", "fail-on", "allow-http", "ca-file", "output-file", "user-identity-id"];
+    let run = names.iter().fold(Run::on_github(program()).against(&stand_in), |run, name| run.input(name, " "));
+    assert_eq!(run.run().exited(0).files(), ["Test-API-Export.csv"]);
+}
+
+#[test]
+fn all_bad_inputs_are_reported_together_before_any_request() {
+    let stand_in = StandIn::start();
+    let ended = Run::on_github(program())
+        .against(&stand_in)
+        .input("export-id", "eighty")
+        .input("export-file-id", "-1")
+        .input("filename", "a/b.csv")
+        .input("directory", "../outside")
+        .input("timeout", "0")
+        .input("poll-interval", "often")
+        .input("fail-on", "failed,sometimes")
+        .input("allow-http", "maybe")
+        .input("ca-file", "none.pem")
+        .input("output-file", "../outputs.env")
+        .run()
+        .exited(2);
+    let failure = ended.failure();
+    for (input, value) in [
+        ("export-id", "eighty"),
+        ("export-file-id", "-1"),
+        ("filename", "a/b.csv"),
+        ("directory", "../outside"),
+        ("timeout", "0"),
+        ("poll-interval", "often"),
+        ("fail-on", "failed,sometimes"),
+        ("allow-http", "maybe"),
+        ("ca-file", "none.pem"),
+        ("output-file", "../outputs.env"),
+    ] {
+        assert!(failure.contains(&format!("\n{input}: `{value}` ")), "{input} is not in:\n{failure}");
+    }
+    assert!(failure.starts_with("10 bad inputs"), "{failure}");
+    assert!(stand_in.api_requests().is_empty());
+    assert_eq!((ended.files(), ended.output_text.as_str()), (vec![], ""));
+    assert!(ended.summary.contains("eighty"), "{}", ended.summary);
+}
+
+#[test]
+fn a_missing_input_names_the_variable_to_set() {
+    let ended = Run::in_shell(program()).run().exited(2);
+    for words in [
+        "api-key: missing or empty: set INPUT_API_KEY",
+        "set INPUT_EXPORT_ID",
+        "set INPUT_EXPORT_FILE_ID",
+        "INPUT_USER_IDENTITY_ID",
+    ] {
+        assert!(ended.failure().contains(words), "{}", ended.stderr);
+    }
+    assert_eq!(ended.stdout, "");
+}
+
+#[test]
+fn the_key_is_shown_in_no_message_about_inputs() {
+    let stand_in = StandIn::start();
+    let ended = Run::on_github(program())
+        .against(&stand_in)
+        .input("export-id", KEY)
+        .input("filename", &format!("x/{KEY}"))
+        .input("base-url", &format!("https://{KEY}@api.webadmit.org"))
+        .run()
+        .exited(2);
+    assert!(!ended.everything().contains(KEY), "{}", ended.everything());
+}
+
+#[test]
+fn a_value_that_is_not_utf_8_is_a_bad_input_and_other_variables_may_be_anything() {
+    let stand_in = StandIn::start();
+    let bytes = OsString::from_vec(vec![b'a', 0xff]);
+    let run = || Run::on_github(program()).against(&stand_in);
+    run().env("INPUT_FILENAME", bytes.clone()).run().exited(2).failing_with("filename: its value is not valid UTF-8");
+    run().env("SOMETHING_ELSE", bytes).run().exited(0);
+}
+
+#[test]
+fn every_form_of_the_base_url_leads_to_the_api() {
+    let stand_in = StandIn::start();
+    for end in ["", "/", "/api/v1", "/api/v1/"] {
+        Run::on_github(program()).against(&stand_in).input("base-url", &(stand_in.api_url() + end)).run().exited(0);
+    }
+}
+
+#[test]
+fn plain_http_is_for_loopback_unless_it_is_allowed() {
+    let run = || Run::on_github(program()).asking("http://webadmit.invalid").input("timeout", "1");
+    run().run().exited(2).failing_with("base-url: `http://webadmit.invalid` would send the key unencrypted");
+    run().input("allow-http", "true").run().exited(4).failing_with("no connection to webadmit.invalid");
+}
+
+#[test]
+fn a_directory_that_leads_out_of_the_workspace_is_refused() {
+    let stand_in = StandIn::start();
+    let run = Run::on_github(program()).against(&stand_in);
+    symlink("/tmp", run.workspace().join("link")).unwrap();
+    run.input("directory", "link/x").run().exited(2).failing_with("leads out of the workspace (by a link)");
+    let run = Run::on_github(program()).against(&stand_in);
+    run.input("directory", "a/../..").run().exited(2).failing_with("leads out of the workspace (by ..)");
+    assert!(stand_in.api_requests().is_empty());
+}
+
+#[test]
+fn the_file_goes_where_it_is_asked_to_go() {
+    let stand_in = StandIn::start();
+    let run = || Run::on_github(program()).against(&stand_in);
+    let named = run().input("directory", "a/b").input("filename", "applicants 2026.csv").run().exited(0);
+    assert_eq!(named.files(), ["a/", "a/b/", "a/b/applicants 2026.csv"]);
+    assert_eq!(named.outputs["path"], "a/b/applicants 2026.csv");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let absolute = run().input("directory", &elsewhere.path().join("new").display().to_string()).run().exited(0);
+    let path = elsewhere.path().canonicalize().unwrap().join("new/Test-API-Export.csv");
+    assert_eq!(std::fs::read(&path).unwrap(), stand_in.file());
+    assert_eq!(absolute.outputs["path"], path.display().to_string());
+    assert_eq!(absolute.files(), [""; 0]);
+}
+
+#[test]
+fn an_absolute_directory_inside_the_workspace_is_told_relative() {
+    let stand_in = StandIn::start();
+    let run = Run::on_github(program()).against(&stand_in);
+    let inside = run.workspace().join("inside").display().to_string();
+    assert_eq!(run.input("directory", &inside).run().exited(0).outputs["path"], "inside/Test-API-Export.csv");
+}
+
+#[test]
+fn the_workspace_is_the_working_directory_where_github_names_none() {
+    let stand_in = StandIn::start();
+    let ended = Run::in_shell(program()).against(&stand_in).input("directory", "out").run().exited(0);
+    assert_eq!(ended.files(), ["out/", "out/Test-API-Export.csv"]);
+    assert!(ended.stdout.contains("path=out/Test-API-Export.csv"), "{}", ended.stdout);
+}
+
+#[test]
+fn a_misspelt_input_is_told_and_does_no_harm() {
+    let stand_in = StandIn::start();
+    let ended = Run::on_github(program()).against(&stand_in).input("time-out", "1h").run().exited(0);
+    assert!(ended.stdout.contains("ignored: INPUT_TIME-OUT"), "{}", ended.stdout);
+}

@@ -1,0 +1,48 @@
+//! Interruptions: exit codes 130 and 143.
+
+use rustix::process::Signal;
+
+use crate::program;
+use crate::support::wire::head;
+use crate::support::{Act, Course, Run, StandIn};
+
+#[test]
+fn a_signal_while_waiting_ends_the_step_and_writes_the_outputs() {
+    for (signal, code, name) in [(Signal::INT, 130, "SIGINT"), (Signal::TERM, 143, "SIGTERM")] {
+        let stand_in = StandIn::builder().course(Course::by_checks(&["In Progress"])).start();
+        let running = Run::on_github(program()).against(&stand_in).input("poll-interval", "1h").spawn();
+        running.wait_for_line("status: in_progress");
+        running.signal(signal);
+        let ended = running.end().exited(code).failing_with(&format!("interrupted by {name}"));
+        assert_eq!(ended.outputs["status"], "in_progress");
+        assert!(ended.summary.contains(name), "{}", ended.summary);
+    }
+}
+
+#[test]
+fn a_signal_in_the_middle_of_a_download_leaves_nothing_behind() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let stand_in = StandIn::start();
+        stand_in.store_next(|_, _| vec![Act::Send(head(200, &[], 1000)), Act::Send(vec![b'x'; 500]), Act::Hang]);
+        let run = Run::on_github(program())
+            .against(&stand_in)
+            .input("directory", "new/deep")
+            .file_before("older.csv", b"older");
+        let running = run.spawn();
+        running.wait_for_line("downloading ");
+        running.signal(signal);
+        let ended = running.end().exited(if signal == Signal::INT { 130 } else { 143 });
+        assert_eq!(ended.files(), ["older.csv"]);
+        assert_eq!(ended.outputs["status"], "available");
+        assert!(!ended.outputs.contains_key("path"));
+    }
+}
+
+#[test]
+fn a_signal_before_the_first_answer_ends_the_step() {
+    let api = crate::support::Wire::start(|_| vec![Act::Hang]);
+    let running = Run::in_shell(program()).asking(&api.url()).spawn();
+    api.wait_for_requests(1);
+    running.signal(Signal::TERM);
+    running.end().exited(143).failing_with("interrupted by SIGTERM");
+}
