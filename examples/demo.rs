@@ -3,7 +3,7 @@
 //! It starts a stand-in for WebAdMIT and its store on this machine, runs the built program against it as GitHub's
 //! runner would, and shows what comes of it. The applicants in the file are made up.
 
-#![allow(clippy::print_stdout, reason = "a demo shows something")]
+#![allow(clippy::print_stdout, clippy::expect_used, reason = "a demo shows something, and ends where it cannot")]
 
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -68,8 +68,8 @@ fn build() -> String {
     assert!(output.status.success(), "the program could not be built");
     let messages = String::from_utf8_lossy(&output.stdout).into_owned();
     let parsed = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let programs = parsed.filter_map(|message| message["executable"].as_str().map(str::to_owned));
-    programs.last().expect("cargo tells where the program is")
+    let mut programs = parsed.filter_map(|message| message["executable"].as_str().map(str::to_owned));
+    programs.next_back().expect("cargo tells where the program is")
 }
 
 fn heading(text: &str) {

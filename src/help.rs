@@ -20,7 +20,11 @@ pub fn text() -> String {
          Inputs:\n"
     );
     for input in &inputs::DECLARATIONS {
-        let default = input.default.map(|default| format!(" [default: {default}]")).unwrap_or_default();
+        let default = match input.default {
+            Some(default) => format!(" [default: {default}]"),
+            None if input.required => " [required]".to_owned(),
+            None => String::new(),
+        };
         text.push_str(&entry(
             &format!("{} ({})", input.variable(), input.name),
             &format!("{}{default}", input.meaning),

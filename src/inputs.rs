@@ -18,6 +18,8 @@ use crate::clean;
 pub struct Declaration {
     /// Its name in kebab-case.
     pub name: &'static str,
+    /// Whether there is no step without it.
+    pub required: bool,
     /// What it is when it is not given.
     pub default: Option<&'static str>,
     /// What it means, in a line or two.
@@ -32,72 +34,85 @@ impl Declaration {
     }
 }
 
-/// Every input, in the order in which they are listed. action.yml says the same; a test compares them.
+/// Every input, in the order in which they are listed. action.yml and the README say the same; a test compares them.
 pub const DECLARATIONS: [Declaration; 13] = [
     Declaration {
         name: "api-key",
+        required: true,
         default: None,
-        meaning: "WebAdMIT API key. It is sent to the API and to nothing else. Required.",
+        meaning: "WebAdMIT API key. It is sent to the API and to nothing else; hand it over from a secret.",
     },
     Declaration {
         name: "export-id",
+        required: true,
         default: None,
-        meaning: "Id of the export (the template), a positive integer. Required.",
+        meaning: "Id of the export template, a positive integer.",
     },
     Declaration {
         name: "export-file-id",
+        required: false,
         default: None,
-        meaning: "Id of the run to wait for, a positive integer. Required unless user-identity-id is given.",
+        meaning: "Id of the run to wait for, a positive integer. Needed unless user-identity-id is given.",
     },
     Declaration {
         name: "user-identity-id",
+        required: false,
         default: None,
-        meaning: "With no export-file-id: start a run of the export under this identity, then wait for it.",
+        meaning: "With no export-file-id: start a run of the export under this identity, then wait for it. With an export-file-id it is not used.",
     },
     Declaration {
         name: "base-url",
+        required: false,
         default: Some("https://api.webadmit.org"),
         meaning: "Root of the API. https only; http for loopback hosts, or anywhere with allow-http.",
     },
     Declaration {
         name: "directory",
+        required: false,
         default: Some("."),
         meaning: "Where the file goes, relative to the workspace; made when missing.",
     },
     Declaration {
         name: "filename",
+        required: false,
         default: None,
-        meaning: "Name of the file, without a path. By default the server's name for it.",
+        meaning: "What the file is called: a single file name, no path in it. By default the server's name for it.",
     },
     Declaration {
         name: "timeout",
+        required: false,
         default: Some("1h"),
         meaning: "Bound on the whole step: 90s, 45m, 1h30m, 250ms; a bare number is seconds.",
     },
     Declaration {
         name: "poll-interval",
+        required: false,
         default: Some("15s"),
         meaning: "The longest wait between two status checks; same syntax as timeout.",
     },
     Declaration {
         name: "fail-on",
+        required: false,
         default: Some("failed,empty_list"),
         meaning: "Statuses that fail the step, separated by commas, spaces or newlines: any of failed, empty_list, success_with_errors.",
     },
     Declaration {
         name: "allow-http",
+        required: false,
         default: Some("false"),
         meaning: "Allow plain http to a host that is not loopback, for tests against a stand-in.",
     },
     Declaration {
         name: "ca-file",
+        required: false,
         default: None,
         meaning: "PEM file, relative to the workspace, with certificate authorities to trust besides the system's.",
     },
     Declaration {
         name: "output-file",
+        required: false,
         default: None,
-        meaning: "Also write the outputs to this file, relative to the workspace, as WEBADMIT_<NAME>=value lines.",
+        meaning: "Also write the outputs to this file, relative to the workspace, one `WEBADMIT_<NAME>=value` line each, for CI systems other than GitHub.",
     },
 ];
 

@@ -90,7 +90,7 @@ pub struct Process {
 #[must_use]
 pub fn run(process: &Process) -> u8 {
     match process.arguments.first().map(|argument| argument.to_string_lossy()) {
-        None => step(process),
+        None => perform(process),
         Some(argument) if matches!(&*argument, "--help" | "-h") => {
             log::page(&help::text());
             0
@@ -108,7 +108,7 @@ pub fn run(process: &Process) -> u8 {
 }
 
 /// One step, from the environment to the exit code.
-fn step(process: &Process) -> u8 {
+fn perform(process: &Process) -> u8 {
     let clock = Clock::start();
     let log = Log::new(reader(process), clock);
     let reading = inputs::read(&process.variables);

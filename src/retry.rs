@@ -1,6 +1,6 @@
 //! Whether a fault is worth another try, and after how long.
 //!
-//! Pure: the time and the random number come in as arguments. The loops that act on it are [`crate::ask`] for requests
+//! Pure: the time and the random number come in as arguments. The loops that act on it are [`crate::step`] for requests
 //! to the API and [`crate::download`] for the file.
 
 use std::time::{Duration, SystemTime};

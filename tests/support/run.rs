@@ -95,7 +95,7 @@ impl Run {
     }
 
     /// Runs as another user, to whom everything below the temporary directory then belongs.
-    pub fn as_user(mut self, user: u32) -> Self {
+    pub fn under_user(mut self, user: u32) -> Self {
         self.user = Some(user);
         self
     }

@@ -158,7 +158,7 @@ impl Builder {
         let api = runtime.block_on(MockServer::start());
         let responder = Api(Arc::clone(&state));
         runtime.block_on(Mock::given(any()).respond_with(responder).named("WebAdMIT").mount(&api));
-        StandIn { state, api, store, runtime: runtime }
+        StandIn { state, api, store, runtime }
     }
 }
 
