@@ -1,7 +1,5 @@
 //! WebAdMIT's API: its calls, its wire types, and what they mean.
 
-pub mod status;
-
 use std::fmt;
 use std::time::Duration;
 
@@ -15,7 +13,7 @@ use crate::fault::{Fault, Kind};
 use crate::http;
 use crate::inputs::{ApiKey, BaseUrl, Id};
 use crate::retry;
-use status::Status;
+use crate::status::Status;
 
 /// An answer of the API is some hundred bytes; one larger than this is something else.
 const LARGEST_ANSWER: usize = 1 << 20;

@@ -22,8 +22,8 @@ use crate::fault::{Fault, Kind};
 use crate::figures;
 use crate::http;
 use crate::journal::{Progress, Saved};
-use crate::retry;
-use crate::step::{Attempts, Step};
+use crate::retry::{self, Attempts};
+use crate::step::Step;
 use destination::{Destination, Partial};
 use range::{Asked, Head, Meaning};
 

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use crate::api::status::Status;
 use crate::fault::{Fault, Kind, Side};
 use crate::figures::{self, span};
 use crate::inputs::{Inputs, Problem, Run};
 use crate::journal::Journal;
-use crate::retry::{FIRST_ANSWER, Reason};
-use crate::step::Attempts;
+use crate::retry::{Attempts, FIRST_ANSWER, Reason};
+use crate::status::Status;
 
 /// Why a step failed.
 #[derive(Debug)]

@@ -11,8 +11,8 @@ use reqwest::Url;
 use reqwest::header::HeaderValue;
 use serde::Deserialize;
 
-use crate::api::status::{FAILING, Status};
 use crate::clean;
+use crate::status::{FAILING, Status};
 
 /// One input as users meet it: in action.yml, in `--help` and in messages.
 pub struct Declaration {

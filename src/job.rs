@@ -1,6 +1,5 @@
 //! The job itself: start a run or take the given one, wait until it has ended, bring its file home.
 
-use crate::api::status::Status;
 use crate::api::{Answer, Api, DownloadUrl};
 use crate::download::destination::Destination;
 use crate::download::download;
@@ -10,8 +9,9 @@ use crate::figures;
 use crate::http::Clients;
 use crate::inputs::{Id, Run};
 use crate::journal::Saved;
-use crate::retry::Reason;
-use crate::step::{Attempts, Step};
+use crate::retry::{Attempts, Reason};
+use crate::status::Status;
+use crate::step::Step;
 use crate::wait;
 
 /// Does the job.

@@ -6,10 +6,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::api::status::Status;
 use crate::fault::{Fault, Kind};
 use crate::figures;
 use crate::inputs::Id;
+use crate::status::Status;
 
 /// The story of one step, as far as it has gone.
 #[derive(Debug, Default)]

@@ -69,6 +69,7 @@ pub mod journal;
 pub mod log;
 pub mod outputs;
 pub mod retry;
+pub mod status;
 pub mod step;
 pub mod summary;
 pub mod trust;

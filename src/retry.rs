@@ -32,6 +32,17 @@ pub struct State {
     pub poll_interval: Duration,
 }
 
+/// A row of attempts at one thing.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempts {
+    /// How many there were.
+    pub made: u32,
+    /// How many of the last ones brought nothing new.
+    pub fruitless: u32,
+    /// When the first one began.
+    pub since: Duration,
+}
+
 /// What happens after a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {

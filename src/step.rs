@@ -10,7 +10,7 @@ use crate::figures;
 use crate::inputs::Inputs;
 use crate::journal::Journal;
 use crate::log::Log;
-use crate::retry::{self, Next, Reason};
+use crate::retry::{self, Attempts, Next, Reason};
 
 /// One request to the API takes so long at most.
 const REQUEST: Duration = Duration::from_secs(30);
@@ -29,17 +29,6 @@ pub struct Step<'a> {
     pub log: &'a Log,
     /// What has happened so far.
     pub journal: &'a RefCell<Journal>,
-}
-
-/// A row of attempts at one thing.
-#[derive(Clone, Copy, Debug)]
-pub struct Attempts {
-    /// How many there were.
-    pub made: u32,
-    /// How many of the last ones brought nothing new.
-    pub fruitless: u32,
-    /// When the first one began.
-    pub since: Duration,
 }
 
 impl Step<'_> {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::api::status::Status;
 use crate::figures::{self, bytes, span};
 use crate::inputs::{Inputs, Run};
 use crate::journal::{Journal, Saved, Seen};
+use crate::status::Status;
 
 /// Everything that the report tells of.
 #[derive(Debug)]

@@ -2,11 +2,11 @@ use std::cell::RefCell;
 use std::ffi::OsString;
 
 use super::*;
-use crate::api::status::Status;
 use crate::clock::Clock;
 use crate::inputs::{self, Id};
 use crate::journal::Journal;
 use crate::log::Log;
+use crate::status::Status;
 
 /// What one simulated run was like: when it was noticed, and how many calls that took.
 struct Noticed {
