@@ -4,7 +4,7 @@ FROM rust:1-slim-bookworm AS build
 WORKDIR /build
 # A static glibc binary: it resolves names and speaks TLS in an otherwise empty root. The target is named because Cargo
 # then keeps the flag away from build scripts and procedural macros.
-RUN rustc -vV | sed -n 's/^host: //p' > /target-name
+RUN rustc --print host-tuple > /target-name
 ENV RUSTFLAGS="-C target-feature=+crt-static"
 
 # The dependencies, in a layer of their own: it is built anew only when they change.

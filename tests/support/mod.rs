@@ -10,10 +10,13 @@
     reason = "a test ends where its support fails"
 )]
 
+pub mod canary;
+pub mod certificates;
 pub mod run;
 pub mod stand_in;
 pub mod wire;
 
+pub use certificates::{Authority, Flaw};
 pub use run::{Ended, Run};
 pub use stand_in::{Course, StandIn};
 pub use wire::{Act, Gate, Request, Wire};

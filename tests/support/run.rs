@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::{chown, lchown};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -13,6 +14,7 @@ use std::thread::{self, JoinHandle};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use super::canary;
 use super::stand_in::{EXPORT, KEY, RUN, StandIn};
 use super::wire::PATIENCE;
 
@@ -94,7 +96,7 @@ impl Run {
         self
     }
 
-    /// Runs as another user, to whom everything below the temporary directory then belongs.
+    /// Runs as another user, to whom the workspace and the files of the runner then belong. Only root can do that.
     pub fn under_user(mut self, user: u32) -> Self {
         self.user = Some(user);
         self
@@ -121,6 +123,9 @@ impl Run {
     pub fn spawn(self) -> Running {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).env_clear().envs(&self.variables).current_dir(self.workspace());
+        if let Some(user) = self.user {
+            give(self.root.path(), user);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         if let Some(user) = self.user {
             command.uid(user).gid(user);
@@ -187,7 +192,10 @@ impl Running {
         };
         let (output_text, summary) = (read("GITHUB_OUTPUT"), read("GITHUB_STEP_SUMMARY"));
         let outputs = parse_outputs(&output_text);
-        Ended { status, stdout, stderr, outputs, output_text, summary, root: self.root }
+        let ended = Ended { status, stdout, stderr, outputs, output_text, summary, root: self.root };
+        let everything = ended.everything();
+        assert_eq!(canary::leak(&everything), None, "a secret in:\n{}", String::from_utf8_lossy(&everything));
+        ended
     }
 }
 
@@ -249,17 +257,36 @@ impl Ended {
         found
     }
 
-    /// Everything that the program has told to anybody, and the names of its files: no secret may be in it.
-    pub fn everything(&self) -> String {
+    /// Everything that the program has told to anybody, but for the command that masks the key: its output, its files
+    /// with their names and contents.
+    pub fn everything(&self) -> Vec<u8> {
         let mask = format!("::add-mask::{KEY}\n");
-        let parts = [&self.stdout.replacen(&mask, "", 1), &self.stderr, &self.output_text, &self.summary];
-        let dotenv: String = self
-            .files()
-            .iter()
-            .filter(|file| file.ends_with(".env"))
-            .map(|file| String::from_utf8_lossy(&self.read(file)).into_owned())
-            .collect();
-        format!("{}\n{}\n{dotenv}", parts.map(String::as_str).join("\n"), self.files().join("\n"))
+        let mut everything = self.stdout.replacen(&mask, "", 1).into_bytes();
+        for text in [&self.stderr, &self.output_text, &self.summary] {
+            everything.extend_from_slice(text.as_bytes());
+        }
+        for name in self.files() {
+            everything.extend_from_slice(name.as_bytes());
+            everything.extend(fs::read(self.workspace().join(name)).unwrap_or_default());
+        }
+        everything
+    }
+
+    /// Whether these words are in anything that was told.
+    pub fn tells(&self, words: &str) -> bool {
+        String::from_utf8_lossy(&self.everything()).contains(words)
+    }
+}
+
+/// Gives a directory and everything in it to a user.
+fn give(directory: &Path, user: u32) {
+    chown(directory, Some(user), Some(user)).unwrap();
+    for entry in fs::read_dir(directory).unwrap().flatten() {
+        if entry.file_type().unwrap().is_dir() {
+            give(&entry.path(), user);
+        } else {
+            lchown(entry.path(), Some(user), Some(user)).unwrap();
+        }
     }
 }
 

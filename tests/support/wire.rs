@@ -1,13 +1,14 @@
 //! A server that sends exactly the bytes that a test wants: cut, stalled, dripping or wrong.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use socket2::SockRef;
 
 /// So long a test waits for something that has to happen, before it fails.
@@ -33,6 +34,8 @@ pub enum Act {
     Close,
     /// An end of the connection with a reset, as a broken network makes it.
     Reset,
+    /// From now on, everything goes to this port of the same machine and back: what a proxy does after `CONNECT`.
+    Tunnel(u16),
 }
 
 /// A request as it came.
@@ -86,6 +89,7 @@ type Handler = dyn Fn(&Request) -> Vec<Act> + Send + Sync;
 
 struct Shared {
     handler: Box<Handler>,
+    tls: Option<Arc<ServerConfig>>,
     requests: Mutex<Vec<Request>>,
     came: Condvar,
     /// Handles of all connections that are open, by the order in which they came.
@@ -103,10 +107,20 @@ pub struct Wire {
 impl Wire {
     /// Starts a server that asks `handler` what to do with each request.
     pub fn start(handler: impl Fn(&Request) -> Vec<Act> + Send + Sync + 'static) -> Self {
+        Self::listen(None, handler)
+    }
+
+    /// Starts a server that speaks TLS.
+    pub fn start_tls(tls: ServerConfig, handler: impl Fn(&Request) -> Vec<Act> + Send + Sync + 'static) -> Self {
+        Self::listen(Some(Arc::new(tls)), handler)
+    }
+
+    fn listen(tls: Option<Arc<ServerConfig>>, handler: impl Fn(&Request) -> Vec<Act> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
             handler: Box::new(handler),
+            tls,
             requests: Mutex::default(),
             came: Condvar::new(),
             connections: Mutex::default(),
@@ -137,8 +151,12 @@ impl Wire {
         self.port
     }
 
+    /// Its address; by its name where it speaks TLS.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        match self.shared.tls {
+            Some(_) => format!("https://localhost:{}", self.port),
+            None => format!("http://127.0.0.1:{}", self.port),
+        }
     }
 
     pub fn requests(&self) -> Vec<Request> {
@@ -171,13 +189,42 @@ impl Drop for Wire {
     }
 }
 
+/// A connection, encrypted or not.
+trait Connection: Read + Write {
+    /// Ends it cleanly.
+    fn close(&mut self) -> io::Result<()>;
+}
+
+impl Connection for TcpStream {
+    fn close(&mut self) -> io::Result<()> {
+        self.shutdown(Shutdown::Both)
+    }
+}
+
+impl Connection for StreamOwned<ServerConnection, TcpStream> {
+    fn close(&mut self) -> io::Result<()> {
+        self.conn.send_close_notify();
+        self.flush()?;
+        self.sock.shutdown(Shutdown::Both)
+    }
+}
+
 impl Shared {
-    fn serve(&self, mut stream: TcpStream, number: usize) -> io::Result<()> {
-        let mut reader = BufReader::new(stream.try_clone()?);
-        while let Some(request) = read_request(&mut reader)? {
+    fn serve(&self, socket: TcpStream, number: usize) -> io::Result<()> {
+        let stream = socket.try_clone()?;
+        let connection: Box<dyn Connection> = match &self.tls {
+            Some(tls) => {
+                let session = ServerConnection::new(Arc::clone(tls)).map_err(io::Error::other)?;
+                Box::new(StreamOwned::new(session, stream))
+            }
+            None => Box::new(stream),
+        };
+        let mut connection = BufReader::new(connection);
+        while let Some(request) = read_request(&mut connection)? {
             self.requests.lock().unwrap().push(request.clone());
             self.came.notify_all();
             for act in (self.handler)(&request) {
+                let stream = connection.get_mut();
                 match act {
                     Act::Send(bytes) => stream.write_all(&bytes)?,
                     Act::Repeat(bytes, times) => (0..times).try_for_each(|_| stream.write_all(&bytes))?,
@@ -187,18 +234,32 @@ impl Shared {
                     })?,
                     Act::Pause(time) => thread::sleep(time),
                     Act::Await(gate) => gate.pass(),
-                    Act::Hang => return io::copy(&mut reader, &mut io::sink()).map(drop),
-                    Act::Close => return stream.shutdown(Shutdown::Both),
+                    Act::Hang => return io::copy(&mut connection, &mut io::sink()).map(drop),
+                    Act::Close => return stream.close(),
                     Act::Reset => {
                         // The reset goes out when the last handle is closed.
                         self.connections.lock().unwrap().remove(&number);
-                        return SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+                        return SockRef::from(&socket).set_linger(Some(Duration::ZERO));
                     }
+                    Act::Tunnel(port) => return tunnel(&socket, port),
                 }
             }
         }
         Ok(())
     }
+}
+
+fn tunnel(here: &TcpStream, port: u16) -> io::Result<()> {
+    let there = TcpStream::connect(("127.0.0.1", port))?;
+    let (mut from_here, mut to_there) = (here.try_clone()?, there.try_clone()?);
+    let (mut from_there, mut to_here) = (there, here.try_clone()?);
+    let back = thread::spawn(move || {
+        let _ = io::copy(&mut from_there, &mut to_here);
+        to_here.shutdown(Shutdown::Both)
+    });
+    let _ = io::copy(&mut from_here, &mut to_there);
+    to_there.shutdown(Shutdown::Both)?;
+    back.join().unwrap()
 }
 
 fn read_request(reader: &mut impl BufRead) -> io::Result<Option<Request>> {

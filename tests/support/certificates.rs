@@ -1,0 +1,49 @@
+//! Certificates for servers on loopback. An authority lives as long as its test.
+
+use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rustls::ServerConfig;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// A certificate authority that nobody trusts, unless a test says so.
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+/// What is wrong with a server's certificate, if anything.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    None,
+    Expired,
+    AnotherHost,
+}
+
+impl Authority {
+    pub fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    /// Its own certificate, as a `ca-file` has it.
+    pub fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// A server on `localhost` that this authority vouches for.
+    pub fn server(&self, flaw: Flaw) -> ServerConfig {
+        let name = if flaw == Flaw::AnotherHost { "elsewhere.example" } else { "localhost" };
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        if flaw == Flaw::Expired {
+            params.not_after = date_time_ymd(2020, 1, 1);
+            params.not_before = date_time_ymd(2019, 1, 1);
+        }
+        let key = KeyPair::generate().unwrap();
+        let certificate: Certificate = params.signed_by(&key, &self.0).unwrap();
+        let chain = vec![CertificateDer::from(certificate)];
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap()
+    }
+}
