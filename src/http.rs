@@ -146,12 +146,14 @@ fn certificate_problem(error: &(dyn Error + 'static)) -> Option<String> {
     use rustls::CertificateError as Bad;
     let problem = match error.downcast_ref::<rustls::Error>()? {
         rustls::Error::InvalidCertificate(bad) => match bad {
-            Bad::UnknownIssuer => "it is not signed by an authority that is trusted here".to_owned(),
+            Bad::UnknownIssuer | Bad::BadSignature => {
+                "it is not signed by an authority that is trusted here".to_owned()
+            }
             Bad::Expired | Bad::ExpiredContext { .. } => "it has expired".to_owned(),
             Bad::NotValidYet | Bad::NotValidYetContext { .. } => "it is not valid yet".to_owned(),
             Bad::NotValidForName | Bad::NotValidForNameContext { .. } => "it was made out to another host".to_owned(),
             Bad::Revoked => "it has been revoked".to_owned(),
-            bad => clean::words(&bad.to_string()),
+            bad => format!("it is not valid ({})", clean::words(&bad.to_string())),
         },
         rustls::Error::NoCertificatesPresented => "there is none".to_owned(),
         _ => return None,

@@ -13,6 +13,7 @@ mod documents;
 mod faults;
 mod inputs;
 mod job;
+mod network;
 mod outputs;
 mod signals;
 

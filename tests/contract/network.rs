@@ -1,0 +1,214 @@
+//! The way to the servers: names, connections, TLS and proxies.
+
+use std::net::TcpListener;
+
+use wiremock::ResponseTemplate;
+
+use crate::program;
+use crate::support::stand_in::{KEY, run_json};
+use crate::support::wire::response;
+use crate::support::{Act, Authority, Ended, Flaw, Request, Run, StandIn, Wire};
+
+/// An API over TLS that says of the run that it has nothing.
+fn empty_list(authority: &Authority, flaw: Flaw) -> Wire {
+    Wire::start_tls(authority.server(flaw), |_| vec![Act::Send(empty_answer())])
+}
+
+fn empty_answer() -> Vec<u8> {
+    response(200, &[], run_json("Empty List", None).to_string().as_bytes())
+}
+
+/// A run that trusts no authority of the machine, and perhaps the given one.
+fn trusting(url: &str, authority: Option<&Authority>) -> Ended {
+    let nobody = Authority::new().pem();
+    let run = Run::on_github(program()).asking(url).file_before("system.pem", nobody.as_bytes());
+    let system = run.workspace().join("system.pem");
+    let run = run.env("SSL_CERT_FILE", system).input("timeout", "700ms");
+    match authority {
+        Some(authority) => run.file_before("ca.pem", authority.pem().as_bytes()).input("ca-file", "ca.pem").run(),
+        None => run.run(),
+    }
+}
+
+#[test]
+fn a_host_whose_name_is_not_known_is_named_and_tried_again() {
+    let run = Run::on_github(program()).asking("http://webadmit.invalid").input("allow-http", "true");
+    let ended = run.input("timeout", "300ms").run().exited(4);
+    assert!(ended.stdout.matches("no connection to webadmit.invalid: ").count() > 1, "{}", ended.stdout);
+    ended.failing_with("no connection to webadmit.invalid");
+}
+
+#[test]
+fn a_ca_file_is_trusted_besides_the_systems_authorities() {
+    let (system, own) = (Authority::new(), Authority::new());
+    for authority in [&system, &own] {
+        let api = empty_list(authority, Flaw::None);
+        let run = Run::on_github(program()).asking(&api.url());
+        let run = run.file_before("system.pem", system.pem().as_bytes()).file_before("own.pem", own.pem().as_bytes());
+        let file = run.workspace().join("system.pem");
+        run.env("SSL_CERT_FILE", file).input("ca-file", "own.pem").run().exited(3);
+    }
+}
+
+#[test]
+fn ssl_cert_dir_is_obeyed() {
+    let authority = Authority::new();
+    let api = empty_list(&authority, Flaw::None);
+    // A directory of authorities names them by the hash of their subjects; any name of that form is read.
+    let run = Run::on_github(program()).asking(&api.url()).file_before("certs/0a1b2c3d.0", authority.pem().as_bytes());
+    let directory = run.workspace().join("certs");
+    run.env("SSL_CERT_DIR", directory).run().exited(3);
+}
+
+#[test]
+fn a_certificate_that_cannot_be_trusted_ends_the_step_at_once() {
+    let authority = Authority::new();
+    for (flaw, trusted, words) in [
+        (Flaw::None, None, "it is not signed by an authority that is trusted here"),
+        (Flaw::Expired, Some(&authority), "it has expired"),
+        (Flaw::AnotherHost, Some(&authority), "it was made out to another host"),
+    ] {
+        let api = empty_list(&authority, flaw);
+        let ended = trusting(&api.url(), trusted).exited(1).failing_with(words).failing_with("ca-file");
+        assert!(!ended.stdout.contains("trying again"), "{}", ended.stdout);
+        assert!(api.requests().is_empty());
+    }
+}
+
+#[test]
+fn a_server_without_tls_is_a_connection_that_fails() {
+    let api = Wire::start(|_| vec![Act::Send(empty_answer())]);
+    let url = api.url().replace("http://127.0.0.1", "https://localhost");
+    trusting(&url, None).exited(4).failing_with("no connection to localhost");
+}
+
+#[test]
+fn without_any_authority_https_fails_before_the_first_call_and_http_works() {
+    let empty = |run: Run| {
+        let file = run.workspace().join("empty.pem");
+        run.file_before("empty.pem", b"").env("SSL_CERT_FILE", file)
+    };
+    let ended = empty(Run::on_github(program()).asking("https://localhost:9")).run().exited(1);
+    assert!(ended.stdout.contains("no certificate authority could be read from"), "{}", ended.stdout);
+    ended.failing_with("no certificate authorities were found on this machine").failing_with("ca-file");
+    empty(Run::on_github(program()).against(&StandIn::start())).run().exited(0);
+}
+
+#[test]
+fn when_the_api_is_https_the_download_url_must_be_too() {
+    let authority = Authority::new();
+    let api = Wire::start_tls(authority.server(Flaw::None), |_| {
+        let answer = run_json("Available", Some("http://127.0.0.1:9/file?Signature=x".to_owned()));
+        vec![Act::Send(response(200, &[], answer.to_string().as_bytes()))]
+    });
+    trusting(&api.url(), Some(&authority)).exited(1).failing_with("is plain http, although the API is https");
+}
+
+#[test]
+fn a_file_comes_over_tls_and_is_never_redirected_to_plain_http() {
+    let authority = Authority::new();
+    let plain = Wire::start(|_| vec![Act::Send(response(200, &[], b"not this"))]);
+    let elsewhere = plain.url();
+    let store = Wire::start_tls(authority.server(Flaw::None), move |request| {
+        let redirect = response(302, &[("Location", &elsewhere)], b"");
+        vec![Act::Send(if request.target.contains("redirect") { redirect } else { response(200, &[], b"bytes") })]
+    });
+    for (path, code) in [("file.csv", 0), ("redirect", 1)] {
+        let url = format!("{}/{path}", store.url());
+        let api = Wire::start_tls(authority.server(Flaw::None), move |_| {
+            let answer = run_json("Available", Some(url.clone()));
+            vec![Act::Send(response(200, &[], answer.to_string().as_bytes()))]
+        });
+        let ended = trusting(&api.url(), Some(&authority)).exited(code);
+        if code == 0 {
+            assert_eq!(ended.read("file.csv"), b"bytes");
+        } else {
+            ended.failing_with("redirected from https to a place without it");
+        }
+    }
+    assert!(plain.requests().is_empty());
+}
+
+/// A run that is sent through a proxy, whose credentials are marked.
+fn through(proxy: &Wire, url: &str) -> Run {
+    let address = format!("http://office:proxy-password@127.0.0.1:{}", proxy.port());
+    let run = Run::on_github(program()).asking(url).input("allow-http", "true").input("timeout", "700ms");
+    run.env("http_proxy", &address).env("HTTPS_PROXY", address)
+}
+
+fn basic(request: &Request) -> bool {
+    request.header("proxy-authorization") == Some("Basic b2ZmaWNlOnByb3h5LXBhc3N3b3Jk")
+}
+
+#[test]
+fn a_proxy_is_used_and_its_credentials_are_for_it_alone() {
+    let proxy = Wire::start(|request| {
+        let through = basic(request) && request.target.starts_with("http://webadmit.invalid/api/v1/exports/");
+        vec![Act::Send(if through { empty_answer() } else { response(400, &[], b"") })]
+    });
+    let ended = through(&proxy, "http://webadmit.invalid").run().exited(3);
+    assert!(!ended.tells("proxy-password"), "{}", ended.stdout);
+    assert_eq!(proxy.requests()[0].header("x-api-key"), Some(KEY));
+}
+
+#[test]
+fn a_proxy_carries_tls_without_seeing_the_key() {
+    let authority = Authority::new();
+    let api = empty_list(&authority, Flaw::None);
+    let port = api.port();
+    let proxy = Wire::start(move |request| {
+        assert!(basic(request) && request.method == "CONNECT", "{request:?}");
+        vec![Act::Send(b"HTTP/1.1 200 Connected\r\n\r\n".to_vec()), Act::Tunnel(port)]
+    });
+    let run = through(&proxy, &api.url()).file_before("ca.pem", authority.pem().as_bytes()).input("ca-file", "ca.pem");
+    run.run().exited(3);
+    assert_eq!((api.requests().len(), proxy.requests()[0].header("x-api-key")), (1, None));
+    assert_eq!(api.requests()[0].header("proxy-authorization"), None);
+}
+
+#[test]
+fn no_proxy_goes_past_the_proxy() {
+    let proxy = Wire::start(|_| vec![Act::Send(response(502, &[], b""))]);
+    let stand_in = StandIn::start();
+    through(&proxy, &stand_in.api_url()).env("NO_PROXY", "127.0.0.1").run().exited(0);
+    assert!(proxy.requests().is_empty());
+}
+
+#[test]
+fn a_proxy_that_refuses_is_told_of_without_its_credentials() {
+    for (status, reason) in [(403, "refusing"), (407, "asking for authentication")] {
+        let proxy = Wire::start(move |_| vec![Act::Send(response(status, &[], b""))]);
+        let ended = through(&proxy, "https://webadmit.invalid").run();
+        assert!(!ended.tells("proxy-password") && !ended.tells("b2ZmaWNl"), "{reason}: {}", ended.stdout);
+        ended
+            .exited(4)
+            .failing_with("no connection to webadmit.invalid")
+            .failing_with("whether a proxy stands between");
+    }
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("http://office:proxy-password@127.0.0.1:{nobody}");
+    let run = Run::on_github(program()).asking("https://webadmit.invalid").input("timeout", "300ms");
+    let ended = run.env("HTTPS_PROXY", address).run().exited(4).failing_with("no connection to webadmit.invalid");
+    assert!(!ended.tells("proxy-password"));
+}
+
+#[test]
+fn a_redirect_of_the_store_to_another_host_has_neither_key_nor_referer() {
+    let elsewhere = Wire::start(|_| vec![Act::Send(response(200, &[], b"bytes"))]);
+    let stand_in = StandIn::start();
+    let target = format!("{}/moved.csv", elsewhere.url());
+    stand_in.store_next(move |_, _| vec![Act::Send(response(302, &[("Location", &target)], b""))]);
+    Run::on_github(program()).against(&stand_in).run().exited(0);
+    let request = &elsewhere.requests()[0];
+    assert_eq!((request.header("referer"), request.header("x-api-key")), (None, None));
+    assert!(!request.text().contains(KEY));
+}
+
+#[test]
+fn an_answer_that_is_redirected_to_names_the_origin_only() {
+    let stand_in = StandIn::start();
+    let to = format!("https://elsewhere.example:8443/path?api_key={KEY}");
+    stand_in.api_next(ResponseTemplate::new(301).insert_header("Location", to.as_str()));
+    let ended = Run::on_github(program()).against(&stand_in).run().exited(1);
+    ended.failing_with("redirected to https://elsewhere.example:8443;");
+}
