@@ -51,6 +51,12 @@ pub struct Answer {
 pub struct DownloadUrl(Url);
 
 impl DownloadUrl {
+    /// A URL that is known to be usable.
+    #[must_use]
+    pub fn new(url: Url) -> Self {
+        Self(url)
+    }
+
     /// The URL itself.
     #[must_use]
     pub fn reveal(&self) -> &Url {

@@ -17,11 +17,21 @@ use crate::clean;
 use crate::fault::Kind;
 use crate::inputs::host;
 
-/// So long a connection may take to come about, TLS included.
-const CONNECT: Duration = Duration::from_secs(10);
+/// How long a server may be silent.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Until a connection has come about, TLS included.
+    pub connect: Duration,
+    /// Until the next byte comes.
+    pub silence: Duration,
+}
 
-/// So long a server may be silent. A contract with the user: "no bytes for 20 s counts as a fault".
-const SILENCE: Duration = Duration::from_secs(20);
+impl Default for Patience {
+    /// What users are promised: no bytes for 20 s is a fault.
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(10), silence: Duration::from_secs(20) }
+    }
+}
 
 const MOST_REDIRECTS: usize = 5;
 
@@ -39,7 +49,7 @@ pub struct Clients {
 /// # Errors
 ///
 /// When TLS cannot be set up.
-pub fn clients(authorities: RootCertStore) -> anyhow::Result<Clients> {
+pub fn clients(authorities: RootCertStore, patience: Patience) -> anyhow::Result<Clients> {
     let provider = rustls::crypto::ring::default_provider();
     let tls = ClientConfig::builder_with_provider(provider.into())
         .with_safe_default_protocol_versions()
@@ -51,8 +61,8 @@ pub fn clients(authorities: RootCertStore) -> anyhow::Result<Clients> {
             .tls_backend_preconfigured(tls.clone())
             .user_agent(concat!("webadmit-export/", env!("CARGO_PKG_VERSION")))
             .referer(false)
-            .connect_timeout(CONNECT)
-            .read_timeout(SILENCE)
+            .connect_timeout(patience.connect)
+            .read_timeout(patience.silence)
     };
     let api = builder().redirect(Policy::none()).build();
     let store = builder().redirect(Policy::custom(follow)).build();
@@ -99,7 +109,7 @@ pub fn reduce(error: reqwest::Error) -> (Kind, String) {
     let cause = clean::words(&root_cause(&error));
     match () {
         () if error.is_redirect() => (Kind::StoreRedirect, cause),
-        () if error.is_connect() && error.is_timeout() => (Kind::Connect, "no connection in 10 s".to_owned()),
+        () if error.is_connect() && error.is_timeout() => (Kind::Connect, "it did not come about in time".to_owned()),
         () if error.is_connect() => (Kind::Connect, cause),
         () if error.is_timeout() => (Kind::Timeout, "no answer in time".to_owned()),
         () => (Kind::Broken, cause),
@@ -111,7 +121,7 @@ pub fn reduce(error: reqwest::Error) -> (Kind, String) {
 pub fn reduce_in_body(error: reqwest::Error) -> (Kind, String) {
     let error = error.without_url();
     if error.is_timeout() {
-        return (Kind::Stalled, "no bytes came for 20 s".to_owned());
+        return (Kind::Stalled, "no bytes came for too long".to_owned());
     }
     (Kind::Cut, format!("the connection was cut ({})", clean::words(&root_cause(&error))))
 }

@@ -44,7 +44,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use clock::Clock;
 use download::destination::Destination;
 use failure::{Failure, Interruption};
-use http::Clients;
+use http::{Clients, Patience};
 use inputs::{Inputs, Problem, Reading};
 use journal::Journal;
 use log::{Log, Reader};
@@ -172,7 +172,7 @@ fn prepare<'a>(process: &Process, reading: &'a Reading, log: &Log) -> Result<Rea
     let github_output = variable(&process.variables, "GITHUB_OUTPUT");
     Ok(Ready {
         inputs,
-        clients: http::clients(trust.authorities)?,
+        clients: http::clients(trust.authorities, Patience::default())?,
         receivers: Receivers::open(github_output, places.output_file.as_deref(), &workspace)?,
         destination: Destination::prepare(
             &workspace,

@@ -36,15 +36,11 @@ impl Log {
         Self::to(io::stdout(), io::stderr(), reader, clock)
     }
 
-    fn to(stdout: impl Write + 'static, stderr: impl Write + 'static, reader: Reader, clock: Clock) -> Self {
+    /// A log that is written to the given streams.
+    #[must_use]
+    pub fn to(stdout: impl Write + 'static, stderr: impl Write + 'static, reader: Reader, clock: Clock) -> Self {
         let (stdout, stderr) = (RefCell::new(Box::new(stdout) as _), RefCell::new(Box::new(stderr) as _));
         Self { reader, clock, last: Cell::new(Duration::ZERO), stdout, stderr }
-    }
-
-    /// A log that nobody reads.
-    #[cfg(test)]
-    pub(crate) fn unread(clock: Clock) -> Self {
-        Self::to(io::sink(), io::sink(), Reader::Other, clock)
     }
 
     /// One line of what happens, with the time since the start before it.

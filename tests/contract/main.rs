@@ -8,11 +8,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod answers;
+mod bodies;
 mod command_line;
 mod documents;
 mod faults;
 mod inputs;
 mod job;
+mod machine;
 mod network;
 mod outputs;
 mod signals;

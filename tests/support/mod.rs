@@ -13,6 +13,7 @@
 pub mod canary;
 pub mod certificates;
 pub mod run;
+pub mod runner;
 pub mod stand_in;
 pub mod wire;
 

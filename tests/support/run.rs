@@ -31,6 +31,7 @@ pub struct Run {
     root: TempDir,
     variables: BTreeMap<OsString, OsString>,
     arguments: Vec<String>,
+    wrapper: Vec<String>,
     user: Option<u32>,
 }
 
@@ -57,7 +58,15 @@ impl Run {
         fs::create_dir(root.path().join("workspace")).unwrap();
         let path = std::env::var_os("PATH").unwrap_or_default();
         let variables = BTreeMap::from([("PATH".into(), path)]);
-        Self { program: program.to_owned(), place, root, variables, arguments: Vec::new(), user: None }
+        Self {
+            program: program.to_owned(),
+            place,
+            root,
+            variables,
+            arguments: Vec::new(),
+            wrapper: Vec::new(),
+            user: None,
+        }
     }
 
     /// Points the program to a stand-in, and asks it for the run that is there.
@@ -96,6 +105,12 @@ impl Run {
         self
     }
 
+    /// Runs another command that runs the program: its path is the wrapper's next argument.
+    pub fn wrapped(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
     /// Runs as another user, to whom the workspace and the files of the runner then belong. Only root can do that.
     pub fn under_user(mut self, user: u32) -> Self {
         self.user = Some(user);
@@ -121,8 +136,10 @@ impl Run {
 
     /// Starts the program.
     pub fn spawn(self) -> Running {
-        let mut command = Command::new(&self.program);
-        command.args(&self.arguments).env_clear().envs(&self.variables).current_dir(self.workspace());
+        let program = self.program.display().to_string();
+        let mut words = self.wrapper.iter().chain([&program]).chain(&self.arguments);
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words).env_clear().envs(&self.variables).current_dir(self.workspace());
         if let Some(user) = self.user {
             give(self.root.path(), user);
         }
@@ -155,6 +172,11 @@ impl Running {
 
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Its process, or where it is wrapped, the wrapper's.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Calls `each` with every line as it comes, until the program ends.

@@ -1,0 +1,162 @@
+//! What the API may answer, and what comes of it.
+
+use serde_json::json;
+use wiremock::ResponseTemplate;
+
+use crate::program;
+use crate::support::stand_in::{KEY, RUN, run_json};
+use crate::support::wire::response;
+use crate::support::{Act, Run, StandIn, Wire};
+
+fn ok(body: &str) -> ResponseTemplate {
+    ResponseTemplate::new(200).set_body_string(body)
+}
+
+/// An API on the wire that answers as it is told, and from then on that the list is empty.
+fn api(first: Vec<Act>) -> Wire {
+    let first = std::sync::Mutex::new(Some(first));
+    Wire::start(move |_| {
+        let empty = response(200, &[], run_json("Empty List", None).to_string().as_bytes());
+        first.lock().unwrap().take().unwrap_or_else(|| vec![Act::Send(empty)])
+    })
+}
+
+#[test]
+fn an_answer_of_another_shape_is_unreadable_and_tried_again() {
+    for body in [
+        "null",
+        "{}",
+        "{\"export_files\":null}",
+        "{\"export_files\":{\"id\":74780,\"status\":5}}",
+        "{\"export_files\":{\"id\":-74780,\"status\":\"Available\"}}",
+        "{\"export_files\":{\"id\":74780.0,\"status\":\"Available\"}}",
+        "{\"export_files\":{\"id\":\"74780x\",\"status\":\"Available\"}}",
+        "{\"export_files\":{\"id\":74780,\"status\":\"Available\",\"download_url\":5}}",
+        "{\"export_files\":{\"id\":74780,\"status\":\"Available\",\"status\":\"Failed\"}}",
+        "{\"export_files\":{\"id\":74780,\"status\":\"Available\"}} and more",
+        "\u{feff}{}",
+        &"[".repeat(100_000),
+        &"{\"a\":".repeat(100_000),
+    ] {
+        let stand_in = StandIn::start();
+        stand_in.api_next(ok(body));
+        Run::on_github(program()).against(&stand_in).run().exited(0);
+        assert_eq!(stand_in.api_requests().len(), 2, "{}", &body[..body.len().min(80)]);
+    }
+}
+
+#[test]
+fn fields_that_are_not_known_do_no_harm() {
+    let stand_in = StandIn::start();
+    let mut answer = run_json("Queued", None);
+    answer["export_files"]["new"] = json!({ "deep": [1, 2, { "er": null }] });
+    answer["meta"] = json!([]);
+    stand_in.api_next(ResponseTemplate::new(200).set_body_json(answer));
+    Run::on_github(program()).against(&stand_in).run().exited(0);
+}
+
+#[test]
+fn a_coded_answer_is_not_unpacked() {
+    let stand_in = StandIn::start();
+    let packed =
+        ResponseTemplate::new(200).insert_header("Content-Encoding", "gzip").set_body_bytes(b"\x1f\x8b\x08\x00bomb");
+    stand_in.api_next(packed);
+    Run::on_github(program()).against(&stand_in).run().exited(0);
+    assert!(stand_in.api_requests().iter().all(|request| !request.headers.contains_key("accept-encoding")));
+}
+
+#[test]
+fn what_is_not_http_is_a_broken_connection() {
+    for (bytes, what) in [
+        (b"SSH-2.0-OpenSSH_9.2\r\n".to_vec(), "another protocol"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n".to_vec(), "a length that is none"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n".to_vec(), "two lengths"),
+        (b"HTTP/1.1 999999 Odd\r\n\r\n".to_vec(), "a status that is none"),
+        (b"\0\0\0\0\0\0\0\0\r\n\r\n".to_vec(), "nothing"),
+    ] {
+        let api = api(vec![Act::Send(bytes), Act::Close]);
+        let ended = Run::on_github(program()).asking(&api.url()).run().exited(3);
+        assert_eq!(ended.stdout.matches("; trying again in ").count(), 1, "{what}: {}", ended.stdout);
+    }
+}
+
+#[test]
+fn headers_without_end_do_not_fill_the_memory() {
+    let many = Act::Repeat(b"X-More: and more and more and more and more\r\n".repeat(1000), 100);
+    let api = api(vec![Act::Send(b"HTTP/1.1 200 OK\r\n".to_vec()), many, Act::Hang]);
+    Run::on_github(program()).asking(&api.url()).run().exited(3);
+}
+
+#[test]
+fn interim_answers_are_passed_over() {
+    let interim = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n".to_vec();
+    let empty = response(200, &[], run_json("Empty List", None).to_string().as_bytes());
+    let api = api(vec![Act::Send(interim), Act::Send(empty)]);
+    Run::on_github(program()).asking(&api.url()).run().exited(3);
+    assert_eq!(api.requests().len(), 1);
+}
+
+#[test]
+fn an_answer_without_a_length_is_read_to_its_end() {
+    let body = run_json("Empty List", None).to_string();
+    let api = api(vec![Act::Send(format!("HTTP/1.0 200 OK\r\n\r\n{body}").into_bytes()), Act::Close]);
+    Run::on_github(program()).asking(&api.url()).run().exited(3);
+    assert_eq!(api.requests().len(), 1);
+}
+
+#[test]
+fn a_redirect_that_leads_nowhere_is_an_error_too() {
+    for location in [None, Some("http://"), Some("javascript:alert(1)")] {
+        let stand_in = StandIn::start();
+        let redirect = ResponseTemplate::new(302);
+        stand_in.api_next(match location {
+            Some(location) => redirect.insert_header("Location", location),
+            None => redirect,
+        });
+        Run::on_github(program()).against(&stand_in).run().exited(1);
+        assert_eq!(stand_in.api_requests().len(), 1);
+    }
+}
+
+#[test]
+fn a_key_that_comes_back_is_not_told() {
+    let stand_in = StandIn::start();
+    let message = format!("no such key: {KEY}");
+    stand_in.api_next(ResponseTemplate::new(404).set_body_json(json!({ "message": message })));
+    Run::on_github(program()).against(&stand_in).run().exited(5).failing_with("no such key: ***");
+    stand_in.api_next(ResponseTemplate::new(200).set_body_json(run_json(&format!("Odd {KEY}"), None)));
+    Run::on_github(program()).against(&stand_in).run().exited(0);
+    let url = format!("{}/{KEY}.csv", stand_in.store().url());
+    stand_in.api_next(ResponseTemplate::new(200).set_body_json(run_json("Available", Some(url))));
+    Run::on_github(program()).against(&stand_in).run().exited(1).failing_with("holds the API key");
+}
+
+#[test]
+fn an_answer_to_the_start_may_name_any_run_and_only_that_is_waited_for() {
+    let stand_in = StandIn::start();
+    let mut started = run_json("Queued", None);
+    started["export_files"]["id"] = json!("74780");
+    stand_in.api_next(ResponseTemplate::new(201).set_body_json(started));
+    let run = Run::on_github(program()).against(&stand_in).input("export-file-id", "").input("user-identity-id", "305");
+    assert_eq!(run.run().exited(0).outputs["export-file-id"], RUN.to_string());
+}
+
+#[test]
+fn a_start_is_repeated_after_a_fault() {
+    let stand_in = StandIn::start();
+    stand_in.api_next(ResponseTemplate::new(503)).api_next(ok("<html>"));
+    let run = Run::on_github(program()).against(&stand_in).input("export-file-id", "").input("user-identity-id", "305");
+    run.run().exited(0);
+    let posts = stand_in.api_requests().iter().filter(|request| request.method.as_str() == "POST").count();
+    assert_eq!(posts, 3);
+}
+
+#[test]
+fn white_space_around_a_download_url_is_no_part_of_it() {
+    let stand_in = StandIn::start();
+    let store = Wire::start(|_| vec![Act::Send(response(200, &[], b"bytes"))]);
+    let url = format!("\n {}/plain.csv\t\r\n", store.url());
+    stand_in.api_next(ResponseTemplate::new(200).set_body_json(run_json("Available", Some(url))));
+    assert_eq!(Run::on_github(program()).against(&stand_in).run().exited(0).files(), ["plain.csv"]);
+    assert_eq!(store.requests()[0].target, "/plain.csv");
+}

@@ -1,0 +1,164 @@
+//! The machine that the step runs on: its disk, its users, its streams, its time.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::process::Command;
+
+use rustix::process::{Pid, Signal, geteuid, kill_process};
+
+use crate::program;
+use crate::support::wire::head;
+use crate::support::{Act, Course, Run, StandIn, Wire};
+
+const FILE: &str = "Test-API-Export.csv";
+
+/// Somebody who is not root and owns nothing.
+const SOMEBODY: u32 = 65_534;
+
+/// Whether this machine lets a test have a namespace of its own. Where it does not, the tests that need one say so.
+fn has_namespaces(kind: &str) -> bool {
+    let granted = Command::new("unshare").args([kind, "--map-root-user", "true"]).output();
+    let granted = granted.is_ok_and(|output| output.status.success());
+    if !granted {
+        eprintln!("NOT TESTED: unshare {kind} is not allowed on this machine");
+    }
+    granted
+}
+
+#[test]
+fn a_full_disk_ends_the_step_and_leaves_the_older_file() {
+    if !has_namespaces("--mount") {
+        return;
+    }
+    let file = crate::support::stand_in::File::new(&vec![b'x'; 200_000]);
+    let stand_in = StandIn::builder().file(file).start();
+    let small_disk = "mkdir small && mount -t tmpfs -o size=64k none small && echo older > small/Test-API-Export.csv \
+        && { \"$0\"; code=$?; ls -A small; cat small/*; exit $code; }";
+    let wrapper = ["unshare", "--mount", "--map-root-user", "sh", "-c", small_disk];
+    let ended =
+        Run::on_github(program()).against(&stand_in).input("directory", "small").wrapped(&wrapper).run().exited(1);
+    assert!(ended.stdout.ends_with("Test-API-Export.csv\nolder\n"), "{}", ended.stdout);
+    ended
+        .failing_with("the disk took no more of the file")
+        .failing_with("nothing was saved, and an older file is as it was");
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_found_out_before_the_first_call() {
+    let stand_in = StandIn::start();
+    let run = Run::on_github(program())
+        .against(&stand_in)
+        .file_before("sealed/older.csv", b"older")
+        .input("directory", "sealed");
+    fs::set_permissions(run.workspace().join("sealed"), Permissions::from_mode(0o555)).unwrap();
+    let run = if geteuid().is_root() { run.under_user(SOMEBODY) } else { run };
+    let ended = run.run().exited(1).failing_with("no file can be made in sealed: ");
+    assert!(stand_in.api_requests().is_empty());
+    assert_eq!(ended.files(), ["sealed/", "sealed/older.csv"]);
+}
+
+#[test]
+fn a_directory_below_a_file_cannot_be_made() {
+    let stand_in = StandIn::start();
+    let run = Run::on_github(program()).against(&stand_in).file_before("file", b"").input("directory", "file/below");
+    let ended = run.run();
+    assert!([Some(1), Some(2)].contains(&ended.status.code()), "{}", ended.stdout);
+    assert!(ended.failure().contains("file"), "{}", ended.failure());
+    assert!(stand_in.api_requests().is_empty());
+}
+
+#[test]
+fn a_workspace_that_is_not_there_is_named() {
+    let ended = Run::on_github(program()).against(&StandIn::start()).env("GITHUB_WORKSPACE", "/no/such/place").run();
+    ended.exited(1).failing_with("the workspace /no/such/place cannot be used");
+}
+
+#[test]
+fn what_root_makes_belongs_to_the_owner_of_the_workspace() {
+    let stand_in = StandIn::start();
+    let run = Run::on_github(program()).against(&stand_in).input("directory", "a/b").input("output-file", "c/out.env");
+    let owner = if geteuid().is_root() { SOMEBODY } else { geteuid().as_raw() };
+    chown(run.workspace(), Some(owner), None).unwrap();
+    let ended = run.run().exited(0);
+    for path in ["a", "a/b", "a/b/Test-API-Export.csv", "c", "c/out.env"] {
+        assert_eq!(fs::metadata(ended.workspace().join(path)).unwrap().uid(), owner, "{path}");
+    }
+}
+
+#[test]
+fn an_ordinary_user_in_somebody_elses_workspace_keeps_its_files() {
+    let stand_in = StandIn::start();
+    let run = Run::on_github(program()).against(&stand_in);
+    let run = if geteuid().is_root() { run.under_user(SOMEBODY) } else { run };
+    let ended = run.run().exited(0);
+    let user = if geteuid().is_root() { SOMEBODY } else { geteuid().as_raw() };
+    assert_eq!(fs::metadata(ended.workspace().join(FILE)).unwrap().uid(), user);
+}
+
+#[test]
+fn the_umask_is_heeded() {
+    let stand_in = StandIn::start();
+    for (umask, file, directory) in [("022", 0o644, 0o755), ("027", 0o640, 0o750), ("077", 0o600, 0o700)] {
+        let script = format!("umask {umask}; exec \"$0\"");
+        let run =
+            Run::on_github(program()).against(&stand_in).input("directory", "a").input("output-file", "b/out.env");
+        let ended = run.wrapped(&["sh", "-c", &script]).run().exited(0);
+        let mode = |path: &str| fs::metadata(ended.workspace().join(path)).unwrap().mode() & 0o777;
+        assert_eq!([mode("a/Test-API-Export.csv"), mode("b/out.env")], [file; 2], "umask {umask}");
+        assert_eq!([mode("a"), mode("b")], [directory; 2], "umask {umask}");
+    }
+}
+
+#[test]
+fn a_stdout_that_nobody_reads_does_not_stop_the_job() {
+    for script in ["exec \"$0\" >&-", "exec \"$0\" >/dev/full", "exec \"$0\" > >(exec true)"] {
+        let ended =
+            Run::on_github(program()).against(&StandIn::start()).wrapped(&["bash", "-c", script]).run().exited(0);
+        assert_eq!((ended.outputs["path"].as_str(), ended.files()), (FILE, vec![FILE.to_owned()]), "{script}");
+    }
+}
+
+#[test]
+fn signals_reach_it_as_the_first_process_of_a_container() {
+    if !has_namespaces("--pid") {
+        return;
+    }
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let stand_in = StandIn::builder().course(Course::by_checks(&["In Progress"])).start();
+        let wrapper = ["unshare", "--pid", "--fork", "--map-root-user"];
+        let run = Run::on_github(program()).against(&stand_in).input("poll-interval", "1h").wrapped(&wrapper);
+        let running = run.spawn();
+        running.wait_for_line("status: in_progress");
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", running.id())).unwrap();
+        let child = children.split_whitespace().next().and_then(|id| Pid::from_raw(id.parse().unwrap())).unwrap();
+        kill_process(child, signal).unwrap();
+        assert_eq!(running.end().exited(code).outputs["status"], "in_progress");
+    }
+}
+
+#[test]
+fn the_timeout_cuts_a_download() {
+    let stand_in = StandIn::start();
+    stand_in.store_next(|_, _| vec![Act::Send(head(200, &[], 1000)), Act::Send(vec![b'x'; 500]), Act::Hang]);
+    let ended = Run::on_github(program()).against(&stand_in).input("timeout", "400ms").run().exited(4);
+    let ended = ended.failing_with("timed out after 400 ms in the download, at 500 bytes of 1.0 kB");
+    assert_eq!((ended.files().len(), ended.outputs["status"].as_str()), (0, "available"));
+}
+
+#[test]
+fn the_timeout_cuts_an_answer_that_does_not_come() {
+    let api = Wire::start(|_| vec![Act::Hang]);
+    let ended = Run::on_github(program()).asking(&api.url()).input("timeout", "300ms").run().exited(4);
+    ended.failing_with("timed out after 300 ms; no status was seen").failing_with("no answer in time");
+}
+
+#[test]
+fn the_timeout_cuts_a_wait_after_a_fault() {
+    let stand_in = StandIn::builder().course(Course::by_checks(&["Queued"])).start();
+    let api = stand_in.api_next(wiremock::ResponseTemplate::new(500));
+    for _ in 0..50 {
+        api.api_next(wiremock::ResponseTemplate::new(500));
+    }
+    let run = Run::on_github(program()).against(&stand_in).input("timeout", "300ms").input("poll-interval", "1h");
+    run.run().exited(4).failing_with("the last fault: 127.0.0.1").failing_with("answered 500");
+}
