@@ -3,7 +3,7 @@
 //! A test's name is a promise. Where a test waits, it waits for something that happens, and a time that it compares is
 //! one that the program was told, not one that a machine happened to need.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where something fails")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test ends where something fails")]
 
 #[path = "../support/mod.rs"]
 mod support;
