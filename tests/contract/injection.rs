@@ -1,0 +1,193 @@
+//! Whatever a server says, on any way to stdout, stderr, outputs or summary: no runner takes it for a command, and it
+//! does not get out of its place in the Markdown.
+
+use proptest::prelude::*;
+use pulldown_cmark::{Event, Options, Parser, Tag};
+use serde_json::json;
+use wiremock::ResponseTemplate;
+
+use crate::program;
+use crate::support::stand_in::{File, run_json};
+use crate::support::wire::response;
+use crate::support::{Act, Course, Ended, Run, StandIn, runner};
+
+/// What words are made of that want to be more than words.
+fn hostile() -> impl Strategy<Value = String> {
+    let pieces = [
+        "::error::",
+        "::set-output name=path::",
+        "::stop-commands::x",
+        "##[error]",
+        "##vso[task.complete]",
+        "#",
+        "##",
+        "[",
+        "\n",
+        "\r",
+        "\r\n",
+        "\t",
+        " ",
+        "\u{2028}",
+        "\u{2029}",
+        "\u{85}",
+        "\u{b}",
+        "\u{0}",
+        "\u{202e}",
+        "\u{2066}",
+        "\u{feff}",
+        "`",
+        "```",
+        "|",
+        "\\",
+        "<script>",
+        "</td>",
+        "<!--",
+        "&#35;",
+        "&lt;",
+        "[x](https://evil.example)",
+        "![x](https://evil.example/x.png)",
+        "https://evil.example",
+        "@everyone",
+        "$x$",
+        "**",
+        "%0A",
+        "%0D%0A::error::",
+        "%25",
+        "é",
+        "a",
+        "EOF",
+        "path=x",
+        "<<",
+        "\u{1b}[31m",
+        "~~~",
+        "# heading",
+        "- item",
+        "{{ x }}",
+        "${{ x }}",
+        "AccessDenied",
+        "</Code>",
+    ];
+    proptest::collection::vec(proptest::sample::select(pieces.to_vec()), 1..12).prop_map(|pieces| pieces.concat())
+}
+
+/// What of it can stand in a header.
+fn for_header(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
+}
+
+/// A night on which everything that a server says is hostile. Ends well.
+fn told(said: &str) -> Ended {
+    let header = for_header(said);
+    let stand_in = StandIn::builder()
+        .course(Course::by_checks(&[said, "Success With Errors"]))
+        .disposition(&format!("attachment; filename=\"{}\"", header.replace('"', "\\\"")))
+        .content_type(&format!("text/csv;{header}"))
+        .start();
+    stand_in.api_next(ResponseTemplate::new(503).set_body_json(json!({ "message": said })));
+    let html = ResponseTemplate::new(200).insert_header("Content-Type", format!("text/html;{header}").as_str());
+    stand_in.api_next(html.set_body_string(said));
+    let (code, body) = (said.to_owned(), said.to_owned());
+    stand_in.store_next(move |_, _| {
+        vec![Act::Send(response(403, &[("ETag", "\"x\"")], format!("<Error><Code>{code}</Code>{body}").as_bytes()))]
+    });
+    Run::on_github(program()).against(&stand_in).input("poll-interval", "1ms").input("output-file", "out.env").run()
+}
+
+/// A refusal in hostile words.
+fn refused(said: &str) -> Ended {
+    let stand_in = StandIn::start();
+    let mut queued = run_json(said, None);
+    queued["export_files"]["href"] = json!(said);
+    stand_in.api_next(ResponseTemplate::new(200).set_body_json(queued));
+    stand_in.api_next(ResponseTemplate::new(404).set_body_json(json!({ "errors": { said: [said] } })));
+    Run::on_github(program()).against(&stand_in).input("poll-interval", "1ms").run()
+}
+
+/// Another place to be sent to.
+fn redirected(said: &str) -> Ended {
+    let stand_in = StandIn::builder().file(File::new(b"x")).start();
+    let to = format!("https://{}/{}", for_header(said), for_header(said));
+    stand_in.api_next(ResponseTemplate::new(307).insert_header("Location", to.as_str()));
+    Run::on_github(program()).against(&stand_in).run()
+}
+
+fn assert_harmless(ended: &Ended) {
+    let ours = ["add-mask", "warning", "error"];
+    for name in runner::commands(&ended.stdout).iter().chain(&runner::commands(&ended.stderr)) {
+        assert!(ours.contains(&name.as_str()), "{name} in:\n{}", ended.stdout);
+    }
+    let names = ["status", "export-file-id", "path", "filename", "size", "sha256", "content-type"];
+    assert!(ended.outputs.keys().all(|name| names.contains(&name.as_str())), "{}", ended.output_text);
+    for line in ended.output_text.lines().chain(ended.stdout.lines()) {
+        assert!(!line.chars().any(char::is_control) && line.chars().count() < 1500, "{line:?}");
+    }
+    assert!(
+        ended.output_text.lines().all(|line| names.contains(&line.split('=').next().unwrap())),
+        "{}",
+        ended.output_text
+    );
+    if let Some(path) = ended.files().iter().find(|path| path.ends_with(".env")) {
+        let text = String::from_utf8(ended.read(path)).unwrap();
+        assert!(text.lines().all(|line| line.starts_with("WEBADMIT_")), "{text}");
+    }
+    assert_stays_in_place(&ended.summary);
+}
+
+/// The report is a heading, one table of two columns, paragraphs and blocks of code: nothing else is in it, whatever was
+/// said.
+fn assert_stays_in_place(summary: &str) {
+    let (mut headings, mut tables) = (0, 0);
+    for event in Parser::new_ext(summary, Options::all()) {
+        match event {
+            Event::Start(Tag::Heading { .. }) => headings += 1,
+            Event::Start(Tag::Table(columns)) => {
+                tables += 1;
+                assert_eq!(columns.len(), 2);
+            }
+            Event::Start(Tag::Paragraph | Tag::CodeBlock(_) | Tag::TableHead | Tag::TableRow | Tag::TableCell) => {}
+            Event::Start(tag) => panic!("{tag:?} in:\n{summary}"),
+            Event::InlineHtml(html) => assert!(["<code>", "</code>"].contains(&&*html), "{html} in:\n{summary}"),
+            Event::Html(html) => panic!("{html} in:\n{summary}"),
+            _ => {}
+        }
+    }
+    assert_eq!((headings, tables), (1, 1), "{summary}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(24), ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_a_server_says_is_harmless(said in hostile()) {
+        assert_harmless(&told(&said));
+        assert_harmless(&refused(&said));
+        assert_harmless(&redirected(&said));
+    }
+}
+
+/// Many more in the long mode, which sets `PROPTEST_CASES`.
+fn cases(usual: u32) -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(usual)
+}
+
+#[test]
+fn the_worst_known_words_are_harmless() {
+    for said in [
+        "\n::error::x",
+        "\r::error::x",
+        "x\r\n  ::add-mask::y",
+        "##[error]x ##vso[task.setvariable variable=x]y",
+        "###[error]",
+        "#\u{200b}#[error]",
+        "#\u{feff}#[error]",
+        "`|`|\\|<b>|",
+        "```\n# x\n```",
+        "a\\",
+        "::error::",
+        "%0A::error::x",
+    ] {
+        assert_harmless(&told(said));
+        assert_harmless(&refused(said));
+        assert_harmless(&redirected(said));
+    }
+}

@@ -1,0 +1,254 @@
+//! A model of the download: any script of a store's misdeeds, against one law. The destination is the older file or
+//! exactly one version of the object, never a mixture and never a part, and nothing else is left.
+
+use std::cell::RefCell;
+use std::fs;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use reqwest::Url;
+use rustls::RootCertStore;
+use webadmit_export::api::DownloadUrl;
+use webadmit_export::clock::Clock;
+use webadmit_export::download::destination::Destination;
+use webadmit_export::download::download;
+use webadmit_export::failure::Failure;
+use webadmit_export::http::{self, Patience};
+use webadmit_export::inputs::{self, Inputs};
+use webadmit_export::journal::Journal;
+use webadmit_export::log::{Log, Reader};
+use webadmit_export::step::Step;
+use webadmit_export::workspace::Workspace;
+
+use crate::support::wire::{head, response};
+use crate::support::{Act, Request, Wire};
+
+const OLDER: &[u8] = b"the older file";
+
+/// What the store does with one request. Numbers are shares of the file in 1/100.
+#[derive(Clone, Debug)]
+enum Deed {
+    /// What it should.
+    Serve,
+    /// The same, cut after a share.
+    Cut(usize),
+    /// The same, with a reset after a share.
+    Reset(usize),
+    /// The same, and then silence after a share.
+    Stall(usize),
+    /// Another version from now on.
+    NewVersion,
+    /// The whole file, whatever was asked.
+    Whole,
+    /// The whole file, chunked, and cut after a share if that is less than all.
+    Chunked(usize),
+    /// A body that ends with the connection.
+    CloseDelimited(usize),
+    /// A part that begins so many bytes off.
+    OffBy(i8),
+    /// A part that is shorter than asked.
+    ShortPart(usize),
+    /// The right part with a weak ETag, or with none.
+    WeakTag,
+    NoTag,
+    /// The right part with another total.
+    OtherTotal,
+    /// The right part with a byte more than it says, chunked.
+    OneMore,
+    /// A status.
+    Status(u16),
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    let share = 0..=100_usize;
+    prop_oneof![
+        1 => Just(Deed::Serve),
+        5 => share.clone().prop_map(Deed::Cut),
+        2 => share.clone().prop_map(Deed::Reset),
+        1 => (0..100_usize).prop_map(Deed::Stall),
+        3 => Just(Deed::NewVersion),
+        1 => Just(Deed::Whole),
+        1 => share.clone().prop_map(Deed::Chunked),
+        1 => share.clone().prop_map(Deed::CloseDelimited),
+        2 => any::<i8>().prop_map(Deed::OffBy),
+        2 => share.prop_map(Deed::ShortPart),
+        1 => Just(Deed::WeakTag),
+        1 => Just(Deed::NoTag),
+        1 => Just(Deed::OtherTotal),
+        1 => Just(Deed::OneMore),
+        3 => proptest::sample::select(vec![204, 301, 304, 403, 404, 412, 416, 429, 500, 503]).prop_map(Deed::Status),
+    ]
+}
+
+/// The bytes of a version. Each version differs from the others at every position, so that a mixture shows; some differ
+/// in length, too.
+fn version(number: usize, size: usize) -> Vec<u8> {
+    let size = if number % 2 == 1 { size + size / 3 } else { size };
+    (0..size).map(|at| (at as u8).wrapping_mul(31).wrapping_add((number as u8).wrapping_mul(101))).collect()
+}
+
+struct Store {
+    script: Vec<Deed>,
+    version: usize,
+    size: usize,
+    tagged: bool,
+}
+
+impl Store {
+    fn serve(&mut self, request: &Request) -> Vec<Act> {
+        let deed = if self.script.is_empty() { Deed::Serve } else { self.script.remove(0) };
+        if matches!(deed, Deed::NewVersion) {
+            self.version += 1;
+        }
+        let bytes = version(self.version, self.size);
+        let total = bytes.len();
+        let tag = format!("\"v{}\"", self.version);
+        let from =
+            request.header("range").and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
+        if from.is_some() && request.header("if-match") != Some(&tag) {
+            return vec![Act::Send(response(412, &[], b""))];
+        }
+        let from: usize = from.unwrap_or(0);
+        if from > 0 && from >= total {
+            return vec![Act::Send(response(416, &[], b""))];
+        }
+        let share = |share: usize, of: usize| of * share / 100;
+        let whole = |body: &[u8]| {
+            let tag = [("ETag", tag.as_str())];
+            response(200, if self.tagged { &tag } else { &[] }, body)
+        };
+        let part = |first: usize, last: usize, total: usize, tag: Option<&str>| {
+            let range = format!("bytes {first}-{last}/{total}");
+            let mut headers = vec![("Content-Range", range.as_str())];
+            headers.extend(tag.map(|tag| ("ETag", tag)));
+            let body: Vec<u8> = bytes.iter().copied().cycle().skip(first).take(last - first + 1).collect();
+            response(206, &headers, &body)
+        };
+        let right = || if from == 0 { whole(&bytes) } else { part(from, total - 1, total, Some(&tag)) };
+        let body_start = |answer: &[u8]| answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap_or(0) + 4;
+        let cut = |answer: Vec<u8>, at: usize| {
+            let start = body_start(&answer);
+            answer[..start + share(at, answer.len() - start)].to_vec()
+        };
+        match deed {
+            Deed::Serve | Deed::NewVersion => vec![Act::Send(right())],
+            Deed::Cut(at) => vec![Act::Send(cut(right(), at)), Act::Close],
+            Deed::Reset(at) => vec![Act::Send(cut(right(), at)), Act::Reset],
+            Deed::Stall(at) => vec![Act::Send(cut(right(), at)), Act::Hang],
+            Deed::Whole => vec![Act::Send(whole(&bytes))],
+            Deed::Chunked(at) => {
+                let mut answer = head(200, &[("Transfer-Encoding", "chunked"), ("ETag", &tag)], 0);
+                let sent = share(at, total);
+                if sent > 0 {
+                    answer.extend(format!("{sent:x}\r\n").bytes());
+                    answer.extend(&bytes[..sent]);
+                    answer.extend(b"\r\n");
+                }
+                if at == 100 {
+                    answer.extend(b"0\r\n\r\n");
+                }
+                vec![Act::Send(answer), Act::Close]
+            }
+            Deed::CloseDelimited(at) => {
+                let head = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n";
+                vec![Act::Send([head, &bytes[..share(at, total)]].concat()), Act::Close]
+            }
+            Deed::OffBy(by) => {
+                let first = from.saturating_add_signed(isize::from(by)).min(total - 1);
+                vec![Act::Send(part(first, total - 1, total, Some(&tag)))]
+            }
+            Deed::ShortPart(of) => {
+                let last = from + share(of, total - from).min(total - from - 1);
+                vec![Act::Send(part(from, last, total, Some(&tag)))]
+            }
+            Deed::WeakTag => vec![Act::Send(part(from, total - 1, total, Some(&format!("W/{tag}"))))],
+            Deed::NoTag => vec![Act::Send(part(from, total - 1, total, None))],
+            Deed::OtherTotal => vec![Act::Send(part(from, total - 1, total + 1, Some(&tag)))],
+            Deed::OneMore => {
+                let range = format!("bytes {from}-{}/{total}", total - 1);
+                let headers = [("Content-Range", range.as_str()), ("ETag", &tag), ("Transfer-Encoding", "chunked")];
+                let mut answer = head(206, &headers, 0);
+                answer.extend(format!("{:x}\r\n", total - from + 1).bytes());
+                answer.extend(&bytes[from..]);
+                answer.extend(b"x\r\n0\r\n\r\n");
+                vec![Act::Send(answer)]
+            }
+            Deed::Status(status) => vec![Act::Send(response(status, &[], b""))],
+        }
+    }
+}
+
+/// One download by a script; what it came to, the file, and the names that are left.
+fn play(script: Vec<Deed>, size: usize, tagged: bool) -> (Result<String, Failure>, Vec<u8>, usize, usize) {
+    let store = Arc::new(Mutex::new(Store { script, version: 0, size, tagged }));
+    let shared = Arc::clone(&store);
+    let wire = Wire::start(move |request| shared.lock().unwrap().serve(request));
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("file"), OLDER).unwrap();
+    let inputs = inputs();
+    let clock = Clock::start().bounded(inputs.timeout);
+    let (log, journal) = (Log::to(io::sink(), io::sink(), Reader::Other, clock), RefCell::new(Journal::default()));
+    let step = Step { inputs: &inputs, clock, log: &log, journal: &journal };
+    let workspace = Workspace::find(None, directory.path()).unwrap();
+    let destination = Destination::prepare(&workspace, directory.path(), None, None).unwrap();
+    let patience = Patience { connect: Duration::from_secs(5), silence: Duration::from_millis(60) };
+    let clients = http::clients(RootCertStore::empty(), patience).unwrap();
+    let url = || DownloadUrl::new(Url::parse(&format!("{}/object", wire.url())).unwrap());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let end = runtime.block_on(download(&step, &clients.store, url(), async || Ok(url()), &destination, "file"));
+    let file = fs::read(directory.path().join("file")).unwrap();
+    let left = fs::read_dir(directory.path()).unwrap().count();
+    let versions = store.lock().unwrap().version;
+    (end.map(|saved| saved.sha256), file, left, versions)
+}
+
+fn inputs() -> Inputs {
+    let variables =
+        [("API_KEY", "k"), ("EXPORT_ID", "1"), ("EXPORT_FILE_ID", "2"), ("FILENAME", "file"), ("POLL_INTERVAL", "1ms")];
+    let variables = variables.map(|(name, value)| (format!("INPUT_{name}").into(), value.into()));
+    inputs::read(&variables).inputs.unwrap()
+}
+
+fn check(script: &[Deed], size: usize, tagged: bool) {
+    let (end, file, left, versions) = play(script.to_vec(), size, tagged);
+    assert_eq!(left, 1, "something is left beside the file");
+    match end {
+        Err(_) => assert_eq!(file, OLDER, "a failure has touched the older file"),
+        Ok(sha256) => {
+            let is_one_version = (0..=versions).any(|number| version(number, size) == file);
+            assert!(is_one_version, "{} bytes are no version of the object", file.len());
+            assert_eq!(sha256, sha256_of(&file));
+        }
+    }
+}
+
+fn sha256_of(bytes: &[u8]) -> String {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+proptest! {
+    #[test]
+    fn the_destination_is_the_older_file_or_exactly_one_version(
+        script in proptest::collection::vec(deed(), 0..14),
+        size in prop_oneof![1..4_usize, 100..5000_usize],
+        tagged in proptest::bool::weighted(0.9),
+    ) {
+        check(&script, size, tagged);
+    }
+}
+
+#[test]
+fn a_script_without_misdeeds_ends_well() {
+    let (end, file, ..) = play(Vec::new(), 1000, true);
+    assert!(end.is_ok() && file == version(0, 1000));
+}
+
+#[test]
+fn progress_outlasts_any_number_of_cuts() {
+    let (end, file, ..) = play(vec![Deed::Cut(20); 30], 5000, true);
+    assert!(end.is_ok(), "{end:?}");
+    assert_eq!(file, version(0, 5000));
+}
