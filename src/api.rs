@@ -198,7 +198,8 @@ impl Api {
         if let Ok(Some(body)) = http::small_body(response, LARGEST_ANSWER).await
             && let Some(message) = said(&body)
         {
-            words = format!("{words} and says: {}", self.conceal(&clean::words(&message)));
+            let message = self.conceal(&clean::words(&message));
+            words = format!("{words} and says: {}", message.trim_end_matches('.'));
         }
         Fault { retry_after, ..Fault::api(kind, words) }
     }
@@ -267,3 +268,6 @@ fn said(body: &[u8]) -> Option<String> {
     };
     refusal.message.or_else(errors).filter(|text| !text.trim().is_empty())
 }
+
+#[cfg(test)]
+mod tests;

@@ -297,6 +297,8 @@ fn error_code(body: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::error_code;
 
     #[test]
@@ -316,5 +318,19 @@ mod tests {
             assert_eq!(error_code(body.as_bytes()).as_deref(), code, "{body}");
         }
         assert_eq!(error_code(format!("<Code>{}</Code>", "a".repeat(49)).as_bytes()), None);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_store_says_its_code_is_letters_and_digits(
+            before in "(?:<Code>|</Code>|.)*",
+            inside in "(?:<Code>|[A-Za-z0-9]|.)*",
+            bytes in proptest::collection::vec(any::<u8>(), 0..20),
+        ) {
+            let body = [before.as_bytes(), &bytes, b"<Code>", inside.as_bytes(), b"</Code>"].concat();
+            if let Some(code) = error_code(&body) {
+                prop_assert!((1..=48).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+            }
+        }
     }
 }

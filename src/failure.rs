@@ -87,10 +87,17 @@ impl Failure {
 
     fn happened_early(&self) -> String {
         match self {
-            Self::Local(error) => format!("{error:#}"),
+            Self::Local(error) => local(error),
             _ => "the step was ended before it began".to_owned(),
         }
     }
+}
+
+/// What this machine says, cause by cause, without the numbers of the system's errors.
+fn local(error: &anyhow::Error) -> String {
+    let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+    let causes = causes.iter().map(|cause| cause.split(" (os error").next().unwrap_or_default());
+    causes.collect::<Vec<_>>().join(": ")
 }
 
 fn bad_inputs(problems: &[Problem]) -> String {
@@ -113,7 +120,7 @@ impl Told<'_> {
             Failure::Fault { fault, reason, attempts, took } => self.fault(fault, *reason, *attempts, *took),
             Failure::TimedOut { last_fault } => self.timed_out(last_fault.as_ref()),
             Failure::Status(status) => format!("{} ended as {status}", self.run()),
-            Failure::Local(error) => format!("{}: {error:#}", self.run()),
+            Failure::Local(error) => format!("{}: {}", self.run(), local(error)),
             Failure::Interrupted(signal) => format!("{}: interrupted by {}", self.run(), signal.name()),
             Failure::Inputs(_) | Failure::Argument(_) => String::new(),
         };

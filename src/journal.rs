@@ -130,7 +130,7 @@ impl Journal {
         let entry = |(label, times): &(String, usize)| match (label.as_str(), times) {
             ("fresh URL", 1) => "1 fresh URL".to_owned(),
             ("fresh URL", times) => format!("{times} fresh URLs"),
-            (label, 1) => format!("1 {label}"),
+            (label, 1) if !label.starts_with(|c: char| c.is_ascii_digit()) => format!("1 {label}"),
             (label, times) => format!("{times} × {label}"),
         };
         self.survived.iter().map(entry).collect::<Vec<_>>().join(", ")

@@ -25,7 +25,7 @@ fn each_status_that_is_worth_another_try_gets_one() {
     let ended = Run::on_github(program()).against(&stand_in).run().exited(0);
     assert_eq!(ended.read(FILE), stand_in.file());
     assert!(ended.stdout.contains("answered 503 (Service Unavailable); trying again in "), "{}", ended.stdout);
-    assert!(ended.summary.contains("Survived on the way: 1 408 from the API"), "{}", ended.summary);
+    assert!(ended.summary.contains("Survived on the way: 1 × 408 from the API"), "{}", ended.summary);
     assert_eq!(ended.stdout.matches("::error").count(), 0);
 }
 

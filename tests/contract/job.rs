@@ -237,7 +237,7 @@ fn a_refusal_ends_with_code_5_and_the_servers_own_message() {
         .failing_with("check the api-key");
     run().input("export-file-id", "1").run().exited(5).failing_with("answered 404 (Not Found) and says: Not Found");
     let ended = run().input("export-file-id", "").input("user-identity-id", "999").run().exited(5);
-    ended.failing_with("User identity '999' not found.").failing_with("check user-identity-id and export-id");
+    ended.failing_with("User identity '999' not found;").failing_with("check user-identity-id and export-id");
     stand_in.api_next(ResponseTemplate::new(403).set_body_json(json!({ "errors": { "schema": ["is odd"] } })));
     run().run().exited(5).failing_with("answered 403 (Forbidden) and says: schema: is odd");
 }

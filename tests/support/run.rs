@@ -197,7 +197,7 @@ impl Running {
         self.root.path().join("workspace")
     }
 
-    /// Waits until the program has ended. One that goes on for a minute is killed.
+    /// Waits until the program has ended. One that goes on for three minutes is killed.
     pub fn end(mut self) -> Ended {
         let ended = self.stdout.wait_for_end() && self.stderr.wait_for_end();
         if !ended {
@@ -401,7 +401,7 @@ impl Lines {
     fn wait_while(&self, condition: impl Fn(&Said) -> bool) -> MutexGuard<'_, Said> {
         let said = self.shared.said.lock().unwrap();
         let goes_on = |said: &mut Said| !said.ended && condition(said);
-        self.shared.changed.wait_timeout_while(said, 2 * PATIENCE, goes_on).unwrap().0
+        self.shared.changed.wait_timeout_while(said, 6 * PATIENCE, goes_on).unwrap().0
     }
 
     fn text(&self) -> String {
