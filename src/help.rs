@@ -33,7 +33,8 @@ pub fn text() -> String {
     text.push_str(
         "\n  GitHub's own spelling with hyphens (INPUT_EXPORT-ID) and any letter case mean the same. An empty value is\n  \
          the same as none. Obeyed as well: SSL_CERT_FILE, SSL_CERT_DIR, HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY.\n\n\
-         Outputs, written to $GITHUB_OUTPUT, to output-file (as WEBADMIT_STATUS and so on) and to the log:\n",
+         Outputs, written to $GITHUB_OUTPUT, to output-file (as WEBADMIT_STATUS and so on), to the log, and on Azure\n\
+         Pipelines (TF_BUILD) as output variables:\n",
     );
     for output in &outputs::DECLARATIONS {
         text.push_str(&entry(&format!("{} ({})", output.name, outputs::variable(output.name)), output.meaning));

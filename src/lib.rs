@@ -137,9 +137,11 @@ fn perform(process: &Process) -> u8 {
 }
 
 fn reader(process: &Process) -> Reader {
-    match variable(&process.variables, "GITHUB_ACTIONS") {
-        Some(value) if value == "true" => Reader::GitHub,
-        _ => Reader::Other,
+    let variable = |name| variable(&process.variables, name);
+    match () {
+        () if variable("GITHUB_ACTIONS").is_some_and(|value| value == "true") => Reader::GitHub,
+        () if variable("TF_BUILD").is_some() => Reader::Azure,
+        () => Reader::Other,
     }
 }
 
@@ -270,6 +272,9 @@ fn tell(log: &Log, outputs: &[outputs::Output]) {
     log.plain("outputs:");
     for (name, value) in outputs {
         log.plain(&format!("  {name}={value}"));
+    }
+    for (name, value) in outputs {
+        log.hand_over(&outputs::variable(name), value);
     }
 }
 

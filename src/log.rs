@@ -16,6 +16,8 @@ use crate::figures;
 pub enum Reader {
     /// The GitHub runner, which takes some lines as commands.
     GitHub,
+    /// The agent of Azure Pipelines, which has commands of its own.
+    Azure,
     /// Anybody else.
     Other,
 }
@@ -77,12 +79,19 @@ impl Log {
         }
     }
 
+    /// Hands an output over to the following steps where that is done by a line of the log: on Azure.
+    pub fn hand_over(&self, variable: &str, value: &str) {
+        if self.reader == Reader::Azure {
+            self.write(&self.stdout, &azure_variable(variable, value));
+        }
+    }
+
     /// The failure that ends the step: on GitHub an annotation on stdout, elsewhere `error: …` on stderr. Further
     /// lines of the text are hints.
     pub fn failure(&self, text: &str) {
         match self.reader {
             Reader::GitHub => self.write(&self.stdout, &command("error title=webadmit-export", text)),
-            Reader::Other => {
+            Reader::Azure | Reader::Other => {
                 let lines: String = text.lines().map(|line| clean::line(line) + "\n").collect();
                 self.write(&self.stderr, &format!("error: {}", lines.trim_end_matches('\n')));
             }
@@ -115,6 +124,13 @@ fn escape(message: &str) -> String {
     message.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
+/// The command that sets a variable for the following steps. Its value is data up to the end of the line; Azure's agent
+/// decodes `%AZP25`, `%0D` and `%0A` in it (azure-pipelines-task-lib, `node/taskcommand.ts`).
+fn azure_variable(variable: &str, value: &str) -> String {
+    let value = value.replace('%', "%AZP25").replace('\r', "%0D").replace('\n', "%0A");
+    format!("##vso[task.setvariable variable={variable};isOutput=true]{value}")
+}
+
 fn write_to(stream: &mut dyn Write, line: &str) {
     // One write for the whole line: nothing comes between its parts.
     let _ = stream.write_all(format!("{line}\n").as_bytes()).and_then(|()| stream.flush());
@@ -128,6 +144,12 @@ mod tests {
     #[test]
     fn a_command_holds_its_message_on_one_line() {
         assert_eq!(command("error", "50 % done\nhint: x\r\ny"), "::error::50 %25 done%0Ahint: x%0Ay");
+    }
+
+    #[test]
+    fn a_variable_for_azure_is_one_line_that_is_decoded_to_its_value() {
+        let line = azure_variable("WEBADMIT_PATH", "a 100%;]##vso[x\r\nb");
+        assert_eq!(line, "##vso[task.setvariable variable=WEBADMIT_PATH;isOutput=true]a 100%AZP25;]##vso[x%0D%0Ab");
     }
 
     proptest! {

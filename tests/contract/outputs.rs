@@ -152,3 +152,24 @@ fn workflow_commands_are_written_on_github_only() {
     let not_true = Run::in_shell(program()).against(&stand_in).env("GITHUB_ACTIONS", "yes").run().exited(3);
     assert!(!not_true.stdout.contains("::"), "{}", not_true.stdout);
 }
+
+#[test]
+fn on_azure_the_outputs_are_variables_for_the_following_steps() {
+    let stand_in = StandIn::builder().disposition("attachment; filename=\"100 % sure.csv\"").start();
+    let ended = Run::in_shell(program()).against(&stand_in).env("TF_BUILD", "True").run().exited(0);
+    for line in [
+        "##vso[task.setvariable variable=WEBADMIT_STATUS;isOutput=true]available\n",
+        "##vso[task.setvariable variable=WEBADMIT_PATH;isOutput=true]100 %AZP25 sure.csv\n",
+        "##vso[task.setvariable variable=WEBADMIT_CONTENT_TYPE;isOutput=true]text/csv;charset=iso-8859-1\n",
+    ] {
+        assert!(ended.stdout.contains(line), "{line}: {}", ended.stdout);
+    }
+    for (variable, value) in [("TF_BUILD", ""), ("GITHUB_ACTIONS", "true")] {
+        let run = Run::in_shell(program()).against(&stand_in).env("TF_BUILD", "True").env(variable, value);
+        assert!(!run.run().exited(0).stdout.contains("##vso["));
+    }
+    let stand_in = StandIn::builder().course(Course::by_checks(&["Failed"])).start();
+    let ended = Run::in_shell(program()).against(&stand_in).env("TF_BUILD", "True").run().exited(3);
+    assert!(ended.stdout.contains("variable=WEBADMIT_STATUS;isOutput=true]failed\n"), "{}", ended.stdout);
+    assert!(ended.stderr.starts_with("error: "), "{}", ended.stderr);
+}
