@@ -24,7 +24,8 @@ mod network;
 mod outputs;
 mod signals;
 
-/// The program under test.
-fn program() -> &'static str {
-    env!("CARGO_BIN_EXE_webadmit-export")
+/// The program under test: the built one, or one that `scripts/test-image` names to run the image's in its place.
+fn program() -> std::path::PathBuf {
+    let named = std::env::var_os("WEBADMIT_EXPORT_PROGRAM");
+    named.map_or_else(|| env!("CARGO_BIN_EXE_webadmit-export").into(), Into::into)
 }
