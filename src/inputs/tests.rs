@@ -32,6 +32,7 @@ fn omitted_inputs_have_their_declared_defaults() {
     assert_eq!(reading.paths, Paths { directory: ".".to_owned(), ca_file: None, output_file: None });
     let inputs = reading.inputs.unwrap();
     assert_eq!((inputs.export, inputs.run, inputs.filename), (Id(86446), Run::Existing(Id(74780)), None));
+    assert_eq!((inputs.export.to_string().as_str(), inputs.base_url.is_https()), ("86446", true));
     let default = |name: &str| DECLARATIONS.iter().find(|declared| declared.name == name).unwrap().default.unwrap();
     assert_eq!(inputs.base_url.0.as_str(), format!("{}/", default("base-url")));
     assert_eq!(inputs.timeout, humantime::parse_duration(default("timeout")).unwrap());
@@ -118,6 +119,9 @@ fn the_base_url_is_the_root_of_the_api() {
     ] {
         assert_eq!(accepted(&[("INPUT_BASE_URL", text)]).base_url.endpoint("x").as_str(), endpoint);
     }
+    for no in ["false", "False"] {
+        accepted(&[("INPUT_ALLOW_HTTP", no)]);
+    }
     let with_http = accepted(&[("INPUT_BASE_URL", "http://stand-in:8080"), ("INPUT_ALLOW_HTTP", "True")]);
     assert_eq!((with_http.base_url.is_https(), with_http.base_url.host()), (false, "stand-in:8080".to_owned()));
     for (text, why) in [
@@ -128,6 +132,9 @@ fn the_base_url_is_the_root_of_the_api() {
         ("ftp://api.webadmit.org", "scheme ftp"),
         ("https://", "is not a URL"),
         ("https://user:secret@api.webadmit.org", "user name or password"),
+        ("https://secret@api.webadmit.org", "user name or password"),
+        ("https://:secret@api.webadmit.org", "user name or password"),
+        ("https://api.webadmit.org/#secret", "fragment"),
         ("https://api.webadmit.org/?key=secret", "query"),
         ("https://api.webadmit.org/api/v1/exports/1", "goes on after /api/v1"),
     ] {
@@ -170,7 +177,13 @@ fn the_key_is_never_shown() {
     assert!(!format!("{reading:?}").contains(KEY), "{reading:?}");
     let reading = read(&variables(&[("INPUT_API_KEY", "short key"), ("INPUT_EXPORT_ID", "short key")]));
     assert!(!format!("{reading:?}").contains("short key"), "{reading:?}");
-    assert!(accepted(&[]).api_key.header().is_sensitive());
+    let key = accepted(&[]).api_key;
+    assert_eq!((key.reveal(), format!("{key:?}").as_str()), (KEY, "ApiKey(***)"));
+    assert!(key.header().is_sensitive() && key.header() == KEY);
+    assert_eq!(
+        problem("filename", "a/b"),
+        "`a/b` holds a path: a single file name is accepted; the input `directory` says where it goes"
+    );
 }
 
 #[test]
@@ -181,6 +194,11 @@ fn a_value_that_is_not_utf_8_is_a_problem_of_its_input() {
     variables.push((OsString::from_vec(vec![b'X', 0xff]), "not ours".into()));
     let reading = read(&variables);
     assert_eq!(reading.problems, [Problem { input: "filename", text: "its value is not valid UTF-8".to_owned() }]);
+}
+
+#[test]
+fn the_variable_of_an_input_is_one_that_a_shell_can_write() {
+    assert_eq!(DECLARATIONS[1].variable(), "INPUT_EXPORT_ID");
 }
 
 #[test]

@@ -45,6 +45,104 @@ fn a_diagram_is_drawn_only_when_there_was_something_to_wait_for() {
     ");
 }
 
+fn inputs(run: &str) -> Inputs {
+    let variables = [("API_KEY", "k"), ("EXPORT_ID", "86446"), (run, "305")];
+    let variables = variables.map(|(name, value)| (format!("INPUT_{name}").into(), value.into()));
+    crate::inputs::read(&variables).inputs.unwrap()
+}
+
+fn at(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+#[test]
+fn a_good_night_is_told_in_full() {
+    let inputs = inputs("USER_IDENTITY_ID");
+    let seen = |status, first, last| Seen { status, first: at(first), last: at(last) };
+    let saved = Saved {
+        path: "exports/a|b.csv".to_owned(),
+        filename: "a|b.csv".to_owned(),
+        size: 104_857_600,
+        sha256: "ab".repeat(32),
+        content_type: Some("text/csv".to_owned()),
+        took: at(10),
+    };
+    let journal = Journal {
+        run: Some(crate::inputs::Id(74780)),
+        asked: Some(at(1)),
+        checks: 3,
+        course: vec![seen(Status::Queued, 1, 1), seen(Status::Available, 90_061, 90_061)],
+        survived: vec![
+            ("503 from the API".to_owned(), 3),
+            ("cut at 41.0 MB".to_owned(), 1),
+            ("fresh URL".to_owned(), 2),
+        ],
+        saved: Some(saved),
+        ..Journal::default()
+    };
+    let report = Report { inputs: Some(&inputs), journal: &journal, failure: None, took: at(90_072) };
+    insta::assert_snapshot!(report.markdown(), @r#"
+    ### WebAdMIT export: ✅ <code>exports&#47;a&#124;b&#46;csv</code> is here
+
+    | Asked for, and came | |
+    | --- | --- |
+    | Export | 86446 |
+    | Run | 74780, started under identity 305 |
+    | WebAdMIT | `api.webadmit.org` |
+    | Status | `available`, 25 h 1 min after the first check (3 checks) |
+    | File | <code>exports&#47;a&#124;b&#46;csv</code> |
+    | Size | 104.9 MB (104857600 bytes) |
+    | SHA-256 | `abababababababababababababababababababababababababababababababab` |
+    | Content type | `text/csv` |
+    | Download | 10 s, 10.5 MB/s |
+    | Whole step | 25 h 1 min |
+
+    Survived on the way: 3 × 503 from the API, 1 cut at 41.0 MB, 2 fresh URLs.
+
+    ```mermaid
+    gantt
+        accTitle: The course of the run
+        dateFormat YYYY-MM-DD HH:mm:ss
+        axisFormat %H:%M:%S
+        queued :done, 2000-01-01 00:00:01, 2000-01-02 01:01:01
+        available :milestone, 2000-01-02 01:01:01, 0d
+        download :active, 2000-01-02 01:01:01, 2000-01-02 01:01:11
+    ```
+    "#);
+}
+
+#[test]
+fn a_bad_night_is_told_with_its_error() {
+    let inputs = inputs("EXPORT_FILE_ID");
+    let mut journal = Journal::default();
+    let report = |journal: &Journal| {
+        Report { inputs: Some(&inputs), journal, failure: Some("it went wrong"), took: at(5) }.markdown()
+    };
+    insta::assert_snapshot!(report(&journal), @r#"
+    ### WebAdMIT export: ❌ No file was saved
+
+    ```text
+    it went wrong
+    ```
+
+    | Asked for, and came | |
+    | --- | --- |
+    | Export | 86446 |
+    | Run | 305 |
+    | WebAdMIT | `api.webadmit.org` |
+    | Whole step | 5 s |
+    "#);
+    journal.see(&Status::EmptyList, at(2));
+    journal.count("503 from the API");
+    assert!(report(&journal).contains("\n| Status | `empty_list` (1 check) |\n"));
+    assert!(report(&journal).contains("\n\nFaults on the way: 1 × 503 from the API.\n\n"));
+    let quiet = Report { inputs: None, journal: &journal, failure: None, took: at(5) }.markdown();
+    assert!(
+        quiet.starts_with("### WebAdMIT export: ✅ The run ended as `empty_list`: there is no file\n\n"),
+        "{quiet}"
+    );
+}
+
 proptest! {
     #[test]
     fn nothing_gets_out_of_a_code_span(text in "(?:[`|\\\\<>&\r\n]|.)*") {
