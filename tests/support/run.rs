@@ -113,6 +113,10 @@ impl Run {
 
     /// Runs as another user, to whom the workspace and the files of the runner then belong. Only root can do that.
     pub fn under_user(mut self, user: u32) -> Self {
+        // Where the program was built, another user may not be able to look.
+        let copy = self.root.path().join("program");
+        fs::copy(&self.program, &copy).unwrap();
+        self.program = copy;
         self.user = Some(user);
         self
     }
