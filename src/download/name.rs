@@ -70,7 +70,7 @@ pub fn plain(name: &str) -> Option<String> {
 fn parameters(value: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     // The disposition type comes first; a value that begins with a parameter has none.
-    let start = value.find([';', '=']).map_or(value.len(), |at| if value.as_bytes()[at] == b';' { at + 1 } else { 0 });
+    let start = value.find([';', '=']).map_or(value.len(), |at| if value.as_bytes()[at] == b';' { at } else { 0 });
     let mut rest = &value[start..];
     while let Some((name, after)) = rest.split_once('=') {
         let name = name.trim_start_matches([';', ' ', '\t']).trim().to_owned();
@@ -88,13 +88,13 @@ fn parameters(value: &str) -> Vec<(String, String)> {
     found
 }
 
-/// The text of a quoted string whose opening quote is gone, and what comes after its closing one.
+/// The text of a quoted string whose opening quote is gone, and what comes from its closing one on.
 fn quoted_string(text: &str) -> (String, &str) {
     let mut value = String::new();
     let mut characters = text.char_indices();
     while let Some((at, c)) = characters.next() {
         match c {
-            '"' => return (value, &text[at + 1..]),
+            '"' => return (value, &text[at..]),
             // A quoted pair. Some servers send a path of Windows instead: then it was no escape.
             '\\' => match characters.next() {
                 Some((_, escaped @ ('"' | '\\'))) => value.push(escaped),

@@ -1,6 +1,7 @@
 //! A stand-in for WebAdMIT and for the store that holds its files. All of its data is made up.
 
 use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -70,6 +71,7 @@ impl File {
 
 /// How a stand-in is made.
 pub struct Builder {
+    address: IpAddr,
     course: Course,
     file: File,
     disposition: String,
@@ -107,6 +109,11 @@ struct State {
 impl Builder {
     pub fn course(self, course: Course) -> Self {
         Self { course, ..self }
+    }
+
+    /// The address of this machine at which both servers are, where it is not loopback.
+    pub fn address(self, address: IpAddr) -> Self {
+        Self { address, ..self }
     }
 
     pub fn file(self, file: File) -> Self {
@@ -155,9 +162,10 @@ impl Builder {
             next_acts: VecDeque::new(),
         }));
         let for_store = Arc::clone(&state);
-        let store = Wire::start(move |request| for_store.lock().unwrap().store(request));
+        let store = Wire::start_at(self.address, move |request| for_store.lock().unwrap().store(request));
         state.lock().unwrap().store_url = store.url();
-        let api = runtime.block_on(MockServer::start());
+        let listener = TcpListener::bind((self.address, 0)).unwrap();
+        let api = runtime.block_on(MockServer::builder().listener(listener).start());
         let responder = Api(Arc::clone(&state));
         runtime.block_on(Mock::given(any()).respond_with(responder).named("WebAdMIT").mount(&api));
         StandIn { state, api, store, runtime }
@@ -167,6 +175,7 @@ impl Builder {
 impl StandIn {
     pub fn builder() -> Builder {
         Builder {
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             course: Course::by_checks(&["Available"]),
             file: File::new(&made_up_applicants(40)),
             disposition: "attachment; filename=Test-API-Export.csv".to_owned(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -100,6 +100,7 @@ struct Shared {
 
 /// The server. It ends when it is dropped.
 pub struct Wire {
+    address: IpAddr,
     port: u16,
     shared: Arc<Shared>,
 }
@@ -107,16 +108,25 @@ pub struct Wire {
 impl Wire {
     /// Starts a server that asks `handler` what to do with each request.
     pub fn start(handler: impl Fn(&Request) -> Vec<Act> + Send + Sync + 'static) -> Self {
-        Self::listen(None, handler)
+        Self::listen(IpAddr::V4(Ipv4Addr::LOCALHOST), None, handler)
+    }
+
+    /// The same on another address of this machine.
+    pub fn start_at(address: IpAddr, handler: impl Fn(&Request) -> Vec<Act> + Send + Sync + 'static) -> Self {
+        Self::listen(address, None, handler)
     }
 
     /// Starts a server that speaks TLS.
     pub fn start_tls(tls: ServerConfig, handler: impl Fn(&Request) -> Vec<Act> + Send + Sync + 'static) -> Self {
-        Self::listen(Some(Arc::new(tls)), handler)
+        Self::listen(IpAddr::V4(Ipv4Addr::LOCALHOST), Some(Arc::new(tls)), handler)
     }
 
-    fn listen(tls: Option<Arc<ServerConfig>>, handler: impl Fn(&Request) -> Vec<Act> + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    fn listen(
+        address: IpAddr,
+        tls: Option<Arc<ServerConfig>>,
+        handler: impl Fn(&Request) -> Vec<Act> + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind((address, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
             handler: Box::new(handler),
@@ -144,7 +154,7 @@ impl Wire {
                 });
             }
         });
-        Self { port, shared }
+        Self { address, port, shared }
     }
 
     pub fn port(&self) -> u16 {
@@ -155,7 +165,7 @@ impl Wire {
     pub fn url(&self) -> String {
         match self.shared.tls {
             Some(_) => format!("https://localhost:{}", self.port),
-            None => format!("http://127.0.0.1:{}", self.port),
+            None => format!("http://{}:{}", self.address, self.port),
         }
     }
 
@@ -185,7 +195,7 @@ impl Drop for Wire {
             let _ = stream.shutdown(Shutdown::Both);
         }
         // Wakes the thread that accepts.
-        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        let _ = TcpStream::connect((self.address, self.port));
     }
 }
 

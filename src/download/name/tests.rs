@@ -16,6 +16,7 @@ fn a_name_becomes_plain() {
         ("--force.csv", "force.csv"),
         (" . - x.csv . . ", "x.csv"),
         (".csv", "csv"),
+        ("two .csv", "two .csv"),
     ] {
         assert_eq!(plain(name).as_deref(), Some(expected), "{name:?}");
     }
@@ -29,6 +30,8 @@ fn a_long_name_keeps_its_extension() {
     let long = plain(&format!("{}.csv", "ä".repeat(300))).unwrap();
     assert!(long.len() <= LONGEST && long.len() >= LONGEST - 1 && long.ends_with("ä.csv"), "{long}");
     assert_eq!(plain(&"n".repeat(300)).unwrap().len(), LONGEST);
+    let (stem, no_extension) = ("n".repeat(240), "e".repeat(30));
+    assert_eq!(plain(&format!("{stem}.{no_extension}")).unwrap(), format!("{stem}.{}", &no_extension[..14]));
     assert_eq!(plain(&format!("n.{}", "e".repeat(300))).unwrap().len(), LONGEST);
     assert_eq!(
         plain(&format!("{}.{}.csv", "n".repeat(250), "x".repeat(9))).unwrap(),
