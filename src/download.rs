@@ -5,15 +5,17 @@
 
 pub mod destination;
 pub mod name;
+pub mod pieces;
 pub mod range;
+pub mod source;
 
 use std::time::Duration;
 
 use reqwest::header::{
-    ACCEPT_ENCODING, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG,
-    HeaderMap, HeaderName, IF_MATCH, RANGE, RETRY_AFTER, TRANSFER_ENCODING,
+    ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
+    DATE, ETAG, HeaderMap, HeaderName, IF_MATCH, RANGE, RETRY_AFTER, TRANSFER_ENCODING,
 };
-use reqwest::{Client, Response, Url};
+use reqwest::{Client, Response, StatusCode, Url};
 
 use crate::api::DownloadUrl;
 use crate::clean;
@@ -25,7 +27,10 @@ use crate::journal::{Progress, Saved};
 use crate::retry::{self, Attempts};
 use crate::step::Step;
 use destination::{Destination, Partial};
+use pieces::{Pieces, Spread};
 use range::{Asked, Head, Meaning};
+use source::Source;
+use tokio::sync::Mutex;
 
 /// While bytes come in, the log has a line this often.
 const PROGRESS: Duration = Duration::from_secs(5);
@@ -45,27 +50,30 @@ pub async fn download(
     step: &Step<'_>,
     store: &Client,
     first: DownloadUrl,
-    mut fresh: impl AsyncFnMut() -> Result<DownloadUrl, Failure>,
+    fresh: impl AsyncFnMut() -> Result<DownloadUrl, Failure>,
     destination: &Destination,
     fallback_name: &str,
+    spread: Spread,
 ) -> Result<Saved, Failure> {
     let since = step.clock.now();
-    let mut transfer = Transfer::new(destination.partial()?);
+    let mut transfer = Transfer::new(destination.partial()?, spread, since);
     let mut attempts = Attempts { made: 0, fruitless: 0, since };
-    let mut url = first;
+    let source = Mutex::new(Source::new(step, first, fresh));
+    let mut worn = None;
     loop {
         attempts.made += 1;
         let most_before = transfer.most;
-        let fault = match transfer.attempt(step, store, url.reveal()).await {
+        let (url, number) = source.lock().await.url(step, worn).await?;
+        worn = Some(number);
+        let fault = match transfer.attempt(step, store, &source, url.reveal()).await {
             Ok(()) => break,
             Err(Interruption::Fault(fault)) => fault,
             Err(Interruption::Disk(error)) => return Err(Failure::Local(error)),
+            Err(Interruption::Failure(failure)) => return Err(failure),
         };
         let gained = transfer.most > most_before;
         attempts.fruitless = if gained { 0 } else { attempts.fruitless + 1 };
         step.recover(fault, attempts).await?;
-        step.journal.borrow_mut().count("fresh URL");
-        url = fresh().await?;
     }
     let filename = step.inputs.filename.clone().or(transfer.name).unwrap_or_else(|| fallback_name.to_owned());
     let size = transfer.partial.held();
@@ -80,6 +88,8 @@ enum Interruption {
     Fault(Fault),
     /// The disk.
     Disk(anyhow::Error),
+    /// Something that ends the step.
+    Failure(Failure),
 }
 
 impl From<Fault> for Interruption {
@@ -104,46 +114,50 @@ struct Transfer {
     most: u64,
     name: Option<String>,
     content_type: Option<String>,
+    spread: Spread,
+    /// Whether one connection has to do.
+    alone: bool,
+    meter: Meter,
 }
 
 impl Transfer {
-    fn new(partial: Partial) -> Self {
-        Self { partial, etag: None, total: None, most: 0, name: None, content_type: None }
+    fn new(partial: Partial, spread: Spread, now: Duration) -> Self {
+        let meter = Meter { at: now, held: 0 };
+        let (etag, total, name, content_type) = (None, None, None, None);
+        Self { partial, etag, total, most: 0, name, content_type, spread, alone: false, meter }
     }
 
     /// Asks for what is missing and takes what comes. Ends well only when the file is complete.
-    async fn attempt(&mut self, step: &Step<'_>, store: &Client, url: &Url) -> Result<(), Interruption> {
+    async fn attempt<F: AsyncFnMut() -> Result<DownloadUrl, Failure>>(
+        &mut self,
+        step: &Step<'_>,
+        store: &Client,
+        source: &Mutex<Source<F>>,
+        url: &Url,
+    ) -> Result<(), Interruption> {
         let asked = self.missing()?;
-        let mut request = store.get(url.clone()).header(ACCEPT_ENCODING, "identity");
-        if let Some(asked) = &asked {
-            request = request.header(RANGE, format!("bytes={}-", asked.from)).header(IF_MATCH, &asked.etag);
-        }
-        let response = request.send().await.map_err(|error| connection_fault(url, error))?;
-        let host = crate::inputs::host(response.url());
-        match range::judge(&head(&response), asked.as_ref()) {
+        let answer = ask(store, url, asked.as_ref()).await?;
+        match answer.meaning {
             Meaning::Whole { total, etag } => {
                 self.start_over()?;
                 (self.total, self.etag) = (total, etag);
-                self.describe(&response);
-                self.begin(step, &host);
-                self.receive(step, response, total).await
+                self.describe(&answer.response);
+                self.begin(step, &answer.host);
+                self.receive(step, store, source, answer.response, total).await
             }
             Meaning::Rest { until, total } => {
                 self.total = Some(total);
                 step.log.line(&format!("going on at {}", figures::bytes(self.partial.held())));
-                self.receive(step, response, Some(until)).await
+                self.receive(step, store, source, answer.response, Some(until)).await
             }
             Meaning::StartOver(what) => {
                 self.start_over()?;
-                let kind = if response.status().is_success() {
-                    Kind::Mismatch
-                } else {
-                    Kind::Status(response.status().as_u16())
-                };
-                Err(Fault::store(kind, format!("the store ({host}) {what}: starting over")).into())
+                let status = answer.response.status();
+                let kind = if status.is_success() { Kind::Mismatch } else { Kind::Status(status.as_u16()) };
+                Err(Fault::store(kind, format!("the store ({}) {what}: starting over", answer.host)).into())
             }
-            Meaning::Unusable(kind, what) => Err(Fault::store(kind, format!("the store ({host}) {what}")).into()),
-            Meaning::Refused => Err(refusal(step, &host, response).await.into()),
+            Meaning::Unusable(kind, what) => Err(answer.unusable(kind, what).into()),
+            Meaning::Refused => Err(answer.refusal(step).await.into()),
         }
     }
 
@@ -151,7 +165,7 @@ impl Transfer {
     fn missing(&mut self) -> anyhow::Result<Option<Asked>> {
         let from = self.partial.held();
         match &self.etag {
-            Some(etag) if from > 0 => Ok(Some(Asked { from, etag: etag.clone(), total: self.total })),
+            Some(etag) if from > 0 => Ok(Some(Asked { from, until: None, etag: etag.clone(), total: self.total })),
             _ => {
                 self.start_over()?;
                 Ok(None)
@@ -161,7 +175,7 @@ impl Transfer {
 
     fn start_over(&mut self) -> anyhow::Result<()> {
         (self.etag, self.total) = (None, None);
-        if self.partial.held() > 0 { self.partial.start_over() } else { Ok(()) }
+        if self.partial.received() > 0 { self.partial.start_over() } else { Ok(()) }
     }
 
     /// Takes the name and the media type from an answer that has the file from its beginning.
@@ -177,34 +191,53 @@ impl Transfer {
         step.log.line(&format!("downloading {what}{size} from {host}"));
     }
 
-    /// Takes the body. It must end at `until`, or where its chunks say; then the file must be complete.
-    async fn receive(
+    /// Takes the body. It must end at `until`, or where its chunks say; then the file must be complete. Where the
+    /// connection turns out to be held back, the rest comes over several.
+    async fn receive<F: AsyncFnMut() -> Result<DownloadUrl, Failure>>(
         &mut self,
         step: &Step<'_>,
+        store: &Client,
+        source: &Mutex<Source<F>>,
         mut response: Response,
         until: Option<u64>,
     ) -> Result<(), Interruption> {
-        let mut meter = Meter::start(step, self.partial.held());
+        let (since, from) = (step.clock.now(), self.partial.held());
+        let may_spread = !self.alone && until.is_some() && until == self.total && takes_ranges(&response);
         loop {
             let chunk = response.chunk().await;
             let Some(chunk) = chunk.map_err(|error| self.body_fault(error))? else { break };
-            if until.is_some_and(|until| self.partial.held() + chunk.len() as u64 > until) {
+            let held = self.partial.held();
+            if until.is_some_and(|until| held + chunk.len() as u64 > until) {
                 // Not one byte past its end belongs to the file; what came before may be no better.
                 self.start_over()?;
                 let words = "the store sent more than it had announced: starting over";
                 return Err(Fault::store(Kind::Mismatch, words).into());
             }
-            self.partial.append(&chunk)?;
-            self.most = self.most.max(self.partial.held());
-            meter.read(step, Progress { held: self.partial.held(), total: self.total });
+            self.take(step, held, &chunk)?;
+            let (held, time) = (self.partial.held(), step.clock.now().saturating_sub(since));
+            if may_spread
+                && let (Some(etag), Some(total)) = (self.etag.clone(), self.total)
+                && self.spread.is_worth_it(total - held, held - from, time)
+            {
+                Pieces::new(step, store, source, self, etag, total).fetch(response).await?;
+                break;
+            }
         }
         let held = self.partial.held();
-        step.journal.borrow_mut().progress = Some(Progress { held, total: self.total });
         if self.total.is_none_or(|total| held == total) && until.is_none_or(|until| held == until) {
             return Ok(());
         }
         let words = format!("the store sent less than was asked for: {}", self.progress());
         Err(Fault::store(Kind::Cut, words).into())
+    }
+
+    /// Puts bytes to their place.
+    fn take(&mut self, step: &Step<'_>, at: u64, bytes: &[u8]) -> anyhow::Result<()> {
+        self.partial.place(at, bytes)?;
+        let progress = self.progress();
+        self.most = self.most.max(progress.held);
+        self.meter.read(step, progress);
+        Ok(())
     }
 
     fn body_fault(&self, error: reqwest::Error) -> Fault {
@@ -213,7 +246,40 @@ impl Transfer {
     }
 
     fn progress(&self) -> Progress {
-        Progress { held: self.partial.held(), total: self.total }
+        Progress { held: self.partial.received(), total: self.total }
+    }
+}
+
+fn takes_ranges(response: &Response) -> bool {
+    response.status() == StatusCode::PARTIAL_CONTENT
+        || text(response.headers(), ACCEPT_RANGES).is_some_and(|unit| unit.trim().eq_ignore_ascii_case("bytes"))
+}
+
+/// An answer of the store, and what it means.
+struct Answer {
+    response: Response,
+    meaning: Meaning,
+    host: String,
+}
+
+/// Asks the store for the file, or for a part of it.
+async fn ask(store: &Client, url: &Url, asked: Option<&Asked>) -> Result<Answer, Fault> {
+    let mut request = store.get(url.clone()).header(ACCEPT_ENCODING, "identity");
+    if let Some(asked) = asked {
+        request = request.header(RANGE, asked.range()).header(IF_MATCH, &asked.etag);
+    }
+    let response = request.send().await.map_err(|error| connection_fault(url, error))?;
+    let (meaning, host) = (range::judge(&head(&response), asked), crate::inputs::host(response.url()));
+    Ok(Answer { response, meaning, host })
+}
+
+impl Answer {
+    fn unusable(&self, kind: Kind, what: &str) -> Fault {
+        Fault::store(kind, format!("the store ({}) {what}", self.host))
+    }
+
+    async fn refusal(self, step: &Step<'_>) -> Fault {
+        refusal(step, &self.host, self.response).await
     }
 }
 
@@ -224,10 +290,6 @@ struct Meter {
 }
 
 impl Meter {
-    fn start(step: &Step<'_>, held: u64) -> Self {
-        Self { at: step.clock.now(), held }
-    }
-
     fn read(&mut self, step: &Step<'_>, progress: Progress) {
         step.journal.borrow_mut().progress = Some(progress);
         let now = step.clock.now();

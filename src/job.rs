@@ -3,6 +3,7 @@
 use crate::api::{Answer, Api, DownloadUrl};
 use crate::download::destination::Destination;
 use crate::download::download;
+use crate::download::pieces::Spread;
 use crate::failure::Failure;
 use crate::fault::{Fault, Kind};
 use crate::figures;
@@ -102,7 +103,7 @@ async fn bring_home(
 ) -> Result<Saved, Failure> {
     let run = step.journal.borrow().run;
     let fallback_name = run.map_or_else(|| "export".to_owned(), |run| format!("export-{run}"));
-    let download = download(step, &clients.store, url, fresh, destination, &fallback_name);
+    let download = download(step, &clients.store, url, fresh, destination, &fallback_name, Spread::default());
     match tokio::time::timeout(step.clock.allowance(), download).await {
         Ok(end) => end,
         Err(_) => Err(Failure::TimedOut { last_fault: None }),

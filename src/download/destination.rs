@@ -2,15 +2,19 @@
 
 use std::cell::Cell;
 use std::fs;
-use std::io::{Seek, SeekFrom, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use sha2::{Digest, Sha256};
 use tempfile::{Builder, NamedTempFile};
 
+use crate::figures;
 use crate::workspace::{Workspace, remove_directories};
+
+/// So much is read back at a time of what came out of order.
+const READ_BACK: usize = 256 * 1024;
 
 /// The directory for the file. It was made if it was missing; what was made goes away again if nothing is saved.
 #[derive(Debug)]
@@ -29,6 +33,8 @@ pub struct Partial {
     file: NamedTempFile,
     hash: Sha256,
     held: u64,
+    /// What is held behind gaps.
+    ahead: Vec<Range<u64>>,
 }
 
 impl Destination {
@@ -90,7 +96,7 @@ impl Destination {
             .permissions(readable)
             .tempfile_in(&self.directory)?;
         self.workspace.give(file.as_file())?;
-        Ok(Partial { file, hash: Sha256::new(), held: 0 })
+        Ok(Partial { file, hash: Sha256::new(), held: 0, ahead: Vec::new() })
     }
 
     /// Puts a complete file into place in one step, whatever stood there, and tells its path and its checksum.
@@ -121,25 +127,55 @@ impl Drop for Destination {
 }
 
 impl Partial {
-    /// How many bytes it holds.
+    /// How many bytes it holds from its beginning on, without a gap. These are hashed.
     #[must_use]
     pub fn held(&self) -> u64 {
         self.held
     }
 
-    /// Adds bytes at its end.
+    /// How many bytes it holds in all, those behind gaps included.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.held + self.ahead.iter().map(|span| span.end - span.start).sum::<u64>()
+    }
+
+    /// Puts bytes to their place. No byte comes twice.
     ///
     /// # Errors
     ///
     /// When the disk does not take them.
-    pub fn append(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+    pub fn place(&mut self, at: u64, bytes: &[u8]) -> anyhow::Result<()> {
         // Written by hand into the file itself: `tokio::fs` can report success on a full disk.
-        self.file
-            .as_file_mut()
-            .write_all(bytes)
-            .with_context(|| format!("the disk took no more of the file after {}", crate::figures::bytes(self.held)))?;
-        self.hash.update(bytes);
-        self.held += bytes.len() as u64;
+        let written = self.file.as_file().write_all_at(bytes, at);
+        written
+            .with_context(|| format!("the disk took no more of the file after {}", figures::bytes(self.received())))?;
+        let end = at + bytes.len() as u64;
+        if at == self.held {
+            // What comes in order is hashed out of memory; reading it back would cost a fifth more.
+            self.hash.update(bytes);
+            self.held = end;
+            return self.hash_ahead();
+        }
+        match self.ahead.iter_mut().find(|span| span.end == at) {
+            Some(span) => span.end = end,
+            None => self.ahead.push(at..end),
+        }
+        Ok(())
+    }
+
+    /// Hashes what was waiting behind a gap that is closed now.
+    fn hash_ahead(&mut self) -> anyhow::Result<()> {
+        while let Some(index) = self.ahead.iter().position(|span| span.start == self.held) {
+            let span = self.ahead.swap_remove(index);
+            let mut buffer = vec![0; READ_BACK];
+            while self.held < span.end {
+                let length = usize::try_from(span.end - self.held).map_or(READ_BACK, |left| left.min(READ_BACK));
+                let part = &mut buffer[..length];
+                self.file.as_file().read_exact_at(part, self.held).context("the partial file cannot be read back")?;
+                self.hash.update(part);
+                self.held += length as u64;
+            }
+        }
         Ok(())
     }
 
@@ -149,10 +185,10 @@ impl Partial {
     ///
     /// When the disk does not play along.
     pub fn start_over(&mut self) -> anyhow::Result<()> {
-        let file = self.file.as_file_mut();
-        file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0))).context("the partial file cannot be emptied")?;
+        self.file.as_file().set_len(0).context("the partial file cannot be emptied")?;
         self.hash = Sha256::new();
         self.held = 0;
+        self.ahead.clear();
         Ok(())
     }
 }

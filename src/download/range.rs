@@ -22,15 +22,28 @@ pub struct Head {
     pub transfer_coding: Option<String>,
 }
 
-/// The rest of a file that was asked for, with `Range: bytes={from}-` and `If-Match`.
+/// The part of a file that was asked for, with `Range` and `If-Match`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
     /// The first byte that is wanted: so many are held.
     pub from: u64,
+    /// Where the part ends, where it is not the whole rest.
+    pub until: Option<u64>,
     /// The strong validator of what is held.
     pub etag: String,
     /// The length of the whole file, where it is known.
     pub total: Option<u64>,
+}
+
+impl Asked {
+    /// The value of the header `Range`.
+    #[must_use]
+    pub fn range(&self) -> String {
+        match self.until {
+            Some(until) => format!("bytes={}-{}", self.from, until.saturating_sub(1)),
+            None => format!("bytes={}-", self.from),
+        }
+    }
 }
 
 /// What an answer is.
@@ -93,7 +106,9 @@ fn rest(head: &Head, asked: &Asked) -> Meaning {
     let Some((first, last, total)) = head.range.as_deref().and_then(content_range) else {
         return Meaning::StartOver("sent a part without saying which");
     };
-    let as_asked = first == asked.from && asked.total.is_none_or(|known| known == total);
+    let as_asked = first == asked.from
+        && asked.until.is_none_or(|until| last < until)
+        && asked.total.is_none_or(|known| known == total);
     let as_long = is_chunked(head) || length(head).is_none_or(|length| length == last - first + 1);
     if !as_asked || !as_long {
         return Meaning::StartOver("sent another part than was asked for");

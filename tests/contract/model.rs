@@ -14,6 +14,7 @@ use webadmit_export::api::DownloadUrl;
 use webadmit_export::clock::Clock;
 use webadmit_export::download::destination::Destination;
 use webadmit_export::download::download;
+use webadmit_export::download::pieces::Spread;
 use webadmit_export::failure::Failure;
 use webadmit_export::http::{self, Patience};
 use webadmit_export::inputs::{self, Inputs};
@@ -105,19 +106,20 @@ impl Store {
         let bytes = version(self.version, self.size);
         let total = bytes.len();
         let tag = format!("\"v{}\"", self.version);
-        let from =
-            request.header("range").and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
+        let range = request.header("range").and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
+        let from: Option<usize> = range.map(|(from, _)| from.parse().unwrap());
+        let end = range.and_then(|(_, last)| last.parse::<usize>().ok()).map_or(total, |last| (last + 1).min(total));
         if from.is_some() && request.header("if-match") != Some(&tag) {
             return vec![Act::Send(response(412, &[], b""))];
         }
-        let from: usize = from.unwrap_or(0);
-        if from > 0 && from >= total {
+        let (from, is_part) = (from.unwrap_or(0), from.is_some());
+        if from >= end {
             return vec![Act::Send(response(416, &[], b""))];
         }
         let share = |share: usize, of: usize| of * share / 100;
         let whole = |body: &[u8]| {
-            let tag = [("ETag", tag.as_str())];
-            response(200, if self.tagged { &tag } else { &[] }, body)
+            let headers = [("Accept-Ranges", "bytes"), ("ETag", tag.as_str())];
+            response(200, if self.tagged { &headers } else { &headers[..1] }, body)
         };
         let part = |first: usize, last: usize, total: usize, tag: Option<&str>| {
             let range = format!("bytes {first}-{last}/{total}");
@@ -126,7 +128,7 @@ impl Store {
             let body: Vec<u8> = bytes.iter().copied().cycle().skip(first).take(last - first + 1).collect();
             response(206, &headers, &body)
         };
-        let right = || if from == 0 { whole(&bytes) } else { part(from, total - 1, total, Some(&tag)) };
+        let right = || if is_part { part(from, end - 1, total, Some(&tag)) } else { whole(&bytes) };
         let body_start = |answer: &[u8]| answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap_or(0) + 4;
         let cut = |answer: Vec<u8>, at: usize| {
             let start = body_start(&answer);
@@ -156,22 +158,22 @@ impl Store {
                 vec![Act::Send([head, &bytes[..share(at, total)]].concat()), Act::Close]
             }
             Deed::OffBy(by) => {
-                let first = from.saturating_add_signed(isize::from(by)).min(total - 1);
-                vec![Act::Send(part(first, total - 1, total, Some(&tag)))]
+                let first = from.saturating_add_signed(isize::from(by)).min(end - 1);
+                vec![Act::Send(part(first, end - 1, total, Some(&tag)))]
             }
             Deed::ShortPart(of) => {
-                let last = from + share(of, total - from).min(total - from - 1);
+                let last = from + share(of, end - from).min(end - from - 1);
                 vec![Act::Send(part(from, last, total, Some(&tag)))]
             }
-            Deed::WeakTag => vec![Act::Send(part(from, total - 1, total, Some(&format!("W/{tag}"))))],
-            Deed::NoTag => vec![Act::Send(part(from, total - 1, total, None))],
-            Deed::OtherTotal => vec![Act::Send(part(from, total - 1, total + 1, Some(&tag)))],
+            Deed::WeakTag => vec![Act::Send(part(from, end - 1, total, Some(&format!("W/{tag}"))))],
+            Deed::NoTag => vec![Act::Send(part(from, end - 1, total, None))],
+            Deed::OtherTotal => vec![Act::Send(part(from, end - 1, total + 1, Some(&tag)))],
             Deed::OneMore => {
-                let range = format!("bytes {from}-{}/{total}", total - 1);
+                let range = format!("bytes {from}-{}/{total}", end - 1);
                 let headers = [("Content-Range", range.as_str()), ("ETag", &tag), ("Transfer-Encoding", "chunked")];
                 let mut answer = head(206, &headers, 0);
-                answer.extend(format!("{:x}\r\n", total - from + 1).bytes());
-                answer.extend(&bytes[from..]);
+                answer.extend(format!("{:x}\r\n", end - from + 1).bytes());
+                answer.extend(&bytes[from..end]);
                 answer.extend(b"x\r\n0\r\n\r\n");
                 vec![Act::Send(answer)]
             }
@@ -180,8 +182,19 @@ impl Store {
     }
 }
 
+/// One connection, or several as soon as the first byte is there.
+fn spread(connections: usize) -> Spread {
+    let from = if connections == 1 { u64::MAX } else { 1 };
+    Spread { connections, from, piece: (1, 700), after: Duration::ZERO, fast: u64::MAX }
+}
+
 /// One download by a script; what it came to, the file, and the names that are left.
-fn play(script: Vec<Deed>, size: usize, tagged: bool) -> (Result<String, Failure>, Vec<u8>, usize, usize) {
+fn play(
+    script: Vec<Deed>,
+    size: usize,
+    tagged: bool,
+    spread: Spread,
+) -> (Result<String, Failure>, Vec<u8>, usize, usize) {
     let store = Arc::new(Mutex::new(Store { script, version: 0, size, tagged }));
     let shared = Arc::clone(&store);
     let wire = Wire::start(move |request| shared.lock().unwrap().serve(request));
@@ -197,7 +210,8 @@ fn play(script: Vec<Deed>, size: usize, tagged: bool) -> (Result<String, Failure
     let clients = http::clients(RootCertStore::empty(), patience).unwrap();
     let url = || DownloadUrl::new(Url::parse(&format!("{}/object", wire.url())).unwrap());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let end = runtime.block_on(download(&step, &clients.store, url(), async || Ok(url()), &destination, "file"));
+    let end =
+        runtime.block_on(download(&step, &clients.store, url(), async || Ok(url()), &destination, "file", spread));
     let file = fs::read(directory.path().join("file")).unwrap();
     let left = fs::read_dir(directory.path()).unwrap().count();
     let versions = store.lock().unwrap().version;
@@ -211,8 +225,8 @@ fn inputs() -> Inputs {
     inputs::read(&variables).inputs.unwrap()
 }
 
-fn check(script: &[Deed], size: usize, tagged: bool) {
-    let (end, file, left, versions) = play(script.to_vec(), size, tagged);
+fn check(script: &[Deed], size: usize, tagged: bool, connections: usize) {
+    let (end, file, left, versions) = play(script.to_vec(), size, tagged, spread(connections));
     assert_eq!(left, 1, "something is left beside the file");
     match end {
         Err(_) => assert_eq!(file, OLDER, "a failure has touched the older file"),
@@ -235,20 +249,25 @@ proptest! {
         script in proptest::collection::vec(deed(), 0..14),
         size in prop_oneof![1..4_usize, 100..5000_usize],
         tagged in proptest::bool::weighted(0.9),
+        connections in 1..6_usize,
     ) {
-        check(&script, size, tagged);
+        check(&script, size, tagged, connections);
     }
 }
 
 #[test]
 fn a_script_without_misdeeds_ends_well() {
-    let (end, file, ..) = play(Vec::new(), 1000, true);
-    assert!(end.is_ok() && file == version(0, 1000));
+    for connections in [1, 2, 8] {
+        let (end, file, ..) = play(Vec::new(), 100_000, true, spread(connections));
+        assert!(end.is_ok() && file == version(0, 100_000), "{connections}");
+    }
 }
 
 #[test]
 fn progress_outlasts_any_number_of_cuts() {
-    let (end, file, ..) = play(vec![Deed::Cut(20); 30], 5000, true);
-    assert!(end.is_ok(), "{end:?}");
-    assert_eq!(file, version(0, 5000));
+    for connections in [1, 4] {
+        let (end, file, ..) = play(vec![Deed::Cut(20); 30], 5000, true, spread(connections));
+        assert!(end.is_ok(), "{end:?}");
+        assert_eq!(file, version(0, 5000));
+    }
 }

@@ -14,7 +14,7 @@ fn head(status: u16, headers: &[(&str, &str)]) -> Head {
 }
 
 fn asked() -> Asked {
-    Asked { from: 40, etag: "\"a\"".to_owned(), total: Some(100) }
+    Asked { from: 40, until: None, etag: "\"a\"".to_owned(), total: Some(100) }
 }
 
 #[test]
@@ -71,6 +71,19 @@ fn a_206_continues_only_what_it_fits() {
     assert!(matches!(judge(&head(206, &fits), None), Meaning::Unusable(Kind::Mismatch, _)));
     let unknown_total = Asked { total: None, ..asked() };
     assert_eq!(judge(&head(206, &fits), Some(&unknown_total)), Meaning::Rest { until: 100, total: 100 });
+}
+
+#[test]
+fn a_part_never_goes_beyond_what_was_asked() {
+    let judge = |range: &str, length: &str| {
+        let head = head(206, &[("etag", "\"a\""), ("range", range), ("length", length)]);
+        judge(&head, Some(&Asked { until: Some(60), ..asked() }))
+    };
+    assert_eq!(judge("bytes 40-59/100", "20"), Meaning::Rest { until: 60, total: 100 });
+    assert_eq!(judge("bytes 40-49/100", "10"), Meaning::Rest { until: 50, total: 100 });
+    assert!(matches!(judge("bytes 40-60/100", "21"), Meaning::StartOver(_)));
+    assert_eq!(asked().range(), "bytes=40-");
+    assert_eq!(Asked { until: Some(60), ..asked() }.range(), "bytes=40-59");
 }
 
 #[test]
