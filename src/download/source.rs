@@ -40,3 +40,42 @@ impl<F: AsyncFnMut() -> Result<DownloadUrl, Failure>> Source<F> {
         Ok((self.url.clone(), self.number))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+    use std::io;
+
+    use reqwest::Url;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::inputs;
+    use crate::journal::Journal;
+    use crate::log::{Log, Reader};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_url_is_shared_until_it_has_failed_somebody_or_is_old() {
+        let variables =
+            ["API_KEY", "EXPORT_ID", "EXPORT_FILE_ID"].map(|name| (format!("INPUT_{name}").into(), "1".into()));
+        let inputs = inputs::read(&variables).inputs.unwrap();
+        let clock = Clock::start();
+        let (log, journal) = (Log::to(io::sink(), io::sink(), Reader::Other, clock), RefCell::new(Journal::default()));
+        let step = Step { inputs: &inputs, clock, log: &log, journal: &journal };
+        let url = |number: usize| DownloadUrl::new(Url::parse(&format!("https://s3.example/{number}")).unwrap());
+        let asked = Cell::new(0);
+        let mut source = Source::new(&step, url(0), async || {
+            asked.set(asked.get() + 1);
+            Ok(url(asked.get()))
+        });
+        let mut number = async |worn| source.url(&step, worn).await.unwrap().1;
+        assert_eq!(number(None).await, 0);
+        tokio::time::advance(WORN).await;
+        assert_eq!(number(None).await, 0, "it still lives");
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!(number(None).await, 1, "it is asked for anew before it dies");
+        assert_eq!(number(Some(0)).await, 1, "somebody else has asked already");
+        assert_eq!(number(Some(1)).await, 2, "it has failed");
+        assert_eq!((asked.get(), journal.borrow().ledger().as_str()), (2, "2 fresh URLs"));
+    }
+}

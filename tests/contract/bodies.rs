@@ -43,6 +43,17 @@ fn a_reset_at_any_point_is_overcome() {
         vec![Act::Send(whole[..whole.len() - 1].to_vec()), Act::Reset]
     });
     comes_whole(&stand_in, 4);
+    let requests = stand_in.store().requests();
+    let ranges: Vec<_> = requests.iter().map(|request| request.header("range").is_some()).collect();
+    assert_eq!(ranges, [false, false, false, true], "without a byte there is nothing to continue");
+}
+
+#[test]
+fn the_attempts_are_counted_in_the_failure() {
+    let stand_in = stand_in();
+    stand_in.store_next(|_, _| vec![Act::Reset]).store_next(|_, _| vec![Act::Reset]);
+    stand_in.store_next(|_, _| vec![Act::Send(response(200, &[("Content-Encoding", "br")], b"x"))]);
+    Run::on_github(program()).against(&stand_in).run().exited(1).failing_with("(3 attempts in ");
 }
 
 #[test]
@@ -166,4 +177,60 @@ fn retry_after_of_the_store_is_obeyed() {
     stand_in.store_next(|_, _| vec![Act::Send(response(503, &[("Retry-After", "1")], b"<Code>SlowDown</Code>"))]);
     let ended = Run::on_github(program()).against(&stand_in).run().exited(0);
     assert!(ended.stdout.contains("code SlowDown; trying again in 1 s\n"), "{}", ended.stdout);
+}
+
+/// A file that is large enough for several connections, at a store that holds each of them back.
+fn large() -> StandIn {
+    let bytes: Vec<u8> = (0..40_000_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    StandIn::builder().file(File::new(&bytes)).throttle(50_000_000).start()
+}
+
+#[test]
+fn a_large_file_comes_over_several_connections_when_one_is_held_back() {
+    let stand_in = large();
+    let ended = Run::on_github(program()).against(&stand_in).run().exited(0);
+    assert!(ended.read(FILE) == stand_in.file() && ended.files() == [FILE], "{}", ended.stdout);
+    assert!(ended.stdout.contains("going on over 8 connections"), "{}", ended.stdout);
+    let requests = stand_in.store().requests();
+    let (first, pieces) = requests.split_first().unwrap();
+    assert!(first.header("range").is_none() && pieces.len() > 8);
+    assert!(pieces.iter().all(|piece| piece.header("if-match").is_some()));
+    assert!(stand_in.store().connections() <= 9, "{} connections", stand_in.store().connections());
+    assert_eq!(stand_in.api_requests().len(), 1, "the URL is shared");
+}
+
+#[test]
+fn a_piece_that_fails_is_fetched_again_by_itself() {
+    let stand_in = large();
+    let whole = |request: &_, file: &File| vec![Act::Send(answer(request, file, &[]))];
+    // The first answer has to be slow enough to be spread, so that the next ones are pieces.
+    stand_in.store_next(|request, file| {
+        let bytes = answer(request, file, &[]);
+        let (start, rest) = bytes.split_at(1_000_000);
+        let pause = Act::Pause(Duration::from_millis(150));
+        vec![Act::Send(start.to_vec()), pause, Act::Send(rest.to_vec())]
+    });
+    stand_in.store_next(|_, _| vec![Act::Reset]);
+    stand_in.store_next(|_, _| vec![Act::Send(refusal(403, "AccessDenied"))]);
+    stand_in.store_next(|_, _| vec![Act::Send(refusal(503, "SlowDown"))]);
+    stand_in.store_next(whole);
+    let ended = Run::on_github(program()).against(&stand_in).run().exited(0);
+    assert!(ended.read(FILE) == stand_in.file(), "{}", ended.stdout);
+    assert!(ended.stdout.contains("code SlowDown; going on over 7 connections"), "{}", ended.stdout);
+    let calls = stand_in.api_requests().len();
+    assert!((2..=3).contains(&calls), "{calls} calls: one URL for each that has failed, not one for each piece");
+}
+
+#[test]
+fn a_store_that_does_not_play_along_is_asked_over_one_connection() {
+    let stand_in = large();
+    stand_in.store_next(|request, file| {
+        let bytes = answer(request, file, &[]);
+        let (start, rest) = bytes.split_at(1_000_000);
+        vec![Act::Send(start.to_vec()), Act::Pause(Duration::from_millis(150)), Act::Send(rest.to_vec())]
+    });
+    stand_in.store_next(|_, file| vec![Act::Send(response(200, &[], &file.bytes))]);
+    let ended = Run::on_github(program()).against(&stand_in).run().exited(0);
+    assert!(ended.read(FILE) == stand_in.file(), "{}", ended.stdout);
+    assert_eq!(ended.stdout.matches("going on over").count(), 1, "{}", ended.stdout);
 }

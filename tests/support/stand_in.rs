@@ -372,14 +372,15 @@ pub fn answer(request: &Request, file: &File, headers: &[(&str, &str)]) -> Vec<u
     if request.header("if-match").is_some_and(|tag| Some(tag) != file.etag.as_deref()) {
         return refusal(412, "PreconditionFailed");
     }
-    let Some(first) = request.header("range").and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')) else {
+    let Some(range) = request.header("range").and_then(|range| range.strip_prefix("bytes=")?.split_once('-')) else {
         return wire::response(200, &headers, &file.bytes);
     };
-    match first.parse::<usize>() {
-        Ok(first) if first < total => {
-            let range = format!("bytes {first}-{}/{total}", total - 1);
+    let end = range.1.parse::<usize>().map_or(total, |last| total.min(last + 1));
+    match range.0.parse::<usize>() {
+        Ok(first) if first < end => {
+            let range = format!("bytes {first}-{}/{total}", end - 1);
             headers.push(("Content-Range", &range));
-            wire::response(206, &headers, &file.bytes[first..])
+            wire::response(206, &headers, &file.bytes[first..end])
         }
         _ => refusal(416, "InvalidRange"),
     }
