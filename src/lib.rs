@@ -90,7 +90,8 @@ pub struct Process {
 /// Does what the process was started for, and returns its exit code.
 #[must_use]
 pub fn run(process: &Process) -> u8 {
-    match process.arguments.first().map(|argument| argument.to_string_lossy()) {
+    // Some systems hand over an empty argument where there is none.
+    match process.arguments.iter().find(|argument| !argument.is_empty()).map(|argument| argument.to_string_lossy()) {
         None => perform(process),
         Some(argument) if matches!(&*argument, "--help" | "-h") => {
             log::page(&help::text());

@@ -3,7 +3,7 @@
 use webadmit_export::{help, inputs, outputs};
 
 use crate::program;
-use crate::support::Run;
+use crate::support::{Run, StandIn};
 
 #[test]
 fn help_lists_every_input_output_and_exit_code() {
@@ -36,4 +36,11 @@ fn an_unknown_argument_is_bad_input() {
     let ended = Run::in_shell(program()).arg("--export-id=5").run().exited(2);
     assert!(ended.failure().contains("unknown argument --export-id=5"), "{}", ended.stderr);
     assert!(ended.failure().contains("--help"), "{}", ended.stderr);
+}
+
+#[test]
+fn an_empty_argument_is_none() {
+    let stand_in = StandIn::start();
+    Run::on_github(program()).against(&stand_in).arg("").run().exited(0);
+    Run::on_github(program()).arg("").arg("--version").run().exited(0);
 }
