@@ -49,6 +49,14 @@ fn a_reset_at_any_point_is_overcome() {
 }
 
 #[test]
+fn a_cut_before_the_first_byte_leaves_nothing_to_continue() {
+    let stand_in = stand_in();
+    stand_in.store_cuts_after(0);
+    comes_whole(&stand_in, 2);
+    assert_eq!(stand_in.store().requests()[1].header("range"), None);
+}
+
+#[test]
 fn the_attempts_are_counted_in_the_failure() {
     let stand_in = stand_in();
     stand_in.store_next(|_, _| vec![Act::Reset]).store_next(|_, _| vec![Act::Reset]);
