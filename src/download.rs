@@ -16,6 +16,7 @@ use reqwest::header::{
     DATE, ETAG, HeaderMap, HeaderName, IF_MATCH, RANGE, RETRY_AFTER, TRANSFER_ENCODING,
 };
 use reqwest::{Client, Response, StatusCode, Url};
+use tokio::sync::Mutex;
 
 use crate::api::DownloadUrl;
 use crate::clean;
@@ -30,7 +31,6 @@ use destination::{Destination, Partial};
 use pieces::{Pieces, Spread};
 use range::{Asked, Head, Meaning};
 use source::Source;
-use tokio::sync::Mutex;
 
 /// While bytes come in, the log has a line this often.
 const PROGRESS: Duration = Duration::from_secs(5);
@@ -57,11 +57,10 @@ pub async fn download(
 ) -> Result<Saved, Failure> {
     let since = step.clock.now();
     let mut transfer = Transfer::new(destination.partial()?, spread, since);
-    let mut attempts = Attempts { made: 0, fruitless: 0, since };
+    let mut attempts = Attempts::none(since);
     let source = Mutex::new(Source::new(step, first, fresh));
     let mut worn = None;
     loop {
-        attempts.made += 1;
         let most_before = transfer.most;
         let (url, number) = source.lock().await.url(step, worn).await?;
         worn = Some(number);
@@ -71,8 +70,7 @@ pub async fn download(
             Err(Interruption::Disk(error)) => return Err(Failure::Local(error)),
             Err(Interruption::Failure(failure)) => return Err(failure),
         };
-        let gained = transfer.most > most_before;
-        attempts.fruitless = if gained { 0 } else { attempts.fruitless + 1 };
+        attempts.count(transfer.most > most_before);
         step.recover(fault, attempts).await?;
     }
     let filename = step.inputs.filename.clone().or(transfer.name).unwrap_or_else(|| fallback_name.to_owned());
@@ -216,8 +214,9 @@ impl Transfer {
             self.take(step, held, &chunk)?;
             let (held, time) = (self.partial.held(), step.clock.now().saturating_sub(since));
             if may_spread
-                && let (Some(etag), Some(total)) = (self.etag.clone(), self.total)
+                && let Some(total) = self.total
                 && self.spread.is_worth_it(total - held, held - from, time)
+                && let Some(etag) = self.etag.clone()
             {
                 Pieces::new(step, store, source, self, etag, total).fetch(response).await?;
                 break;

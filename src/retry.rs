@@ -43,6 +43,20 @@ pub struct Attempts {
     pub since: Duration,
 }
 
+impl Attempts {
+    /// None so far.
+    #[must_use]
+    pub fn none(since: Duration) -> Self {
+        Self { made: 0, fruitless: 0, since }
+    }
+
+    /// Counts one more, which brought something new or did not.
+    pub fn count(&mut self, gained: bool) {
+        self.made += 1;
+        self.fruitless = if gained { 0 } else { self.fruitless + 1 };
+    }
+}
+
 /// What happens after a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {

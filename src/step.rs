@@ -38,10 +38,9 @@ impl Step<'_> {
     ///
     /// A [`Failure`] when there is no use in asking again, or no time.
     pub async fn ask<T>(&self, mut request: impl AsyncFnMut(Duration) -> Result<T, Fault>) -> Result<T, Failure> {
-        let mut attempts = Attempts { made: 0, fruitless: 0, since: self.clock.now() };
+        let mut attempts = Attempts::none(self.clock.now());
         loop {
-            attempts.made += 1;
-            attempts.fruitless += 1;
+            attempts.count(false);
             let answer = request(self.clock.allowance().min(REQUEST));
             match self.heard(answer, || "waiting for an answer of the API".to_owned()).await {
                 Ok(answer) => return Ok(answer),

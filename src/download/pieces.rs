@@ -112,12 +112,11 @@ impl<'a, F: AsyncFnMut() -> Result<DownloadUrl, Failure>> Pieces<'a, F> {
 
     /// One connection: takes a piece, fetches it, takes the next.
     async fn work(&self, running: Option<(Response, Range<u64>)>) -> Result<(), Interruption> {
-        let mut attempts = Attempts { made: 0, fruitless: 0, since: self.step.clock.now() };
+        let mut attempts = Attempts::none(self.step.clock.now());
         let mut worn = None;
         let (mut running, mut next) = running.unzip();
         while let Some(mut piece) = next.take().or_else(|| self.queue.borrow_mut().pop_front()) {
             while !piece.is_empty() {
-                attempts.made += 1;
                 let before = self.transfer.borrow().most;
                 let end = match running.take() {
                     Some(response) => self.receive(response, &mut piece, None).await,
@@ -128,8 +127,7 @@ impl<'a, F: AsyncFnMut() -> Result<DownloadUrl, Failure>> Pieces<'a, F> {
                     Err(Interruption::Fault(fault)) => fault,
                     Err(end) => return Err(end),
                 };
-                let gained = self.transfer.borrow().most > before;
-                attempts.fruitless = if gained { 0 } else { attempts.fruitless + 1 };
+                attempts.count(self.transfer.borrow().most > before);
                 if asks_for_less(&fault) && self.connections.get() > 1 {
                     self.retire(piece, &fault);
                     return Ok(());
