@@ -188,13 +188,21 @@ fn spread(connections: usize) -> Spread {
     Spread { connections, from, piece: (1, 700), after: Duration::ZERO, fast: u64::MAX }
 }
 
-/// One download by a script; what it came to, the file, and the names that are left.
-fn play(
-    script: Vec<Deed>,
-    size: usize,
-    tagged: bool,
-    spread: Spread,
-) -> (Result<String, Failure>, Vec<u8>, usize, usize) {
+/// What a download came to.
+struct Played {
+    end: Result<String, Failure>,
+    /// What is at the destination.
+    file: Vec<u8>,
+    /// How many files are there.
+    left: usize,
+    /// The number of the newest version.
+    versions: usize,
+    /// The fault ledger.
+    survived: String,
+}
+
+/// One download by a script.
+fn play(script: Vec<Deed>, size: usize, tagged: bool, spread: Spread) -> Played {
     let store = Arc::new(Mutex::new(Store { script, version: 0, size, tagged }));
     let shared = Arc::clone(&store);
     let wire = Wire::start(move |request| shared.lock().unwrap().serve(request));
@@ -215,7 +223,8 @@ fn play(
     let file = fs::read(directory.path().join("file")).unwrap();
     let left = fs::read_dir(directory.path()).unwrap().count();
     let versions = store.lock().unwrap().version;
-    (end.map(|saved| saved.sha256), file, left, versions)
+    let survived = journal.borrow().ledger();
+    Played { end: end.map(|saved| saved.sha256), file, left, versions, survived }
 }
 
 fn inputs() -> Inputs {
@@ -226,7 +235,7 @@ fn inputs() -> Inputs {
 }
 
 fn check(script: &[Deed], size: usize, tagged: bool, connections: usize) {
-    let (end, file, left, versions) = play(script.to_vec(), size, tagged, spread(connections));
+    let Played { end, file, left, versions, .. } = play(script.to_vec(), size, tagged, spread(connections));
     assert_eq!(left, 1, "something is left beside the file");
     match end {
         Err(_) => assert_eq!(file, OLDER, "a failure has touched the older file"),
@@ -258,16 +267,17 @@ proptest! {
 #[test]
 fn a_script_without_misdeeds_ends_well() {
     for connections in [1, 2, 8] {
-        let (end, file, ..) = play(Vec::new(), 100_000, true, spread(connections));
-        assert!(end.is_ok() && file == version(0, 100_000), "{connections}");
+        let played = play(Vec::new(), 100_000, true, spread(connections));
+        assert!(played.end.is_ok() && played.file == version(0, 100_000), "{connections}");
+        assert_eq!(played.survived, "", "every byte comes once");
     }
 }
 
 #[test]
 fn progress_outlasts_any_number_of_cuts() {
     for connections in [1, 4] {
-        let (end, file, ..) = play(vec![Deed::Cut(20); 30], 5000, true, spread(connections));
-        assert!(end.is_ok(), "{end:?}");
-        assert_eq!(file, version(0, 5000));
+        let played = play(vec![Deed::Cut(20); 30], 5000, true, spread(connections));
+        assert!(played.end.is_ok(), "{:?}", played.end);
+        assert_eq!(played.file, version(0, 5000));
     }
 }
