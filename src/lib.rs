@@ -10,8 +10,8 @@
 //!       │   wait                                checks until the status is terminal
 //!       │     │  a URL that lives for seconds
 //!       │     ▼
-//!       │  download ◄── range, name             attempts, joined when they are of one version
-//!       │     │
+//!       │  download ◄── range, name, source     attempts, joined when they are of one version
+//!       │     │  pieces                         … of a large file, over several connections
 //!       │  destination                          the partial file, renamed into place when it is complete
 //!       ▼     ▼
 //!    journal                                    what has happened, however it ended
