@@ -154,10 +154,10 @@ fn a_body_that_drips_comes_whole() {
 
 #[test]
 fn a_url_that_has_really_expired_is_replaced() {
-    let stand_in = StandIn::builder().url_lives(Duration::from_millis(30)).start();
+    let stand_in = StandIn::builder().url_lives(Duration::from_millis(400)).start();
     stand_in.store_next(|request, file| {
         let whole = answer(request, file, &[]);
-        vec![Act::Send(whole[..whole.len() / 2].to_vec()), Act::Pause(Duration::from_millis(60)), Act::Close]
+        vec![Act::Send(whole[..whole.len() / 2].to_vec()), Act::Pause(Duration::from_millis(500)), Act::Close]
     });
     comes_whole(&stand_in, 2);
 }
@@ -205,6 +205,17 @@ fn a_large_file_comes_over_several_connections_when_one_is_held_back() {
     assert!(pieces.iter().all(|piece| piece.header("if-match").is_some()));
     assert!(stand_in.store().connections() <= 9, "{} connections", stand_in.store().connections());
     assert_eq!(stand_in.api_requests().len(), 1, "the URL is shared");
+}
+
+#[test]
+fn pieces_outlive_their_url() {
+    let bytes = vec![b'x'; 40_000_000];
+    let builder = StandIn::builder().file(File::new(&bytes)).throttle(10_000_000);
+    let stand_in = builder.url_lives(Duration::from_millis(300)).start();
+    let ended = Run::on_github(program()).against(&stand_in).run().exited(0);
+    assert!(ended.read(FILE) == bytes, "{}", ended.stdout);
+    let (calls, requests) = (stand_in.api_requests().len(), stand_in.store().requests().len());
+    assert!(calls > 1 && calls < requests / 2, "{calls} calls for {requests} requests");
 }
 
 #[test]
