@@ -260,6 +260,8 @@ mod tests {
             (32 << 20, 20_000_000, second, true),
             ((32 << 20) - 1, 20_000_000, second, false),
             (much, 2_000_000, Duration::from_millis(100), true),
+            (much, 15_000_001, Duration::from_millis(100), false),
+            (much, 299_999_999, 2 * second, true),
             (much, 0, Duration::from_millis(99), false),
         ] {
             assert_eq!(spread.is_worth_it(left, received, time), worth_it, "{left} {received} {time:?}");
