@@ -20,6 +20,7 @@ use super::{Interruption, Transfer, ask};
 use crate::api::DownloadUrl;
 use crate::failure::Failure;
 use crate::fault::{Fault, Kind};
+use crate::figures;
 use crate::retry::Attempts;
 use crate::step::Step;
 
@@ -101,7 +102,7 @@ impl<'a, F: AsyncFnMut() -> Result<DownloadUrl, Failure>> Pieces<'a, F> {
 
     /// Fetches all pieces. The first one comes out of the answer that is being read already.
     pub(super) async fn fetch(&self, first: Response) -> Result<(), Interruption> {
-        self.step.log.line(&format!("going on over {} connections", self.connections.get()));
+        self.step.log.line(&format!("going on over {}", figures::count(self.connections.get(), "connection")));
         let mut running = self.queue.borrow_mut().pop_front().map(|piece| (first, piece));
         let mut work: FuturesUnordered<_> = (0..self.connections.get()).map(|_| self.work(running.take())).collect();
         while let Some(end) = work.next().await {
@@ -144,7 +145,8 @@ impl<'a, F: AsyncFnMut() -> Result<DownloadUrl, Failure>> Pieces<'a, F> {
         self.queue.borrow_mut().push_front(piece);
         self.connections.set(self.connections.get() - 1);
         self.step.journal.borrow_mut().survive(fault);
-        self.step.log.line(&format!("{}; going on over {} connections", fault.words, self.connections.get()));
+        let left = figures::count(self.connections.get(), "connection");
+        self.step.log.line(&format!("{}; going on over {left}", fault.words));
     }
 
     /// Asks for what is missing of a piece. After a fault, `worn` is the number of the URL that was used.

@@ -241,6 +241,23 @@ fn a_piece_that_fails_is_fetched_again_by_itself() {
 }
 
 #[test]
+fn a_store_that_asks_for_less_keeps_one_connection() {
+    let stand_in = large();
+    stand_in.store_next(|request, file| {
+        let bytes = answer(request, file, &[]);
+        let (start, rest) = bytes.split_at(1_000_000);
+        vec![Act::Send(start.to_vec()), Act::Pause(Duration::from_millis(150)), Act::Send(rest.to_vec())]
+    });
+    for _ in 0..9 {
+        stand_in.store_next(|_, _| vec![Act::Send(refusal(503, "SlowDown"))]);
+    }
+    let ended = Run::on_github(program()).against(&stand_in).run().exited(0);
+    assert!(ended.read(FILE) == stand_in.file(), "{}", ended.stdout);
+    assert!(ended.stdout.contains("going on over 1 connection\n"), "{}", ended.stdout);
+    assert!(!ended.stdout.contains("over 0 connections") && !ended.stdout.contains("sent less"), "{}", ended.stdout);
+}
+
+#[test]
 fn a_store_that_does_not_play_along_is_asked_over_one_connection() {
     let stand_in = large();
     stand_in.store_next(|request, file| {
