@@ -1,5 +1,7 @@
 //! WebAdMIT's API: its calls, its wire types, and what they mean.
 
+pub mod lists;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ use crate::clean;
 use crate::clock::Clock;
 use crate::fault::{Fault, Kind};
 use crate::http;
-use crate::inputs::{ApiKey, BaseUrl, Id};
+use crate::inputs::{ApiKey, BaseUrl, Id, Service};
 use crate::retry;
 use crate::status::Status;
 
@@ -71,10 +73,10 @@ impl fmt::Debug for DownloadUrl {
 }
 
 impl Api {
-    /// The API below `base_url`, asked over a client that follows no redirect.
+    /// The API that `service` names, asked over a client that follows no redirect.
     #[must_use]
-    pub fn new(client: Client, base_url: BaseUrl, key: ApiKey, clock: Clock) -> Self {
-        Self { client, base_url, key, clock }
+    pub fn new(client: Client, service: &Service, clock: Clock) -> Self {
+        Self { client, base_url: service.base_url.clone(), key: service.api_key.clone(), clock }
     }
 
     /// Asks how far a run is.
@@ -107,22 +109,34 @@ impl Api {
     }
 
     async fn call(&self, method: Method, path: &str, limit: Duration) -> Result<Answer, Fault> {
+        let (headers, body) = self.ask(method, path, limit, LARGEST_ANSWER).await?;
+        self.read(&body, &headers)
+    }
+
+    /// One request, and the body of its answer, which has at most so many bytes.
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        limit: Duration,
+        most: usize,
+    ) -> Result<(HeaderMap, Vec<u8>), Fault> {
         let request = self.client.request(method, self.base_url.endpoint(path)).timeout(limit);
         let response =
             request.header(KEY_HEADER, self.key.header()).send().await.map_err(|error| self.connection_fault(error))?;
         let (status, headers) = (response.status(), response.headers().clone());
         if status.is_success() {
-            let body = self.body(response).await?;
-            return self.read(&body, &headers);
+            let body = self.body(response, most).await?;
+            return Ok((headers, body));
         }
         Err(self.refusal(status, &headers, response).await)
     }
 
-    async fn body(&self, response: Response) -> Result<Vec<u8>, Fault> {
-        match http::small_body(response, LARGEST_ANSWER).await {
+    async fn body(&self, response: Response, most: usize) -> Result<Vec<u8>, Fault> {
+        match http::small_body(response, most).await {
             Ok(Some(body)) => Ok(body),
             Ok(None) => {
-                let words = format!("{} sent more than 1 MiB where a short answer was expected", self.host());
+                let words = format!("{} sent more than {} MiB in one answer", self.host(), most >> 20);
                 Err(Fault::api(Kind::TooLarge, words))
             }
             Err(error) => {
@@ -132,19 +146,25 @@ impl Api {
         }
     }
 
-    fn read(&self, body: &[u8], headers: &HeaderMap) -> Result<Answer, Fault> {
-        let unreadable = |what: &str| {
-            let sent = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(clean::words);
-            let sent = sent.map(|sent| format!(" ({sent})")).unwrap_or_default();
-            Fault::api(Kind::Unreadable, format!("{} sent {what}{sent}", self.host()))
-        };
+    /// What a body of JSON says. `what` names what it should hold.
+    fn parse<'a, T: Deserialize<'a>>(&self, body: &'a [u8], headers: &HeaderMap, what: &str) -> Result<T, Fault> {
         // The parser's own words can quote the answer, so only the kind of its error is told.
-        let Envelope { export_files: wire } = serde_json::from_slice(body).map_err(|error| match error.classify() {
-            serde_json::error::Category::Data => unreadable("JSON that lacks what a run's status needs"),
-            serde_json::error::Category::Eof => unreadable("an answer that breaks off"),
-            _ => unreadable("something that is not JSON: a maintenance page?"),
-        })?;
-        let run = wire.id.read().ok_or_else(|| unreadable("an answer whose id is not an id"))?;
+        serde_json::from_slice(body).map_err(|error| match error.classify() {
+            serde_json::error::Category::Data => self.unreadable(headers, &format!("JSON that lacks {what}")),
+            serde_json::error::Category::Eof => self.unreadable(headers, "an answer that breaks off"),
+            _ => self.unreadable(headers, "something that is not JSON: a maintenance page?"),
+        })
+    }
+
+    fn unreadable(&self, headers: &HeaderMap, what: &str) -> Fault {
+        let sent = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(clean::words);
+        let sent = sent.map(|sent| format!(" ({sent})")).unwrap_or_default();
+        Fault::api(Kind::Unreadable, format!("{} sent {what}{sent}", self.host()))
+    }
+
+    fn read(&self, body: &[u8], headers: &HeaderMap) -> Result<Answer, Fault> {
+        let Envelope { export_files: wire } = self.parse(body, headers, "what a run's status needs")?;
+        let run = wire.id.read().ok_or_else(|| self.unreadable(headers, "an answer whose id is not an id"))?;
         let status = Status::read(&self.conceal(&wire.status));
         let url = match wire.download_url.as_deref().map(str::trim) {
             Some(url) if status.has_file() && !url.is_empty() => Some(self.usable(url)?),

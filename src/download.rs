@@ -3,6 +3,7 @@
 //! A loop of attempts. Each one asks for what is missing, over a URL of its own; [`range`] says what the answer means,
 //! and the file is put into place when all of it is there and all of one version.
 
+pub mod convert;
 pub mod destination;
 pub mod name;
 pub mod pieces;
@@ -24,10 +25,11 @@ use crate::failure::Failure;
 use crate::fault::{Fault, Kind};
 use crate::figures;
 use crate::http;
-use crate::journal::{Progress, Saved};
+use crate::inputs::Encoding;
+use crate::journal::{Progress, Saved, Text};
 use crate::retry::{self, Attempts};
 use crate::step::Step;
-use destination::{Destination, Partial};
+use destination::{Destination, InPlace, Partial};
 use pieces::{Pieces, Spread};
 use range::{Asked, Head, Meaning};
 use source::Source;
@@ -38,9 +40,20 @@ const PROGRESS: Duration = Duration::from_secs(5);
 /// The store's error is a short XML document; of a longer answer nothing is read.
 const LARGEST_ERROR: usize = 1 << 16;
 
-/// Fetches the file and puts it into place.
-///
-/// `fresh` asks the API for another URL. The file is called `filename`, or what the store calls it.
+/// How the file is wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Order<'a> {
+    /// What it is to be called, where the store's name is not wanted.
+    pub filename: Option<&'a str>,
+    /// What it is called where the store has no name for it.
+    pub fallback_name: &'a str,
+    /// What becomes of its text.
+    pub encoding: Encoding,
+    /// When and how several connections are used.
+    pub spread: Spread,
+}
+
+/// Fetches the file and puts it into place. `fresh` asks the API for another URL.
 ///
 /// # Errors
 ///
@@ -52,11 +65,10 @@ pub async fn download(
     first: DownloadUrl,
     fresh: impl AsyncFnMut() -> Result<DownloadUrl, Failure>,
     destination: &Destination,
-    fallback_name: &str,
-    spread: Spread,
+    order: Order<'_>,
 ) -> Result<Saved, Failure> {
     let since = step.clock.now();
-    let mut transfer = Transfer::new(destination.partial()?, spread, since);
+    let mut transfer = Transfer::new(destination, order, since)?;
     let mut attempts = Attempts::none(since);
     let source = Mutex::new(Source::new(step, first, fresh));
     let mut worn = None;
@@ -73,11 +85,15 @@ pub async fn download(
         attempts.count(transfer.most > most_before);
         step.recover(fault, attempts).await?;
     }
-    let filename = step.inputs.filename.clone().or(transfer.name).unwrap_or_else(|| fallback_name.to_owned());
-    let size = transfer.partial.held();
-    let (path, sha256) = destination.save(transfer.partial, &filename)?;
+    let filename = order.filename.or(transfer.name.as_deref()).unwrap_or(order.fallback_name).to_owned();
+    let InPlace { path, size, sha256, source_sha256, text } = destination.save(transfer.partial, &filename)?;
+    let text = transfer.left_as_sent.map_or(text, Text::LeftAsSent);
+    let content_type = match &text {
+        Text::From(_) => transfer.content_type.as_deref().map(convert::in_utf_8),
+        Text::AsSent | Text::LeftAsSent(_) => transfer.content_type,
+    };
     let took = step.clock.now().saturating_sub(since);
-    Ok(Saved { path, filename, size, sha256, content_type: transfer.content_type, took })
+    Ok(Saved { path, filename, size, sha256, source_sha256, content_type, text, took })
 }
 
 /// Why an attempt ended before the file was complete.
@@ -103,7 +119,9 @@ impl From<anyhow::Error> for Interruption {
 }
 
 /// What is held of the file, and what is known of it.
-struct Transfer {
+struct Transfer<'a> {
+    destination: &'a Destination,
+    order: Order<'a>,
     partial: Partial,
     /// The strong validator of what is held. Without one it cannot be continued.
     etag: Option<String>,
@@ -112,17 +130,28 @@ struct Transfer {
     most: u64,
     name: Option<String>,
     content_type: Option<String>,
-    spread: Spread,
+    /// Why the text is not converted, although that is wanted.
+    left_as_sent: Option<String>,
     /// Whether one connection has to do.
     alone: bool,
     meter: Meter,
 }
 
-impl Transfer {
-    fn new(partial: Partial, spread: Spread, now: Duration) -> Self {
-        let meter = Meter { at: now, held: 0 };
-        let (etag, total, name, content_type) = (None, None, None, None);
-        Self { partial, etag, total, most: 0, name, content_type, spread, alone: false, meter }
+impl<'a> Transfer<'a> {
+    fn new(destination: &'a Destination, order: Order<'a>, now: Duration) -> anyhow::Result<Self> {
+        Ok(Self {
+            destination,
+            order,
+            partial: destination.partial()?,
+            etag: None,
+            total: None,
+            most: 0,
+            name: None,
+            content_type: None,
+            left_as_sent: None,
+            alone: false,
+            meter: Meter { at: now, held: 0 },
+        })
     }
 
     /// Asks for what is missing and takes what comes. Ends well only when the file is complete.
@@ -139,7 +168,7 @@ impl Transfer {
             Meaning::Whole { total, etag } => {
                 self.start_over()?;
                 (self.total, self.etag) = (total, etag);
-                self.describe(&answer.response);
+                self.describe(&answer.response)?;
                 self.begin(step, &answer.host);
                 self.receive(step, store, source, answer.response, total).await
             }
@@ -177,14 +206,22 @@ impl Transfer {
     }
 
     /// Takes the name and the media type from an answer that has the file from its beginning.
-    fn describe(&mut self, response: &Response) {
+    fn describe(&mut self, response: &Response) -> anyhow::Result<()> {
         let disposition = response.headers().get(CONTENT_DISPOSITION).map(reqwest::header::HeaderValue::as_bytes);
         self.name = name::of_answer(disposition, response.url());
         self.content_type = text(response.headers(), CONTENT_TYPE).map(clean::words).filter(|sent| !sent.is_empty());
+        self.left_as_sent = None;
+        if self.order.encoding == Encoding::Utf8 {
+            match convert::charset(self.content_type.as_deref()) {
+                Ok(charset) => self.destination.convert(&mut self.partial, charset)?,
+                Err(why) => self.left_as_sent = Some(why),
+            }
+        }
+        Ok(())
     }
 
     fn begin(&self, step: &Step<'_>, host: &str) {
-        let what = step.inputs.filename.as_deref().or(self.name.as_deref()).unwrap_or("the file");
+        let what = self.order.filename.or(self.name.as_deref()).unwrap_or("the file");
         let size = self.total.map(|total| format!(", {}", figures::bytes(total))).unwrap_or_default();
         step.log.line(&format!("downloading {what}{size} from {host}"));
     }
@@ -215,7 +252,7 @@ impl Transfer {
             let (held, time) = (self.partial.held(), step.clock.now().saturating_sub(since));
             if may_spread
                 && let Some(total) = self.total
-                && self.spread.is_worth_it(total - held, held - from, time)
+                && self.order.spread.is_worth_it(total - held, held - from, time)
                 && let Some(etag) = self.etag.clone()
             {
                 Pieces::new(step, store, source, self, etag, total).fetch(response).await?;

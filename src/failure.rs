@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use crate::choose::Unclear;
 use crate::fault::{Fault, Kind, Side};
 use crate::figures::{self, span};
-use crate::inputs::{Inputs, Problem, Run};
+use crate::inputs::{Export, Identity, Problem, Run, Service, Wanted};
 use crate::journal::Journal;
 use crate::retry::{Attempts, FIRST_ANSWER, Reason};
 use crate::status::Status;
@@ -32,12 +33,39 @@ pub enum Failure {
         /// The fault that was being overcome.
         last_fault: Option<Fault>,
     },
+    /// A name that means nothing, or more than one thing.
+    Unclear {
+        /// What was looked for.
+        sought: Sought,
+        /// What there is.
+        unclear: Unclear,
+    },
     /// The run ended in a status that fails the step.
     Status(Status),
     /// Something on this machine: the disk, most likely.
     Local(anyhow::Error),
     /// A signal ended the step.
     Interrupted(Interruption),
+}
+
+/// What a name is looked up for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sought {
+    /// The input `identity`.
+    Identity,
+    /// The input `export-name`.
+    Export,
+    /// `latest` in the input `export-file-id`.
+    Latest,
+}
+
+/// What a step was asked for, as far as it could be read.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// How WebAdMIT is asked.
+    pub service: &'a Service,
+    /// What is to be brought home; nothing where only a list is wanted.
+    pub wanted: Option<&'a Wanted>,
 }
 
 /// The signals that end a step.
@@ -56,7 +84,8 @@ impl From<anyhow::Error> for Failure {
 }
 
 impl Failure {
-    /// The exit code. 2: bad inputs. 3: a status in `fail-on`. 4: timed out. 5: the API refused. 130, 143: a signal.
+    /// The exit code. 2: bad inputs. 3: a status in `fail-on`. 4: timed out. 5: the API refused, or a name was not found
+    /// or found more than once. 130, 143: a signal.
     /// 1: everything else.
     #[must_use]
     pub fn code(&self) -> u8 {
@@ -64,7 +93,7 @@ impl Failure {
             Self::Inputs(_) | Self::Argument(_) => 2,
             Self::Status(_) => 3,
             Self::TimedOut { .. } => 4,
-            Self::Fault { reason: Reason::Refused, .. } => 5,
+            Self::Fault { reason: Reason::Refused, .. } | Self::Unclear { .. } => 5,
             Self::Fault { reason: Reason::RetryAfter(_), .. } => 4,
             Self::Fault { .. } | Self::Local(_) => 1,
             Self::Interrupted(Interruption::Interrupt) => 130,
@@ -74,13 +103,13 @@ impl Failure {
 
     /// What is told, in lines: what happened and what is on disk now, and where it is known what to do about it.
     #[must_use]
-    pub fn text(&self, inputs: Option<&Inputs>, journal: &Journal) -> String {
-        match (self, inputs) {
+    pub fn text(&self, asked: Option<Asked<'_>>, journal: &Journal) -> String {
+        match (self, asked) {
             (Self::Inputs(problems), _) => bad_inputs(problems),
             (Self::Argument(argument), _) => {
                 format!("unknown argument {argument}; the inputs come from the environment, and --help lists them")
             }
-            (failure, Some(inputs)) => Told { inputs, journal }.text(failure),
+            (failure, Some(asked)) => Told { asked, journal }.text(failure),
             (failure, None) => failure.happened_early(),
         }
     }
@@ -110,7 +139,7 @@ fn bad_inputs(problems: &[Problem]) -> String {
 
 /// What a message is made of.
 struct Told<'a> {
-    inputs: &'a Inputs,
+    asked: Asked<'a>,
     journal: &'a Journal,
 }
 
@@ -119,29 +148,87 @@ impl Told<'_> {
         let happened = match failure {
             Failure::Fault { fault, reason, attempts, took } => self.fault(fault, *reason, *attempts, *took),
             Failure::TimedOut { last_fault } => self.timed_out(last_fault.as_ref()),
+            Failure::Unclear { sought, unclear } => self.unclear(*sought, unclear),
             Failure::Status(status) => format!("{} ended as {status}", self.run()),
             Failure::Local(error) => format!("{}: {}", self.run(), local(error)),
             Failure::Interrupted(signal) => format!("{}: interrupted by {}", self.run(), signal.name()),
             Failure::Inputs(_) | Failure::Argument(_) => String::new(),
         };
+        let on_disk = self.on_disk().map(|on_disk| format!("; {on_disk}")).unwrap_or_default();
+        let list =
+            if let Failure::Unclear { sought, unclear } = failure { list(*sought, unclear) } else { String::new() };
         let hint = self.hint(failure).map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
-        format!("{happened}; {}{hint}", self.on_disk())
+        format!("{happened}{on_disk}{list}{hint}")
     }
 
     /// `run 74780 of export 86446`.
     fn run(&self) -> String {
-        let export = self.inputs.export;
-        match (self.journal.run, self.inputs.run) {
-            (Some(run), _) | (None, Run::Existing(run)) => format!("run {run} of export {export}"),
-            (None, Run::StartedBy(identity)) => format!("start of export {export} under identity {identity}"),
+        let Some(wanted) = self.asked.wanted else { return "the list of identities and exports".to_owned() };
+        let export = self.export(wanted);
+        match (self.journal.run, wanted.run) {
+            (Some(run), _) | (None, Run::Existing(run)) => format!("run {run} of {export}"),
+            (None, Run::New) => format!("start of {export} under {}", self.identity()),
+            (None, Run::Latest) => format!("latest file of {export} under {}", self.identity()),
         }
     }
 
-    fn on_disk(&self) -> String {
-        match &self.journal.saved {
+    /// `export 86446 (Nightly Applicants)`, or what was asked for where that is not known yet.
+    fn export(&self, wanted: &Wanted) -> String {
+        self.journal.export.as_ref().map_or_else(|| wanted.export.to_string(), |known| format!("export {known}"))
+    }
+
+    fn identity(&self) -> String {
+        let asked = self.asked.wanted.and_then(|wanted| wanted.identity.as_ref());
+        match (&self.journal.identity, asked) {
+            (Some(known), _) => format!("identity {known}"),
+            (None, Some(asked)) => asked.to_string(),
+            (None, None) => "no identity".to_owned(),
+        }
+    }
+
+    fn on_disk(&self) -> Option<String> {
+        self.asked.wanted?;
+        Some(match &self.journal.saved {
             Some(saved) => format!("its file is saved as {}", saved.path),
             None => "nothing was saved, and an older file is as it was".to_owned(),
-        }
+        })
+    }
+
+    /// `identity `SOPHAS`: none of the 12 identities of this key has all of these words`.
+    fn unclear(&self, sought: Sought, unclear: &Unclear) -> String {
+        let Some(wanted) = self.asked.wanted else { return String::new() };
+        let asked = match sought {
+            Sought::Identity => wanted.identity.as_ref().map(ToString::to_string).unwrap_or_default(),
+            Sought::Export => self.export(wanted),
+            Sought::Latest => self.run(),
+        };
+        let where_from = match (sought, &self.journal.identity) {
+            (Sought::Identity, _) => "of this key".to_owned(),
+            (_, Some(known)) => format!("of identity {known}"),
+            (_, None) => "that this key can see".to_owned(),
+        };
+        let (fitting, of) = (unclear.fitting, unclear.of);
+        let found = match (sought, fitting, of) {
+            (Sought::Identity, _, 0) => "this key can see no identity at all".to_owned(),
+            (Sought::Export, _, 0) => format!("there are no exports {where_from}"),
+            (Sought::Latest, _, 0) => "there are no recent files".to_owned(),
+            (Sought::Identity, 0, _) => {
+                format!("not found: of the {} {where_from}, none has all of these words", identities(of))
+            }
+            (Sought::Export, 0, _) => {
+                format!("not found: of the {} {where_from}, none has this name", figures::count(of, "export"))
+            }
+            (Sought::Latest, ..) => format!("not found: of the {}, none is of it", figures::count(of, "recent file")),
+            (Sought::Identity, ..) => format!(
+                "found more than once: {fitting} of the {} {where_from} have all of these words, and their cycle alone does not tell them apart",
+                identities(of)
+            ),
+            (Sought::Export, ..) => format!(
+                "found more than once: {fitting} of the {} {where_from} have this name",
+                figures::count(of, "export")
+            ),
+        };
+        format!("{asked} {found}")
     }
 
     fn fault(&self, fault: &Fault, reason: Reason, attempts: Attempts, took: Duration) -> String {
@@ -157,12 +244,16 @@ impl Told<'_> {
                     Some(wait) => format!(", and asks to be left alone for {}", span(wait)),
                     None => String::new(),
                 };
-                let host = self.inputs.base_url.host();
+                let host = self.asked.service.base_url.host();
                 format!("{run}: {host} gave no readable answer within {}: {words}{asks}{tried}", span(FIRST_ANSWER))
             }
             Reason::RetryAfter(wait) => {
                 let asks = format!("{words}, and asks to be left alone for {}", span(wait));
-                format!("{run}: {asks}, which is past the timeout of {}{}", span(self.inputs.timeout), self.last_seen())
+                format!(
+                    "{run}: {asks}, which is past the timeout of {}{}",
+                    span(self.asked.service.timeout),
+                    self.last_seen()
+                )
             }
             Reason::Fruitless => format!(
                 "{run}: {} in a row brought no new byte, the last one: {words}; gave up after {}",
@@ -179,7 +270,12 @@ impl Told<'_> {
             None => String::new(),
         };
         let fault = last_fault.map(|fault| format!(", the last fault: {}", fault.words)).unwrap_or_default();
-        format!("{}: timed out after {}{doing}{}{fault}", self.run(), span(self.inputs.timeout), self.last_seen())
+        format!(
+            "{}: timed out after {}{doing}{}{fault}",
+            self.run(),
+            span(self.asked.service.timeout),
+            self.last_seen()
+        )
     }
 
     fn last_seen(&self) -> String {
@@ -193,6 +289,7 @@ impl Told<'_> {
         match failure {
             Failure::Fault { fault, .. } => self.fault_hint(fault),
             Failure::TimedOut { last_fault: Some(fault) } => self.fault_hint(fault),
+            Failure::Unclear { sought, unclear } => Some(self.name_hint(*sought, unclear)),
             Failure::TimedOut { last_fault: None } => match self.journal.run {
                 Some(run) if self.journal.progress.is_none() => Some(format!(
                     "the run may still be going on: give a longer timeout, or wait for this very run with export-file-id {run}"
@@ -212,11 +309,49 @@ impl Told<'_> {
         }
     }
 
-    fn fault_hint(&self, fault: &Fault) -> Option<String> {
-        let ids = match self.inputs.run {
-            Run::Existing(_) => "export-id and export-file-id",
-            Run::StartedBy(_) => "user-identity-id and export-id",
+    fn name_hint(&self, sought: Sought, unclear: &Unclear) -> String {
+        let hint = match (sought, unclear.fitting, unclear.of) {
+            (Sought::Identity, _, 0) => {
+                "in WebAdMIT, the key's user needs the permission API Access for each of their identities"
+            }
+            (Sought::Identity, 0, _) => "take words from this list",
+            (Sought::Identity, ..) => {
+                "add a word that only the right one has, or give its id as user-identity-id instead"
+            }
+            (Sought::Export, 0, _) => {
+                "write the name as it stands in WebAdMIT; or is it an export of another identity?"
+            }
+            (Sought::Export, ..) if self.journal.identity.is_none() => {
+                "say with identity whose export it is, or give its id as export-id instead"
+            }
+            (Sought::Export, ..) => "give its id as export-id instead, or another name to one of them in WebAdMIT",
+            (Sought::Latest, ..) => {
+                "look in WebAdMIT whether and under which identity it was run; without export-file-id this step starts a run itself"
+            }
         };
+        let all = if unclear.unlisted > 0 { "; webadmit-export list shows all there is" } else { "" };
+        format!("{hint}{all}")
+    }
+
+    /// The inputs that say which run of which export.
+    fn ids(&self) -> String {
+        let Some(wanted) = self.asked.wanted else { return "the key".to_owned() };
+        let export = match wanted.export {
+            Export::Id(_) => "export-id",
+            Export::Named(_) => "export-name",
+        };
+        let identity = match wanted.identity {
+            Some(Identity::Described(_)) => "identity",
+            _ => "user-identity-id",
+        };
+        match wanted.run {
+            Run::Existing(_) => format!("{export} and export-file-id"),
+            Run::Latest | Run::New => format!("{identity} and {export}"),
+        }
+    }
+
+    fn fault_hint(&self, fault: &Fault) -> Option<String> {
+        let ids = self.ids();
         let hint = match (fault.side, fault.kind) {
             (Side::Api, Kind::Status(401)) => {
                 "check the api-key: the API does not know it (a trial at another host needs that host's base-url)"
@@ -226,7 +361,9 @@ impl Told<'_> {
                 format!("this key may not do that: check {ids}, and the rights of the key's user in WebAdMIT")
             }
             (Side::Api, Kind::Status(404)) => {
-                format!("check {ids}: they change with each application cycle, and the key's user must see them")
+                format!(
+                    "check {ids}: ids change with each application cycle, and the key's user must see what is asked for"
+                )
             }
             (Side::Api, Kind::Status(429) | Kind::RateLimited) => {
                 "this key has used up its calls for this hour".to_owned()
@@ -245,6 +382,25 @@ impl Told<'_> {
         };
         Some(hint)
     }
+}
+
+fn identities(number: usize) -> String {
+    if number == 1 { "1 identity".to_owned() } else { format!("{number} identities") }
+}
+
+/// What there is, a line each. Every line begins with an id.
+fn list(sought: Sought, unclear: &Unclear) -> String {
+    let heading = match (unclear.fitting, sought) {
+        _ if unclear.listed.is_empty() => return String::new(),
+        (0, Sought::Latest) => "there are, the newest first:",
+        (0, _) => "there are, the nearest first:",
+        _ => "these are:",
+    };
+    let more = match unclear.unlisted {
+        0 => String::new(),
+        more => format!("\n  … and {more} more"),
+    };
+    format!("\n{heading}\n  {}{more}", unclear.listed.join("\n  "))
 }
 
 impl Interruption {

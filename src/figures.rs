@@ -54,6 +54,12 @@ pub fn speed(count: u64, time: Duration) -> String {
     format!("{}/s", bytes(u64::try_from(per_second).unwrap_or(u64::MAX)))
 }
 
+/// What became of a text from this charset: `converted from windows-1252 to UTF-8`.
+#[must_use]
+pub fn from_charset(charset: &str) -> String {
+    if charset == "UTF-8" { "in UTF-8 already".to_owned() } else { format!("converted from {charset} to UTF-8") }
+}
+
 /// `1 check`, `3 checks`.
 #[must_use]
 pub fn count(number: usize, thing: &str) -> String {

@@ -35,7 +35,7 @@ impl Declaration {
 }
 
 /// Every input, in the order in which they are listed. action.yml and the README say the same; a test compares them.
-pub const DECLARATIONS: [Declaration; 13] = [
+pub const DECLARATIONS: [Declaration; 16] = [
     Declaration {
         name: "api-key",
         required: true,
@@ -43,22 +43,34 @@ pub const DECLARATIONS: [Declaration; 13] = [
         meaning: "WebAdMIT API key. It is sent to the API and to nothing else; hand it over from a secret.",
     },
     Declaration {
-        name: "export-id",
-        required: true,
-        default: None,
-        meaning: "Id of the export template, a positive integer.",
-    },
-    Declaration {
-        name: "export-file-id",
+        name: "export-name",
         required: false,
         default: None,
-        meaning: "Id of the run to wait for, a positive integer. Needed unless user-identity-id is given.",
+        meaning: "Name of the export as WebAdMIT shows it, in any letter case. It is looked up among the identity's exports, or among all where no identity is given.",
+    },
+    Declaration {
+        name: "export-id",
+        required: false,
+        default: None,
+        meaning: "Instead of export-name: id of the export, a positive integer. It changes with each application cycle.",
+    },
+    Declaration {
+        name: "identity",
+        required: false,
+        default: None,
+        meaning: "Words, each of which occurs in the identity's association, organization, institution or cycle, in any letter case: SOPHAS, PharmCAS 2025. Of several that differ only in their cycle, the newest is taken. With no export-file-id: start a run of the export under this identity, then wait for it.",
     },
     Declaration {
         name: "user-identity-id",
         required: false,
         default: None,
-        meaning: "With no export-file-id: start a run of the export under this identity, then wait for it. With an export-file-id it is not used.",
+        meaning: "Instead of identity: id of the identity, a positive integer. It changes with each application cycle. With export-id and the id of a run it is not used.",
+    },
+    Declaration {
+        name: "export-file-id",
+        required: false,
+        default: None,
+        meaning: "Instead of starting a run: id of the run to wait for, a positive integer; or latest, the newest file of the export under the identity that already exists.",
     },
     Declaration {
         name: "base-url",
@@ -77,6 +89,12 @@ pub const DECLARATIONS: [Declaration; 13] = [
         required: false,
         default: None,
         meaning: "What the file is called: a single file name, no path in it. By default the server's name for it.",
+    },
+    Declaration {
+        name: "encoding",
+        required: false,
+        default: Some("as-sent"),
+        meaning: "as-sent or utf-8. With utf-8, text files are converted from the charset that the store names to UTF-8 without a byte-order mark; other files stay as sent.",
     },
     Declaration {
         name: "timeout",
@@ -120,28 +138,48 @@ const DEFAULT_BASE_URL: &str = "https://api.webadmit.org";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3600);
 const DEFAULT_POLL_INTERVAL: Duration = Duration::from_secs(15);
 
+/// A value that holds the key is refused; a shorter key than this could stand in a value by chance.
+const SHORTEST_KEY: usize = 16;
+
 /// The longest value that a message shows, in characters.
 const LONGEST_SHOWN: usize = 80;
 
-/// Everything that was asked for.
+/// How WebAdMIT is asked.
 #[derive(Debug)]
-pub struct Inputs {
+pub struct Service {
     /// The key that the API asks for.
     pub api_key: ApiKey,
-    /// The export whose file is wanted.
-    pub export: Id,
-    /// Which run of it.
-    pub run: Run,
     /// Where the API is.
     pub base_url: BaseUrl,
-    /// What the file is to be called, where the server's name is not wanted.
-    pub filename: Option<String>,
     /// The bound on the whole step.
     pub timeout: Duration,
     /// The longest wait between two status checks.
     pub poll_interval: Duration,
+}
+
+/// What is to be brought home.
+#[derive(Debug)]
+pub struct Wanted {
+    /// The export whose file is wanted.
+    pub export: Export,
+    /// The identity that it is looked up and run under.
+    pub identity: Option<Identity>,
+    /// Which run of it.
+    pub run: Run,
+    /// What the file is to be called, where the server's name is not wanted.
+    pub filename: Option<String>,
+    /// What becomes of a text file.
+    pub encoding: Encoding,
     /// The statuses that fail the step.
     pub fail_on: Vec<Status>,
+}
+
+impl Wanted {
+    /// Whether the identity is of use: for a look-up, or to start a run. With two ids everything is said.
+    #[must_use]
+    pub fn uses_identity(&self) -> bool {
+        matches!(self.export, Export::Named(_)) || !matches!(self.run, Run::Existing(_))
+    }
 }
 
 /// The paths that were asked for, as given: where they lead is for [`crate::workspace`] to find out.
@@ -156,7 +194,7 @@ pub struct Paths {
 }
 
 /// The id of an export, a run or an identity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct Id(pub u64);
 
 impl fmt::Display for Id {
@@ -165,13 +203,60 @@ impl fmt::Display for Id {
     }
 }
 
+/// An export, as it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Export {
+    /// By its id.
+    Id(Id),
+    /// By its name.
+    Named(String),
+}
+
+/// An identity, as it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// By its id.
+    Id(Id),
+    /// By words that occur in what it is called.
+    Described(String),
+}
+
+impl fmt::Display for Export {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => write!(f, "export {id}"),
+            Self::Named(name) => write!(f, "export {}", shown(name)),
+        }
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => write!(f, "identity {id}"),
+            Self::Described(words) => write!(f, "identity {}", shown(words)),
+        }
+    }
+}
+
 /// Which run of the export is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Run {
-    /// One that exists.
+    /// One whose id is known.
     Existing(Id),
-    /// A new one, started under this identity.
-    StartedBy(Id),
+    /// The newest one that exists.
+    Latest,
+    /// A new one.
+    New,
+}
+
+/// What becomes of a text file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// Its bytes stay what they are.
+    AsSent,
+    /// It is converted to UTF-8.
+    Utf8,
 }
 
 /// The API key. It has no `Display`, and its `Debug` does not show it.
@@ -265,12 +350,15 @@ impl fmt::Display for Problem {
 #[serde(default)]
 struct Given {
     api_key: Option<String>,
+    export_name: Option<String>,
     export_id: Option<String>,
-    export_file_id: Option<String>,
+    identity: Option<String>,
     user_identity_id: Option<String>,
+    export_file_id: Option<String>,
     base_url: Option<String>,
     directory: Option<String>,
     filename: Option<String>,
+    encoding: Option<String>,
     timeout: Option<String>,
     poll_interval: Option<String>,
     fail_on: Option<String>,
@@ -286,8 +374,10 @@ pub struct Reading {
     pub api_key: Option<ApiKey>,
     /// The paths, those that can be used.
     pub paths: Paths,
-    /// The inputs, when all of them can be used.
-    pub inputs: Option<Inputs>,
+    /// How WebAdMIT is asked, when all that says so can be used.
+    pub service: Option<Service>,
+    /// What is to be brought home, when all that says so can be used.
+    pub wanted: Option<Wanted>,
     /// What is wrong, in the order of [`DECLARATIONS`].
     pub problems: Vec<Problem>,
     /// `INPUT_…` variables that mean nothing here: a misspelt name, most likely.
@@ -302,14 +392,15 @@ pub struct Reading {
 pub fn read(variables: &[(OsString, OsString)]) -> Reading {
     let mut problems = Problems::default();
     let (given, unknown) = collect(variables, &mut problems);
-    problems.key.clone_from(&given.api_key);
     let api_key = required(&mut problems, "api-key", given.api_key.as_deref(), "the WebAdMIT API key");
     let api_key = problems.keep("api-key", api_key.map(parse_api_key));
+    problems.key.clone_from(&given.api_key);
     let paths = paths(&given, &mut problems);
-    let inputs = parse(given, api_key.clone(), &mut problems);
+    let service = service(&given, api_key.clone(), &mut problems);
+    let wanted = wanted(&given, &mut problems);
     let mut problems = problems.found;
     sort(&mut problems);
-    Reading { api_key, paths, inputs: inputs.filter(|_| problems.is_empty()), problems, unknown }
+    Reading { api_key, paths, service, wanted, problems, unknown }
 }
 
 /// Puts problems into the order of [`DECLARATIONS`].
@@ -359,33 +450,38 @@ fn input_name(variable: &str) -> Option<String> {
     name.strip_prefix("input-").map(str::to_owned)
 }
 
-fn parse(given: Given, api_key: Option<ApiKey>, problems: &mut Problems) -> Option<Inputs> {
-    let allow_http = problems.keep("allow-http", given.allow_http.as_deref().map(boolean)).unwrap_or(false);
-    let base_url = given.base_url.as_deref().unwrap_or(DEFAULT_BASE_URL);
-    let base_url = problems.keep("base-url", Some(parse_base_url(base_url, allow_http)));
-    let export = required(problems, "export-id", given.export_id.as_deref(), "the id of the export, such as 86446");
-    let export = problems.keep("export-id", export.map(id));
-    let run = which_run(problems, given.export_file_id.as_deref(), given.user_identity_id.as_deref());
-    let filename = problems.keep("filename", given.filename.as_deref().map(file_name));
-    let timeout = given.timeout.as_deref().map(duration);
-    let timeout = problems.keep("timeout", timeout).unwrap_or(DEFAULT_TIMEOUT);
-    let poll_interval = given.poll_interval.as_deref().map(duration);
-    let poll_interval = problems.keep("poll-interval", poll_interval).unwrap_or(DEFAULT_POLL_INTERVAL);
-    let fail_on = problems.keep("fail-on", given.fail_on.as_deref().map(statuses));
-    Some(Inputs {
+fn service(given: &Given, api_key: Option<ApiKey>, problems: &mut Problems) -> Option<Service> {
+    let allow_http = problems.parse("allow-http", &given.allow_http, boolean).unwrap_or(false);
+    let base_url = Some(given.base_url.clone().unwrap_or_else(|| DEFAULT_BASE_URL.to_owned()));
+    let base_url = problems.parse("base-url", &base_url, |value| parse_base_url(value, allow_http));
+    let timeout = problems.parse("timeout", &given.timeout, duration).unwrap_or(DEFAULT_TIMEOUT);
+    let poll_interval = problems.parse("poll-interval", &given.poll_interval, duration);
+    Some(Service {
         api_key: api_key?,
-        export: export?,
-        run: run?,
         base_url: base_url?,
-        filename,
         timeout,
-        poll_interval,
+        poll_interval: poll_interval.unwrap_or(DEFAULT_POLL_INTERVAL),
+    })
+}
+
+fn wanted(given: &Given, problems: &mut Problems) -> Option<Wanted> {
+    let filename = problems.parse("filename", &given.filename, file_name);
+    let encoding = problems.parse("encoding", &given.encoding, encoding);
+    let fail_on = problems.parse("fail-on", &given.fail_on, statuses);
+    let (export, identity) = (which_export(given, problems), which_identity(given, problems));
+    let run = which_run(given, problems);
+    Some(Wanted {
+        export: export?,
+        identity,
+        run: run?,
+        filename,
+        encoding: encoding.unwrap_or(Encoding::AsSent),
         fail_on: fail_on.unwrap_or_else(|| vec![Status::Failed, Status::EmptyList]),
     })
 }
 
 fn paths(given: &Given, problems: &mut Problems) -> Paths {
-    let mut path = |input, value: &Option<String>| problems.keep(input, value.as_deref().map(printable_path));
+    let mut path = |input, value: &Option<String>| problems.parse(input, value, printable);
     Paths {
         directory: path("directory", &given.directory).unwrap_or_else(|| ".".to_owned()),
         ca_file: path("ca-file", &given.ca_file),
@@ -393,20 +489,47 @@ fn paths(given: &Given, problems: &mut Problems) -> Paths {
     }
 }
 
-fn which_run(problems: &mut Problems, existing: Option<&str>, identity: Option<&str>) -> Option<Run> {
-    if existing.is_none() && identity.is_none() {
-        problems.add(
-            "export-file-id",
-            &format!(
-                "missing: set {} to the id of the run to wait for, or {} to the identity that is to start one",
-                variable("export-file-id"),
-                variable("user-identity-id")
-            ),
-        );
+fn which_export(given: &Given, problems: &mut Problems) -> Option<Export> {
+    problems.one_of(("export-name", &given.export_name), ("export-id", &given.export_id));
+    if given.export_name.is_none() && given.export_id.is_none() {
+        let (name, id) = (variable("export-name"), variable("export-id"));
+        problems.add("export-name", &format!("missing: set {name} to the name of the export, or {id} to its id"));
     }
-    let existing = problems.keep("export-file-id", existing.map(id));
-    let identity = problems.keep("user-identity-id", identity.map(id));
-    existing.map(Run::Existing).or(identity.map(Run::StartedBy))
+    let name = problems.parse("export-name", &given.export_name, printable);
+    let id = problems.parse("export-id", &given.export_id, id);
+    name.map(Export::Named).or(id.map(Export::Id))
+}
+
+fn which_identity(given: &Given, problems: &mut Problems) -> Option<Identity> {
+    problems.one_of(("identity", &given.identity), ("user-identity-id", &given.user_identity_id));
+    let words = problems.parse("identity", &given.identity, printable);
+    let id = problems.parse("user-identity-id", &given.user_identity_id, id);
+    words.map(Identity::Described).or(id.map(Identity::Id))
+}
+
+fn which_run(given: &Given, problems: &mut Problems) -> Option<Run> {
+    let run = problems.parse("export-file-id", &given.export_file_id, run_id);
+    let has_identity = given.identity.is_some() || given.user_identity_id.is_some();
+    let (words, id) = (variable("identity"), variable("user-identity-id"));
+    match (&given.export_file_id, run) {
+        (None, _) if !has_identity => {
+            problems.add(
+                "export-file-id",
+                &format!(
+                    "missing: set {} to the id of the run to wait for, or {words} (or {id}) to the identity that is to start one",
+                    variable("export-file-id"),
+                ),
+            );
+            None
+        }
+        (None, _) => Some(Run::New),
+        (Some(_), Some(Run::Latest)) if !has_identity => {
+            let text = format!("latest needs an identity, whose files are looked through: set {words} or {id}");
+            problems.add("export-file-id", &text);
+            None
+        }
+        (Some(_), run) => run,
+    }
 }
 
 fn required<'a>(problems: &mut Problems, input: &'static str, value: Option<&'a str>, what: &str) -> Option<&'a str> {
@@ -428,7 +551,29 @@ impl Problems {
         self.found.push(Problem { input, text: text.to_owned() });
     }
 
-    /// The value, or nothing and a problem more. An error text may hold the value as `{value}`.
+    /// Two inputs say the same thing: only one of them may be given.
+    fn one_of(&mut self, first: (&'static str, &Option<String>), second: (&'static str, &Option<String>)) {
+        if first.1.is_some() && second.1.is_some() {
+            self.add(first.0, &format!("given together with {}, which says the same: give one of the two", second.0));
+        }
+    }
+
+    /// What a value says; nothing where it is not given, and nothing and a problem more where it cannot be used.
+    fn parse<T>(
+        &mut self,
+        input: &'static str,
+        value: &Option<String>,
+        parse: impl FnOnce(&str) -> Result<T, Rejection>,
+    ) -> Option<T> {
+        let value = value.as_deref()?;
+        if self.key.as_deref().is_some_and(|key| key.len() >= SHORTEST_KEY && value.contains(key)) {
+            self.add(input, "holds the API key, which belongs into api-key alone (the value is not shown)");
+            return None;
+        }
+        self.keep(input, Some(parse(value)))
+    }
+
+    /// The value, or nothing and a problem more.
     fn keep<T>(&mut self, input: &'static str, parsed: Option<Result<T, Rejection>>) -> Option<T> {
         match parsed? {
             Ok(value) => Some(value),
@@ -480,6 +625,28 @@ fn id(value: &str) -> Result<Id, Rejection> {
     match number {
         Some(number) if number > 0 => Ok(Id(number)),
         _ => reject(value, "is not an id: a positive integer is accepted, such as 74780"),
+    }
+}
+
+fn run_id(value: &str) -> Result<Run, Rejection> {
+    if value.eq_ignore_ascii_case("latest") {
+        return Ok(Run::Latest);
+    }
+    match id(value) {
+        Ok(id) => Ok(Run::Existing(id)),
+        Err(_) => reject(
+            value,
+            "is neither an id nor latest: a positive integer is accepted, such as 74780, or the word latest",
+        ),
+    }
+}
+
+fn encoding(value: &str) -> Result<Encoding, Rejection> {
+    let letters: String = value.to_lowercase().chars().filter(|c| !matches!(c, '-' | '_' | ' ')).collect();
+    match letters.as_str() {
+        "assent" => Ok(Encoding::AsSent),
+        "utf8" => Ok(Encoding::Utf8),
+        _ => reject(value, "is neither as-sent nor utf-8"),
     }
 }
 
@@ -542,9 +709,9 @@ fn file_name(value: &str) -> Result<String, Rejection> {
     Ok(value.to_owned())
 }
 
-fn printable_path(value: &str) -> Result<String, Rejection> {
+fn printable(value: &str) -> Result<String, Rejection> {
     if value.chars().any(clean::is_unprintable) {
-        return reject(value, "holds control or bidirectional characters, which no path here may have");
+        return reject(value, "holds control or bidirectional characters, which it may not have");
     }
     Ok(value.to_owned())
 }

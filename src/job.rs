@@ -1,60 +1,129 @@
-//! The job itself: start a run or take the given one, wait until it has ended, bring its file home.
+//! The job itself: find out what is meant, start a run or take one that is there, wait until it has ended, bring its file
+//! home.
 
 use crate::api::{Answer, Api, DownloadUrl};
+use crate::choose;
+use crate::clean;
 use crate::download::destination::Destination;
-use crate::download::download;
 use crate::download::pieces::Spread;
-use crate::failure::Failure;
+use crate::download::{Order, download};
+use crate::failure::{Failure, Sought};
 use crate::fault::{Fault, Kind};
 use crate::figures;
 use crate::http::Clients;
-use crate::inputs::{Id, Run};
-use crate::journal::Saved;
+use crate::inputs::{Export, Id, Identity, Run, Wanted};
+use crate::journal::{Known, Saved, Text};
 use crate::retry::{Attempts, Reason};
 use crate::status::Status;
 use crate::step::Step;
 use crate::wait;
+
+/// So many characters of a name stand in a message.
+const LONGEST_TITLE: usize = 120;
 
 /// Does the job.
 ///
 /// # Errors
 ///
 /// The [`Failure`] that ends the step. What was reached before it is in the journal.
-pub async fn run(step: &Step<'_>, clients: &Clients, destination: &Destination) -> Result<(), Failure> {
-    let inputs = step.inputs;
-    let api = Api::new(clients.api.clone(), inputs.base_url.clone(), inputs.api_key.clone(), step.clock);
-    let run = match inputs.run {
-        Run::Existing(run) => run,
-        Run::StartedBy(identity) => start(step, &api, identity).await?,
-    };
-    step.journal.borrow_mut().run = Some(run);
-    let answer = wait::until_terminal(step, async || ended(step, &api, run).await).await?;
+pub async fn run(
+    step: &Step<'_>,
+    wanted: &Wanted,
+    clients: &Clients,
+    destination: &Destination,
+) -> Result<(), Failure> {
+    let api = Api::new(clients.api.clone(), step.service, step.clock);
+    let made = find(step, &api, wanted).await?;
+    step.journal.borrow_mut().run = Some(made.run);
+    let answer = wait::until_terminal(step, async || ended(step, &api, made).await).await?;
     if let Some(url) = answer.url {
-        let saved = bring_home(step, clients, destination, url, async || fresh_url(step, &api, run).await).await?;
+        let fresh = async || fresh_url(step, &api, made, wanted).await;
+        let saved = bring_home(step, wanted, clients, destination, url, fresh).await?;
         close(step, &saved);
         step.journal.borrow_mut().saved = Some(saved);
     }
     match answer.status {
-        status if inputs.fail_on.contains(&status) => Err(Failure::Status(status)),
+        status if wanted.fail_on.contains(&status) => Err(Failure::Status(status)),
         _ => Ok(()),
     }
 }
 
-async fn start(step: &Step<'_>, api: &Api, identity: Id) -> Result<Id, Failure> {
-    let export = step.inputs.export;
+/// A run, and the export that it is of.
+#[derive(Clone, Copy)]
+struct Made {
+    export: Id,
+    run: Id,
+}
+
+/// Finds out what the names mean, and which run is to be waited for. An id is taken as it is, so that nothing is asked
+/// for what is known.
+async fn find(step: &Step<'_>, api: &Api, wanted: &Wanted) -> Result<Made, Failure> {
+    let identity = match &wanted.identity {
+        Some(asked) if wanted.uses_identity() => Some(identity(step, api, asked).await?),
+        _ => None,
+    };
+    let export = export(step, api, &wanted.export, identity).await?;
+    let run = match (wanted.run, identity) {
+        (Run::Existing(run), _) => run,
+        (Run::Latest, Some(identity)) => latest(step, api, identity, export).await?,
+        (Run::New, Some(identity)) => start(step, api, identity, export).await?,
+        (Run::Latest | Run::New, None) => return Err(anyhow::anyhow!("no identity was given").into()),
+    };
+    Ok(Made { export, run })
+}
+
+async fn identity(step: &Step<'_>, api: &Api, asked: &Identity) -> Result<Id, Failure> {
+    let known = match asked {
+        Identity::Id(id) => Known { id: *id, title: None },
+        Identity::Described(words) => {
+            let all = step.ask(async |limit| api.identities(limit).await).await?;
+            let unclear = |unclear| Failure::Unclear { sought: Sought::Identity, unclear };
+            let chosen = choose::identity(&all, words).map_err(unclear)?;
+            step.log.line(&format!("identity: {}, {}", chosen.id, chosen.title()));
+            Known { id: chosen.id, title: Some(clean::cut(&chosen.title(), LONGEST_TITLE)) }
+        }
+    };
+    let id = known.id;
+    step.journal.borrow_mut().identity = Some(known);
+    Ok(id)
+}
+
+async fn export(step: &Step<'_>, api: &Api, asked: &Export, identity: Option<Id>) -> Result<Id, Failure> {
+    let known = match asked {
+        Export::Id(id) => Known { id: *id, title: None },
+        Export::Named(name) => {
+            let all = step.ask(async |limit| api.exports(identity, limit).await).await?;
+            let unclear = |unclear| Failure::Unclear { sought: Sought::Export, unclear };
+            let chosen = choose::export(&all, name).map_err(unclear)?;
+            step.log.line(&format!("export: {}, {}", chosen.id, chosen.name));
+            Known { id: chosen.id, title: Some(clean::cut(&chosen.name, LONGEST_TITLE)) }
+        }
+    };
+    let id = known.id;
+    step.journal.borrow_mut().export = Some(known);
+    Ok(id)
+}
+
+async fn latest(step: &Step<'_>, api: &Api, identity: Id, export: Id) -> Result<Id, Failure> {
+    let all = step.ask(async |limit| api.export_files(identity, limit).await).await?;
+    let unclear = |unclear| Failure::Unclear { sought: Sought::Latest, unclear };
+    let file = choose::latest(&all, export).map_err(unclear)?;
+    step.log.line(&format!("latest: run {} of export {export}", file.id));
+    Ok(file.id)
+}
+
+async fn start(step: &Step<'_>, api: &Api, identity: Id, export: Id) -> Result<Id, Failure> {
     let started = step.ask(async |limit| api.start(identity, export, limit).await).await?;
-    let mut journal = step.journal.borrow_mut();
-    journal.answered = true;
-    journal.started = Some(step.clock.now());
+    step.journal.borrow_mut().started = Some(step.clock.now());
     step.log.line(&format!("started: run {} of export {export}", started.run));
     Ok(started.run)
 }
 
 /// How far the run is. An answer that promises a file but has no URL for it is a fault.
-async fn ended(step: &Step<'_>, api: &Api, run: Id) -> Result<Answer, Failure> {
+async fn ended(step: &Step<'_>, api: &Api, made: Made) -> Result<Answer, Failure> {
     step.ask(async |limit| {
-        let answer = api.check(step.inputs.export, run, limit).await?;
-        note(step, &answer);
+        let answer = api.check(made.export, made.run, limit).await?;
+        note(step, made.export, &answer);
         if answer.status.has_file() && answer.url.is_none() {
             return Err(without_url(api, &answer.status));
         }
@@ -64,19 +133,19 @@ async fn ended(step: &Step<'_>, api: &Api, run: Id) -> Result<Answer, Failure> {
 }
 
 /// Another URL for the file: the last one has expired by now, or will have when it is needed.
-async fn fresh_url(step: &Step<'_>, api: &Api, run: Id) -> Result<DownloadUrl, Failure> {
+async fn fresh_url(step: &Step<'_>, api: &Api, made: Made, wanted: &Wanted) -> Result<DownloadUrl, Failure> {
     let since = step.clock.now();
     let answer = step
         .ask(async |limit| {
-            let answer = api.check(step.inputs.export, run, limit).await?;
-            note(step, &answer);
+            let answer = api.check(made.export, made.run, limit).await?;
+            note(step, made.export, &answer);
             let is_over = answer.status.is_terminal() && !answer.status.has_file();
             if answer.url.is_none() && !is_over { Err(without_url(api, &answer.status)) } else { Ok(answer) }
         })
         .await?;
     match answer.url {
         Some(url) => Ok(url),
-        None if step.inputs.fail_on.contains(&answer.status) => Err(Failure::Status(answer.status)),
+        None if wanted.fail_on.contains(&answer.status) => Err(Failure::Status(answer.status)),
         None => {
             let words = format!("the run turned to {} while its file was on its way", answer.status);
             let attempts = Attempts { made: 1, fruitless: 1, since };
@@ -96,6 +165,7 @@ fn without_url(api: &Api, status: &Status) -> Fault {
 
 async fn bring_home(
     step: &Step<'_>,
+    wanted: &Wanted,
     clients: &Clients,
     destination: &Destination,
     url: DownloadUrl,
@@ -103,7 +173,13 @@ async fn bring_home(
 ) -> Result<Saved, Failure> {
     let run = step.journal.borrow().run;
     let fallback_name = run.map_or_else(|| "export".to_owned(), |run| format!("export-{run}"));
-    let download = download(step, &clients.store, url, fresh, destination, &fallback_name, Spread::default());
+    let order = Order {
+        filename: wanted.filename.as_deref(),
+        fallback_name: &fallback_name,
+        encoding: wanted.encoding,
+        spread: Spread::default(),
+    };
+    let download = download(step, &clients.store, url, fresh, destination, order);
     match tokio::time::timeout(step.clock.allowance(), download).await {
         Ok(end) => end,
         Err(_) => Err(Failure::TimedOut { last_fault: None }),
@@ -111,7 +187,7 @@ async fn bring_home(
 }
 
 /// Notes an answer in the journal, and tells what is new in it.
-fn note(step: &Step<'_>, answer: &Answer) {
+fn note(step: &Step<'_>, export: Id, answer: &Answer) {
     let mut journal = step.journal.borrow_mut();
     let now = step.clock.now();
     journal.answered = true;
@@ -131,7 +207,6 @@ fn note(step: &Step<'_>, answer: &Answer) {
             _ => {}
         }
     }
-    let export = step.inputs.export;
     if let Some(named) = answer.export.filter(|&named| is_first && named != export) {
         step.log.warning(&format!("the API's answer names export {named}, asked for was export {export}"));
     }
@@ -150,6 +225,11 @@ fn close(step: &Step<'_>, saved: &Saved) {
         saved.sha256,
         figures::span(saved.took)
     ));
+    match &saved.text {
+        Text::AsSent => {}
+        Text::From(charset) => step.log.line(&format!("its text: {}", figures::from_charset(charset))),
+        Text::LeftAsSent(why) => step.log.line(&format!("left as sent, not converted to UTF-8: {why}")),
+    }
     let ledger = journal.ledger();
     if !ledger.is_empty() {
         step.log.line(&format!("survived on the way: {ledger}"));

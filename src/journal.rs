@@ -14,6 +14,10 @@ use crate::status::Status;
 /// The story of one step, as far as it has gone.
 #[derive(Debug, Default)]
 pub struct Journal {
+    /// The identity that is used, as soon as its id is known.
+    pub identity: Option<Known>,
+    /// The export, as soon as its id is known.
+    pub export: Option<Known>,
     /// The run, as soon as it is known.
     pub run: Option<Id>,
     /// When this tool started the run, as long as no status of it has been read. A 404 means little in that time.
@@ -32,6 +36,24 @@ pub struct Journal {
     pub progress: Option<Progress>,
     /// The file, once it is in place.
     pub saved: Option<Saved>,
+}
+
+/// An identity or an export whose id is known, and what it is called, where WebAdMIT was asked for that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Its id.
+    pub id: Id,
+    /// What it is called.
+    pub title: Option<String>,
+}
+
+impl fmt::Display for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.title {
+            Some(title) => write!(f, "{} ({title})", self.id),
+            None => self.id.fmt(f),
+        }
+    }
 }
 
 /// A status and when it was seen, since the start of the step.
@@ -65,10 +87,25 @@ pub struct Saved {
     pub size: u64,
     /// SHA-256 of its bytes in lower-case hexadecimal.
     pub sha256: String,
+    /// SHA-256 of the bytes that the store sent: another one when the file was converted.
+    pub source_sha256: String,
     /// Its media type, where the store named one.
     pub content_type: Option<String>,
+    /// What became of its text.
+    pub text: Text,
     /// How long the download took.
     pub took: Duration,
+}
+
+/// What became of the text of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Text {
+    /// It is as sent, as it was asked for.
+    AsSent,
+    /// It was converted to UTF-8 from this charset.
+    From(&'static str),
+    /// It is as sent, although UTF-8 was asked for, for this reason.
+    LeftAsSent(String),
 }
 
 impl fmt::Display for Progress {

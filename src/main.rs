@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use webadmit_export::{Process, run};
+use webadmit_export::process::Process;
+use webadmit_export::run;
 
 fn main() -> ExitCode {
     let process = Process {

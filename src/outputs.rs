@@ -20,11 +20,13 @@ pub struct Declaration {
 }
 
 /// Every output, in the order in which they are written. action.yml says the same; a test compares them.
-pub const DECLARATIONS: [Declaration; 7] = [
+pub const DECLARATIONS: [Declaration; 10] = [
     Declaration {
         name: "status",
         meaning: "The last status that was seen, in snake_case, also when the step fails or times out.",
     },
+    Declaration { name: "user-identity-id", meaning: "Id of the identity, when one was used." },
+    Declaration { name: "export-id", meaning: "Id of the export, whenever it is known." },
     Declaration { name: "export-file-id", meaning: "Id of the run, whenever it is known." },
     Declaration {
         name: "path",
@@ -34,8 +36,12 @@ pub const DECLARATIONS: [Declaration; 7] = [
     Declaration { name: "size", meaning: "Size of the saved file in bytes." },
     Declaration { name: "sha256", meaning: "SHA-256 of the saved file, in lower-case hexadecimal." },
     Declaration {
+        name: "source-sha256",
+        meaning: "SHA-256 of the bytes as the store sent them: another one than sha256 when the file was converted to UTF-8.",
+    },
+    Declaration {
         name: "content-type",
-        meaning: "Media type of the saved file as the server sent it, when it named one.",
+        meaning: "Media type of the saved file as the store sent it, when it named one; with charset=utf-8 when the file was converted.",
     },
 ];
 
@@ -48,11 +54,14 @@ pub fn known(journal: &Journal) -> Vec<Output> {
     let saved = journal.saved.as_ref();
     let value = |name: &str| match name {
         "status" => journal.status().map(ToString::to_string),
+        "user-identity-id" => journal.identity.as_ref().map(|identity| identity.id.to_string()),
+        "export-id" => journal.export.as_ref().map(|export| export.id.to_string()),
         "export-file-id" => journal.run.map(|run| run.to_string()),
         "path" => saved.map(|saved| saved.path.clone()),
         "filename" => saved.map(|saved| saved.filename.clone()),
         "size" => saved.map(|saved| saved.size.to_string()),
         "sha256" => saved.map(|saved| saved.sha256.clone()),
+        "source-sha256" => saved.map(|saved| saved.source_sha256.clone()),
         "content-type" => saved.and_then(|saved| saved.content_type.clone()),
         _ => None,
     };

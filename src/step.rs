@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::fault::Fault;
 use crate::figures;
-use crate::inputs::Inputs;
+use crate::inputs::Service;
 use crate::journal::Journal;
 use crate::log::Log;
 use crate::retry::{self, Attempts, Next, Reason};
@@ -21,8 +21,8 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(60);
 /// One step of a CI job: what was asked for, its clock and its log, and what has happened so far.
 #[derive(Clone, Copy)]
 pub struct Step<'a> {
-    /// What was asked for.
-    pub inputs: &'a Inputs,
+    /// How WebAdMIT is asked.
+    pub service: &'a Service,
     /// Time since the start.
     pub clock: Clock,
     /// The log.
@@ -43,7 +43,10 @@ impl Step<'_> {
             attempts.count(false);
             let answer = request(self.clock.allowance().min(REQUEST));
             match self.heard(answer, || "waiting for an answer of the API".to_owned()).await {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    self.journal.borrow_mut().answered = true;
+                    return Ok(answer);
+                }
                 Err(fault) => self.recover(fault, attempts).await?,
             }
         }
@@ -60,7 +63,7 @@ impl Step<'_> {
             answered: self.journal.borrow().answered,
             started: self.journal.borrow().started,
             timeout: self.clock.timeout(),
-            poll_interval: self.inputs.poll_interval,
+            poll_interval: self.service.poll_interval,
         };
         match retry::next(&fault, &state, self.clock.now(), fastrand::f64()) {
             Next::Again(wait) => {

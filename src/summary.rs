@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
+use crate::failure::Asked;
 use crate::figures::{self, bytes, span};
-use crate::inputs::{Inputs, Run};
-use crate::journal::{Journal, Saved, Seen};
+use crate::inputs::{Export, Identity, Run, Wanted};
+use crate::journal::{Journal, Known, Saved, Seen, Text};
 use crate::status::Status;
 
 /// Everything that the report tells of.
 #[derive(Debug)]
 pub struct Report<'a> {
     /// What was asked for, unless it could not be read.
-    pub inputs: Option<&'a Inputs>,
+    pub asked: Option<Asked<'a>>,
     /// What has happened.
     pub journal: &'a Journal,
     /// What went wrong, if it did: lines of text.
@@ -27,7 +28,7 @@ impl Report<'_> {
         let parts = [
             Some(self.headline()),
             self.failure.map(fenced),
-            self.inputs.map(|inputs| self.table(inputs)),
+            self.asked.map(|asked| self.table(asked)),
             self.ledger(),
             self.diagram(),
         ];
@@ -49,10 +50,9 @@ impl Report<'_> {
         format!("### WebAdMIT export: {outcome}")
     }
 
-    fn table(&self, inputs: &Inputs) -> String {
-        let mut rows = vec![("Export", inputs.export.to_string())];
-        rows.push(("Run", self.run(inputs)));
-        rows.push(("WebAdMIT", code(&inputs.base_url.host())));
+    fn table(&self, asked: Asked<'_>) -> String {
+        let mut rows = asked.wanted.map(|wanted| self.found(wanted)).unwrap_or_default();
+        rows.push(("WebAdMIT", code(&asked.service.base_url.host())));
         if let Some(status) = self.journal.status() {
             rows.push(("Status", format!("{}{}", code(status.name()), self.waited())));
         }
@@ -64,12 +64,32 @@ impl Report<'_> {
         format!("| Asked for, and came | |\n| --- | --- |\n{}", rows.join("\n"))
     }
 
-    fn run(&self, inputs: &Inputs) -> String {
-        match (inputs.run, self.journal.run) {
-            (Run::Existing(run), _) => run.to_string(),
-            (Run::StartedBy(identity), Some(run)) => format!("{run}, started under identity {identity}"),
-            (Run::StartedBy(identity), None) => format!("to be started under identity {identity}"),
+    /// Identity, export and run: what they turned out to be, or how they were asked for.
+    fn found(&self, wanted: &Wanted) -> Vec<(&'static str, String)> {
+        let known = |known: &Known| match &known.title {
+            Some(title) => format!("{}, {}", known.id, code(title)),
+            None => known.id.to_string(),
+        };
+        let mut rows = Vec::new();
+        match (&self.journal.identity, &wanted.identity) {
+            (Some(identity), _) => rows.push(("Identity", known(identity))),
+            (None, Some(Identity::Described(words))) => rows.push(("Identity", code(words))),
+            (None, Some(Identity::Id(_)) | None) => {}
         }
+        rows.push(match (&self.journal.export, &wanted.export) {
+            (Some(export), _) => ("Export", known(export)),
+            (None, Export::Id(id)) => ("Export", id.to_string()),
+            (None, Export::Named(name)) => ("Export", code(name)),
+        });
+        let run = match (wanted.run, self.journal.run) {
+            (Run::Existing(run), _) => run.to_string(),
+            (Run::New, Some(run)) => format!("{run}, started by this step"),
+            (Run::New, None) => "to be started".to_owned(),
+            (Run::Latest, Some(run)) => format!("{run}, the latest"),
+            (Run::Latest, None) => "the latest".to_owned(),
+        };
+        rows.push(("Run", run));
+        rows
     }
 
     fn waited(&self) -> String {
@@ -120,6 +140,14 @@ fn file_rows(saved: &Saved) -> Vec<(&'static str, String)> {
         ("Size", format!("{} ({} bytes)", bytes(saved.size), saved.size)),
         ("SHA-256", code(&saved.sha256)),
     ];
+    match &saved.text {
+        Text::AsSent => {}
+        Text::From(charset) => {
+            rows.push(("Text", figures::from_charset(charset)));
+            rows.push(("SHA-256 as sent", code(&saved.source_sha256)));
+        }
+        Text::LeftAsSent(why) => rows.push(("Text", format!("as sent, not converted: {}", code(why)))),
+    }
     if let Some(content_type) = &saved.content_type {
         rows.push(("Content type", code(content_type)));
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rustls::RootCertStore;
 use rustls_native_certs::{CertificateResult, load_certs_from_paths};
 
+use crate::inputs::Problem;
 use crate::workspace::variable;
 
 /// Where systems keep their authorities in one file. One file is read in 2 ms; a directory of them takes five times as
@@ -62,16 +63,12 @@ impl Trust {
         }
     }
 
-    /// Adds the authorities of a PEM file.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with the file, when it holds none.
-    pub fn add_file(&mut self, path: &Path) -> Result<(), &'static str> {
-        let found = load_certs_from_paths(Some(path), None);
-        let problem =
-            if path.is_file() { "holds no certificate in PEM form" } else { "is not a file that can be read" };
+    /// Adds the authorities of the input `ca-file`, a path below `root`, or tells what is wrong with it.
+    pub fn add_input(&mut self, root: &Path, ca_file: &str) -> Option<Problem> {
+        let path = root.join(ca_file);
+        let found = load_certs_from_paths(Some(&path), None);
+        let why = if path.is_file() { "holds no certificate in PEM form" } else { "is not a file that can be read" };
         let (added, _) = self.authorities.add_parsable_certificates(found.certs);
-        if added == 0 { Err(problem) } else { Ok(()) }
+        (added == 0).then(|| Problem::with("ca-file", ca_file, why))
     }
 }

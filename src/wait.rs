@@ -37,7 +37,7 @@ pub async fn until_terminal(
             return Err(Failure::TimedOut { last_fault: None });
         }
         let waited = step.clock.now().saturating_sub(start);
-        let wait = next_wait(waited, step.inputs.poll_interval, answer.calls_left);
+        let wait = next_wait(waited, step.service.poll_interval, answer.calls_left);
         step.rest(wait.min(step.clock.left()), || {
             let left = figures::span(step.clock.left());
             format!("still {}; {left} left until the timeout", answer.status)

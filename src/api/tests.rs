@@ -10,9 +10,9 @@ use crate::inputs;
 fn api(base_url: &str) -> Api {
     let variables = [("API_KEY", "secretkey"), ("EXPORT_ID", "1"), ("EXPORT_FILE_ID", "2"), ("BASE_URL", base_url)];
     let variables = variables.map(|(name, value)| (format!("INPUT_{name}").into(), value.into()));
-    let inputs = inputs::read(&variables).inputs.unwrap();
+    let service = inputs::read(&variables).service.unwrap();
     let clients = clients(RootCertStore::empty(), Patience::default()).unwrap();
-    Api::new(clients.api, inputs.base_url, inputs.api_key, Clock::start())
+    Api::new(clients.api, &service, Clock::start())
 }
 
 fn read(body: &str) -> Result<Answer, Fault> {

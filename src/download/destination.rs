@@ -7,10 +7,13 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use encoding_rs::Encoding;
 use sha2::{Digest, Sha256};
 use tempfile::{Builder, NamedTempFile};
 
+use super::convert::{Conversion, Converted};
 use crate::figures;
+use crate::journal::Text;
 use crate::workspace::{Workspace, remove_directories};
 
 /// So much is read back at a time of what came out of order.
@@ -35,6 +38,23 @@ pub struct Partial {
     held: u64,
     /// What is held behind gaps.
     ahead: Vec<Range<u64>>,
+    /// The text in UTF-8, as far as the file is held without a gap, where that is wanted.
+    conversion: Option<Conversion>,
+}
+
+/// A file in place.
+#[derive(Debug)]
+pub struct InPlace {
+    /// Its path, as it is told to the following steps.
+    pub path: String,
+    /// Its length in bytes.
+    pub size: u64,
+    /// SHA-256 of it, in lower-case hexadecimal.
+    pub sha256: String,
+    /// SHA-256 of the bytes as they were sent, in lower-case hexadecimal.
+    pub source_sha256: String,
+    /// What became of its text.
+    pub text: Text,
 }
 
 impl Destination {
@@ -88,6 +108,21 @@ impl Destination {
     ///
     /// When it cannot be made, or not be given to the owner of the workspace.
     pub fn partial(&self) -> anyhow::Result<Partial> {
+        Ok(Partial { file: self.hidden()?, hash: Sha256::new(), held: 0, ahead: Vec::new(), conversion: None })
+    }
+
+    /// Has a partial file converted from this charset, from now on: it must be empty.
+    ///
+    /// # Errors
+    ///
+    /// When the file for the text cannot be made.
+    pub fn convert(&self, partial: &mut Partial, charset: &'static Encoding) -> anyhow::Result<()> {
+        let file = self.hidden().context("the file for the converted text cannot be made")?;
+        partial.conversion = Some(Conversion::new(charset, file)?);
+        Ok(())
+    }
+
+    fn hidden(&self) -> anyhow::Result<NamedTempFile> {
         // Made by the temporary file's own rules it would be unreadable to the following steps.
         let readable = fs::Permissions::from_mode(0o644);
         let file = Builder::new()
@@ -96,25 +131,26 @@ impl Destination {
             .permissions(readable)
             .tempfile_in(&self.directory)?;
         self.workspace.give(file.as_file())?;
-        Ok(Partial { file, hash: Sha256::new(), held: 0, ahead: Vec::new() })
+        Ok(file)
     }
 
-    /// Puts a complete file into place in one step, whatever stood there, and tells its path and its checksum.
+    /// Puts a complete file into place in one step, whatever stood there, and tells what is there now.
     ///
     /// # Errors
     ///
     /// When it cannot be put there. An older file is as it was then.
-    pub fn save(&self, partial: Partial, filename: &str) -> anyhow::Result<(String, String)> {
+    pub fn save(&self, partial: Partial, filename: &str) -> anyhow::Result<InPlace> {
         let path = self.path_of(filename)?;
         let told = self.workspace.tell(&path);
-        partial
-            .file
-            .persist(&path)
-            .map_err(|error| error.error)
-            .with_context(|| format!("{told} cannot be put into place"))?;
+        let source_sha256 = hexadecimal(partial.hash);
+        let (file, size, sha256, text) = match partial.conversion.map(Conversion::finish).transpose()? {
+            None => (partial.file, partial.held, source_sha256.clone(), Text::AsSent),
+            Some(Err(why)) => (partial.file, partial.held, source_sha256.clone(), Text::LeftAsSent(why)),
+            Some(Ok(Converted { from, file, hash, size })) => (file, size, hexadecimal(hash), Text::From(from)),
+        };
+        file.persist(&path).map_err(|error| error.error).with_context(|| format!("{told} cannot be put into place"))?;
         self.used.set(true);
-        let sha256 = partial.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok((told, sha256))
+        Ok(InPlace { path: told, size, sha256, source_sha256, text })
     }
 }
 
@@ -124,6 +160,10 @@ impl Drop for Destination {
             remove_directories(&self.made);
         }
     }
+}
+
+fn hexadecimal(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Partial {
@@ -152,9 +192,8 @@ impl Partial {
         let end = at + bytes.len() as u64;
         if at == self.held {
             // What comes in order is hashed out of memory; reading it back would cost a fifth more.
-            self.hash.update(bytes);
-            self.held = end;
-            return self.hash_ahead();
+            self.go_on(bytes)?;
+            return self.catch_up();
         }
         match self.ahead.iter_mut().find(|span| span.end == at) {
             Some(span) => span.end = end,
@@ -163,8 +202,15 @@ impl Partial {
         Ok(())
     }
 
-    /// Hashes what was waiting behind a gap that is closed now.
-    fn hash_ahead(&mut self) -> anyhow::Result<()> {
+    /// Takes the next bytes without a gap.
+    fn go_on(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        self.hash.update(bytes);
+        self.held += bytes.len() as u64;
+        self.conversion.as_mut().map_or(Ok(()), |conversion| conversion.take(bytes))
+    }
+
+    /// Takes what was waiting behind a gap that is closed now.
+    fn catch_up(&mut self) -> anyhow::Result<()> {
         while let Some(index) = self.ahead.iter().position(|span| span.start == self.held) {
             let span = self.ahead.swap_remove(index);
             let mut buffer = vec![0; READ_BACK];
@@ -172,8 +218,7 @@ impl Partial {
                 let length = usize::try_from(span.end - self.held).map_or(READ_BACK, |left| left.min(READ_BACK));
                 let part = &mut buffer[..length];
                 self.file.as_file().read_exact_at(part, self.held).context("the partial file cannot be read back")?;
-                self.hash.update(part);
-                self.held += length as u64;
+                self.go_on(part)?;
             }
         }
         Ok(())
@@ -189,6 +234,8 @@ impl Partial {
         self.hash = Sha256::new();
         self.held = 0;
         self.ahead.clear();
+        // What comes now may be in another charset.
+        self.conversion = None;
         Ok(())
     }
 }

@@ -74,29 +74,29 @@ impl Spread {
 }
 
 /// What the connections share.
-pub(super) struct Pieces<'a, F> {
+pub(super) struct Pieces<'a, 'o, F> {
     pub(super) step: &'a Step<'a>,
     pub(super) store: &'a reqwest::Client,
     pub(super) source: &'a Mutex<Source<F>>,
-    pub(super) transfer: RefCell<&'a mut Transfer>,
+    pub(super) transfer: RefCell<&'a mut Transfer<'o>>,
     etag: String,
     total: u64,
     queue: RefCell<VecDeque<Range<u64>>>,
     connections: Cell<usize>,
 }
 
-impl<'a, F: AsyncFnMut() -> Result<DownloadUrl, Failure>> Pieces<'a, F> {
+impl<'a, 'o, F: AsyncFnMut() -> Result<DownloadUrl, Failure>> Pieces<'a, 'o, F> {
     /// The rest of a transfer whose version and length are known.
     pub(super) fn new(
         step: &'a Step<'a>,
         store: &'a reqwest::Client,
         source: &'a Mutex<Source<F>>,
-        transfer: &'a mut Transfer,
+        transfer: &'a mut Transfer<'o>,
         etag: String,
         total: u64,
     ) -> Self {
-        let queue = RefCell::new(transfer.spread.cut(transfer.partial.held()..total));
-        let connections = Cell::new(transfer.spread.connections);
+        let queue = RefCell::new(transfer.order.spread.cut(transfer.partial.held()..total));
+        let connections = Cell::new(transfer.order.spread.connections);
         Self { step, store, source, transfer: RefCell::new(transfer), etag, total, queue, connections }
     }
 

@@ -58,10 +58,10 @@ mod tests {
     async fn a_url_is_shared_until_it_has_failed_somebody_or_is_old() {
         let variables =
             ["API_KEY", "EXPORT_ID", "EXPORT_FILE_ID"].map(|name| (format!("INPUT_{name}").into(), "1".into()));
-        let inputs = inputs::read(&variables).inputs.unwrap();
+        let service = inputs::read(&variables).service.unwrap();
         let clock = Clock::start();
         let (log, journal) = (Log::to(io::sink(), io::sink(), Reader::Other, clock), RefCell::new(Journal::default()));
-        let step = Step { inputs: &inputs, clock, log: &log, journal: &journal };
+        let step = Step { service: &service, clock, log: &log, journal: &journal };
         let url = |number: usize| DownloadUrl::new(Url::parse(&format!("https://s3.example/{number}")).unwrap());
         let asked = Cell::new(0);
         let mut source = Source::new(&step, url(0), async || {

@@ -11,16 +11,25 @@ fn variables(more: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
 }
 
 #[track_caller]
-fn accepted(more: &[(&str, &str)]) -> Inputs {
+fn accepted(more: &[(&str, &str)]) -> (Service, Wanted) {
     let reading = read(&variables(more));
     assert_eq!(reading.problems, [], "{more:?}");
-    reading.inputs.unwrap()
+    (reading.service.unwrap(), reading.wanted.unwrap())
+}
+
+#[track_caller]
+fn service(more: &[(&str, &str)]) -> Service {
+    accepted(more).0
+}
+
+#[track_caller]
+fn wanted(more: &[(&str, &str)]) -> Wanted {
+    accepted(more).1
 }
 
 #[track_caller]
 fn problem(input: &str, value: &str) -> String {
     let reading = read(&variables(&[(&variable(input), value)]));
-    assert!(reading.inputs.is_none(), "{input}={value:?} was accepted");
     let [problem] = reading.problems.as_slice() else { panic!("{:?}", reading.problems) };
     assert_eq!(problem.input, input);
     problem.text.clone()
@@ -30,35 +39,90 @@ fn problem(input: &str, value: &str) -> String {
 fn omitted_inputs_have_their_declared_defaults() {
     let reading = read(&variables(&[("INPUT_FILENAME", ""), ("INPUT_TIMEOUT", "  "), ("PATH", "/bin")]));
     assert_eq!(reading.paths, Paths { directory: ".".to_owned(), ca_file: None, output_file: None });
-    let inputs = reading.inputs.unwrap();
-    assert_eq!((inputs.export, inputs.run, inputs.filename), (Id(86446), Run::Existing(Id(74780)), None));
-    assert_eq!((inputs.export.to_string().as_str(), inputs.base_url.is_https()), ("86446", true));
+    let (service, wanted) = (reading.service.unwrap(), reading.wanted.unwrap());
+    assert_eq!((wanted.export, wanted.run), (Export::Id(Id(86446)), Run::Existing(Id(74780))));
+    assert_eq!((wanted.identity, wanted.filename), (None, None));
+    assert!(service.base_url.is_https());
     let default = |name: &str| DECLARATIONS.iter().find(|declared| declared.name == name).unwrap().default.unwrap();
-    assert_eq!(inputs.base_url.0.as_str(), format!("{}/", default("base-url")));
-    assert_eq!(inputs.timeout, humantime::parse_duration(default("timeout")).unwrap());
-    assert_eq!(inputs.poll_interval, humantime::parse_duration(default("poll-interval")).unwrap());
-    let fail_on: Vec<_> = inputs.fail_on.iter().map(Status::name).collect();
+    assert_eq!(service.base_url.0.as_str(), format!("{}/", default("base-url")));
+    assert_eq!(service.timeout, humantime::parse_duration(default("timeout")).unwrap());
+    assert_eq!(service.poll_interval, humantime::parse_duration(default("poll-interval")).unwrap());
+    assert_eq!(Ok(wanted.encoding), encoding(default("encoding")).map_err(|_| ()));
+    let fail_on: Vec<_> = wanted.fail_on.iter().map(Status::name).collect();
     assert_eq!(fail_on.join(","), default("fail-on"));
 }
 
 #[test]
 fn every_spelling_of_a_variable_is_the_same_input() {
     for spelling in ["INPUT_POLL-INTERVAL", "INPUT_POLL_INTERVAL", "input_poll-interval", "Input_Poll_Interval"] {
-        assert_eq!(accepted(&[(spelling, " 7s ")]).poll_interval, Duration::from_secs(7), "{spelling}");
+        assert_eq!(service(&[(spelling, " 7s ")]).poll_interval, Duration::from_secs(7), "{spelling}");
     }
     let same =
         accepted(&[("INPUT_TIMEOUT", "7"), ("input_timeout", "7"), ("INPUT_FAIL_ON", ""), ("INPUT_FAIL-ON", "failed")]);
-    assert_eq!((same.timeout, same.fail_on), (Duration::from_secs(7), vec![Status::Failed]));
+    assert_eq!((same.0.timeout, same.1.fail_on), (Duration::from_secs(7), vec![Status::Failed]));
     let reading = read(&variables(&[("INPUT_POLL-INTERVAL", "7"), ("INPUT_POLL_INTERVAL", "8")]));
     assert!(reading.problems[0].text.contains("given twice"), "{:?}", reading.problems);
 }
 
 #[test]
-fn an_identity_starts_a_run_unless_a_run_is_given() {
+fn an_identity_starts_a_run_unless_one_is_given() {
     let no_run = ("INPUT_EXPORT_FILE_ID", "");
-    assert_eq!(accepted(&[no_run, ("INPUT_USER_IDENTITY_ID", "305")]).run, Run::StartedBy(Id(305)));
-    assert_eq!(accepted(&[("INPUT_USER_IDENTITY_ID", "305")]).run, Run::Existing(Id(74780)));
-    assert!(problem("export-file-id", "").contains("INPUT_USER_IDENTITY_ID"));
+    let by_id = ("INPUT_USER_IDENTITY_ID", "305");
+    let by_words = ("INPUT_IDENTITY", "PharmCAS 2025");
+    let described = Some(Identity::Described("PharmCAS 2025".to_owned()));
+    for (given, run, identity) in [
+        (&[no_run, by_id][..], Run::New, Some(Identity::Id(Id(305)))),
+        (&[no_run, by_words], Run::New, described.clone()),
+        (&[by_id], Run::Existing(Id(74780)), Some(Identity::Id(Id(305)))),
+        (&[by_words, ("INPUT_EXPORT_FILE_ID", "Latest")], Run::Latest, described),
+    ] {
+        let wanted = wanted(given);
+        assert_eq!((wanted.run, wanted.identity), (run, identity));
+    }
+    let missing = problem("export-file-id", "");
+    assert!(missing.contains("INPUT_IDENTITY") && missing.contains("INPUT_USER_IDENTITY_ID"), "{missing}");
+    assert!(problem("export-file-id", "latest").contains("latest needs an identity"));
+    assert!(problem("export-file-id", "newest").contains("is neither an id nor latest"));
+}
+
+#[test]
+fn what_can_be_said_in_two_ways_is_said_in_one() {
+    let name = ("INPUT_EXPORT_NAME", "Nightly Applicants");
+    assert_eq!(wanted(&[name, ("INPUT_EXPORT_ID", "")]).export, Export::Named("Nightly Applicants".to_owned()));
+    for (input, value, other) in [("export-name", "x", "export-id"), ("identity", "SOPHAS", "user-identity-id")] {
+        let both = [(variable(input), value), (variable(other), "305")];
+        let both: Vec<_> = both.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        let [problem] = &read(&variables(&both)).problems[..] else { panic!("not one problem") };
+        assert_eq!(
+            problem.to_string(),
+            format!("{input}: given together with {other}, which says the same: give one of the two")
+        );
+    }
+    let reading = read(&variables(&[("INPUT_EXPORT_NAME", "a\u{202e}b"), ("INPUT_EXPORT_ID", "")]));
+    assert!(reading.problems[0].text.contains("bidirectional"), "{reading:?}");
+    problem("identity", "a\nb");
+}
+
+#[test]
+fn an_identity_is_of_use_where_something_is_looked_up_or_started() {
+    let (identity, no_run, name) = (("INPUT_IDENTITY", "x"), ("INPUT_EXPORT_FILE_ID", ""), ("INPUT_EXPORT_NAME", "x"));
+    assert!(!wanted(&[identity]).uses_identity());
+    assert!(wanted(&[identity, no_run]).uses_identity());
+    assert!(wanted(&[identity, name, ("INPUT_EXPORT_ID", "")]).uses_identity());
+    assert!(wanted(&[identity, ("INPUT_EXPORT_FILE_ID", "latest")]).uses_identity());
+}
+
+#[test]
+fn an_encoding_is_as_sent_or_utf_8() {
+    for (text, meant) in [
+        ("as-sent", Encoding::AsSent),
+        ("As Sent", Encoding::AsSent),
+        ("utf-8", Encoding::Utf8),
+        ("UTF8", Encoding::Utf8),
+    ] {
+        assert_eq!(wanted(&[("INPUT_ENCODING", text)]).encoding, meant, "{text}");
+    }
+    assert!(problem("encoding", "latin1").contains("`latin1` is neither as-sent nor utf-8"));
 }
 
 #[test]
@@ -73,7 +137,7 @@ fn durations_are_read_as_people_write_them() {
         ("90", 90_000),
         ("1 hour", 3_600_000),
     ] {
-        assert_eq!(accepted(&[("INPUT_TIMEOUT", text)]).timeout, Duration::from_millis(millis), "{text}");
+        assert_eq!(service(&[("INPUT_TIMEOUT", text)]).timeout, Duration::from_millis(millis), "{text}");
     }
     for text in ["0", "0s", "0ms", "-5", "soon", "1x", "5 5", "1h-3m", "99999999999999999999", "NaN"] {
         let text = problem("timeout", text);
@@ -83,7 +147,7 @@ fn durations_are_read_as_people_write_them() {
 
 #[test]
 fn ids_are_positive_integers() {
-    assert_eq!(accepted(&[("INPUT_EXPORT_ID", "0086446")]).export, Id(86446));
+    assert_eq!(wanted(&[("INPUT_EXPORT_ID", "0086446")]).export, Export::Id(Id(86446)));
     for text in ["0", "-1", "+1", "1.0", "abc", "1 2", "٣", "18446744073709551616"] {
         assert!(problem("export-id", text).contains(&format!("`{text}` is not an id")));
     }
@@ -99,7 +163,7 @@ fn fail_on_takes_any_separator_and_spelling() {
             vec![Status::Failed, Status::EmptyList, Status::SuccessWithErrors],
         ),
     ] {
-        assert_eq!(accepted(&[("INPUT_FAIL_ON", text)]).fail_on, statuses, "{text}");
+        assert_eq!(wanted(&[("INPUT_FAIL_ON", text)]).fail_on, statuses, "{text}");
     }
     assert!(problem("fail-on", "failed,available").contains("names `available`"));
     assert!(problem("fail-on", ",").contains("names no status"));
@@ -117,12 +181,12 @@ fn the_base_url_is_the_root_of_the_api() {
         ("http://127.0.0.2:8080", "http://127.0.0.2:8080/api/v1/x"),
         ("http://[::1]:8080", "http://[::1]:8080/api/v1/x"),
     ] {
-        assert_eq!(accepted(&[("INPUT_BASE_URL", text)]).base_url.endpoint("x").as_str(), endpoint);
+        assert_eq!(service(&[("INPUT_BASE_URL", text)]).base_url.endpoint("x").as_str(), endpoint);
     }
     for no in ["false", "False"] {
         accepted(&[("INPUT_ALLOW_HTTP", no)]);
     }
-    let with_http = accepted(&[("INPUT_BASE_URL", "http://stand-in:8080"), ("INPUT_ALLOW_HTTP", "True")]);
+    let with_http = service(&[("INPUT_BASE_URL", "http://stand-in:8080"), ("INPUT_ALLOW_HTTP", "True")]);
     assert_eq!((with_http.base_url.is_https(), with_http.base_url.host()), (false, "stand-in:8080".to_owned()));
     for (text, why) in [
         ("api.webadmit.org", "without https://"),
@@ -146,7 +210,7 @@ fn the_base_url_is_the_root_of_the_api() {
 #[test]
 fn a_file_name_is_a_single_name() {
     for name in ["applicants.csv", "Bewerber für 2026.csv", "a:b", "-x", ".hidden", &"n".repeat(255)] {
-        assert_eq!(accepted(&[("INPUT_FILENAME", name)]).filename.as_deref(), Some(name));
+        assert_eq!(wanted(&[("INPUT_FILENAME", name)]).filename.as_deref(), Some(name));
     }
     for name in ["a/b.csv", "/x", "..\\x", ".", "..", "a\nb", "a\u{202e}b", &"n".repeat(256)] {
         problem("filename", name);
@@ -174,10 +238,17 @@ fn all_problems_are_reported_at_once_in_the_order_of_the_inputs() {
 fn the_key_is_never_shown() {
     let reading = read(&variables(&[("INPUT_EXPORT_ID", KEY), ("INPUT_FILENAME", &format!("x/{KEY}"))]));
     assert_eq!(reading.problems.len(), 2);
+    assert!(reading.problems.iter().all(|problem| problem.text.starts_with("holds the API key")), "{reading:?}");
     assert!(!format!("{reading:?}").contains(KEY), "{reading:?}");
+    for input in ["EXPORT_NAME", "IDENTITY", "DIRECTORY", "OUTPUT_FILE", "CA_FILE"] {
+        let reading = read(&variables(&[(&format!("INPUT_{input}"), &format!("a {KEY}")), ("INPUT_EXPORT_ID", "")]));
+        assert!(!format!("{reading:?}").contains(KEY) && !reading.problems.is_empty(), "{reading:?}");
+    }
+    let other = "f".repeat(32);
+    assert!(problem("export-id", &other).contains("looks like a key"));
     let reading = read(&variables(&[("INPUT_API_KEY", "short key"), ("INPUT_EXPORT_ID", "short key")]));
     assert!(!format!("{reading:?}").contains("short key"), "{reading:?}");
-    let key = accepted(&[]).api_key;
+    let key = service(&[]).api_key;
     assert_eq!((key.reveal(), format!("{key:?}").as_str()), (KEY, "ApiKey(***)"));
     assert!(key.header().is_sensitive() && key.header() == KEY);
     assert_eq!(
@@ -198,14 +269,14 @@ fn a_value_that_is_not_utf_8_is_a_problem_of_its_input() {
 
 #[test]
 fn the_variable_of_an_input_is_one_that_a_shell_can_write() {
-    assert_eq!(DECLARATIONS[1].variable(), "INPUT_EXPORT_ID");
+    assert_eq!(DECLARATIONS[2].variable(), "INPUT_EXPORT_ID");
 }
 
 #[test]
 fn a_misspelt_input_is_named() {
     let reading = read(&variables(&[("INPUT_TIME_OUT", "1h"), ("INPUTS", "x")]));
     assert_eq!(reading.unknown, ["INPUT_TIME_OUT"]);
-    assert!(reading.inputs.is_some());
+    assert!(reading.problems.is_empty());
 }
 
 proptest! {

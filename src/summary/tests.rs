@@ -1,4 +1,5 @@
 use super::*;
+use crate::inputs::{Id, Reading};
 use proptest::prelude::*;
 
 #[test]
@@ -21,7 +22,7 @@ fn a_diagram_is_drawn_only_when_there_was_something_to_wait_for() {
     let seen = |status, first, last| Seen { status, first: second * first, last: second * last };
     let course = |course: Vec<Seen>| {
         let journal = Journal { course, ..Journal::default() };
-        Report { inputs: None, journal: &journal, failure: None, took: second }.diagram()
+        Report { asked: None, journal: &journal, failure: None, took: second }.diagram()
     };
     assert_eq!(course(vec![]), None);
     assert_eq!(course(vec![seen(Status::Available, 0, 0)]), None);
@@ -45,10 +46,14 @@ fn a_diagram_is_drawn_only_when_there_was_something_to_wait_for() {
     ");
 }
 
-fn inputs(run: &str) -> Inputs {
-    let variables = [("API_KEY", "k"), ("EXPORT_ID", "86446"), (run, "305")];
-    let variables = variables.map(|(name, value)| (format!("INPUT_{name}").into(), value.into()));
-    crate::inputs::read(&variables).inputs.unwrap()
+fn reading(variables: &[(&str, &str)]) -> Reading {
+    let variables = variables.iter().chain(&[("API_KEY", "k")]);
+    let variables: Vec<_> = variables.map(|(name, value)| (format!("INPUT_{name}").into(), value.into())).collect();
+    crate::inputs::read(&variables)
+}
+
+fn asked(reading: &Reading) -> Option<Asked<'_>> {
+    Some(Asked { service: reading.service.as_ref().unwrap(), wanted: reading.wanted.as_ref() })
 }
 
 fn at(seconds: u64) -> Duration {
@@ -57,18 +62,22 @@ fn at(seconds: u64) -> Duration {
 
 #[test]
 fn a_good_night_is_told_in_full() {
-    let inputs = inputs("USER_IDENTITY_ID");
+    let reading = reading(&[("EXPORT_NAME", "nightly | applicants"), ("IDENTITY", "sophas")]);
     let seen = |status, first, last| Seen { status, first: at(first), last: at(last) };
     let saved = Saved {
         path: "exports/a|b.csv".to_owned(),
         filename: "a|b.csv".to_owned(),
         size: 104_857_600,
         sha256: "ab".repeat(32),
+        source_sha256: "cd".repeat(32),
         content_type: Some("text/csv".to_owned()),
+        text: Text::From("windows-1252"),
         took: at(10),
     };
     let journal = Journal {
-        run: Some(crate::inputs::Id(74780)),
+        identity: Some(Known { id: Id(305), title: Some("SOPHAS, cycle 2026 - 2027".to_owned()) }),
+        export: Some(Known { id: Id(86446), title: Some("Nightly | Applicants".to_owned()) }),
+        run: Some(Id(74780)),
         asked: Some(at(1)),
         checks: 3,
         course: vec![seen(Status::Queued, 1, 1), seen(Status::Available, 90_061, 90_061)],
@@ -80,19 +89,22 @@ fn a_good_night_is_told_in_full() {
         saved: Some(saved),
         ..Journal::default()
     };
-    let report = Report { inputs: Some(&inputs), journal: &journal, failure: None, took: at(90_072) };
+    let report = Report { asked: asked(&reading), journal: &journal, failure: None, took: at(90_072) };
     insta::assert_snapshot!(report.markdown(), @r#"
     ### WebAdMIT export: ✅ <code>exports&#47;a&#124;b&#46;csv</code> is here
 
     | Asked for, and came | |
     | --- | --- |
-    | Export | 86446 |
-    | Run | 74780, started under identity 305 |
+    | Identity | 305, `SOPHAS, cycle 2026 - 2027` |
+    | Export | 86446, <code>Nightly &#124; Applicants</code> |
+    | Run | 74780, started by this step |
     | WebAdMIT | `api.webadmit.org` |
     | Status | `available`, 25 h 1 min after the first check (3 checks) |
     | File | <code>exports&#47;a&#124;b&#46;csv</code> |
     | Size | 104.9 MB (104857600 bytes) |
     | SHA-256 | `abababababababababababababababababababababababababababababababab` |
+    | Text | converted from windows-1252 to UTF-8 |
+    | SHA-256 as sent | `cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd` |
     | Content type | `text/csv` |
     | Download | 10 s, 10.5 MB/s |
     | Whole step | 25 h 1 min |
@@ -113,10 +125,10 @@ fn a_good_night_is_told_in_full() {
 
 #[test]
 fn a_bad_night_is_told_with_its_error() {
-    let inputs = inputs("EXPORT_FILE_ID");
+    let reading = reading(&[("EXPORT_ID", "86446"), ("EXPORT_FILE_ID", "305")]);
     let mut journal = Journal::default();
     let report = |journal: &Journal| {
-        Report { inputs: Some(&inputs), journal, failure: Some("it went wrong"), took: at(5) }.markdown()
+        Report { asked: asked(&reading), journal, failure: Some("it went wrong"), took: at(5) }.markdown()
     };
     insta::assert_snapshot!(report(&journal), @r#"
     ### WebAdMIT export: ❌ No file was saved
@@ -136,7 +148,7 @@ fn a_bad_night_is_told_with_its_error() {
     journal.count("503 from the API");
     assert!(report(&journal).contains("\n| Status | `empty_list` (1 check) |\n"));
     assert!(report(&journal).contains("\n\nFaults on the way: 1 × 503 from the API.\n\n"));
-    let quiet = Report { inputs: None, journal: &journal, failure: None, took: at(5) }.markdown();
+    let quiet = Report { asked: None, journal: &journal, failure: None, took: at(5) }.markdown();
     assert!(
         quiet.starts_with("### WebAdMIT export: ✅ The run ended as `empty_list`: there is no file\n\n"),
         "{quiet}"

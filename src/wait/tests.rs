@@ -21,11 +21,11 @@ async fn simulate(takes: Duration, timeout: &str, calls_left: Option<u64>) -> No
         [("API_KEY", "k"), ("EXPORT_ID", "1"), ("EXPORT_FILE_ID", "2"), ("TIMEOUT", timeout)]
             .map(|(name, value)| (format!("INPUT_{name}").into(), value.into()))
             .to_vec();
-    let inputs = inputs::read(&variables).inputs.unwrap();
-    let clock = Clock::start().bounded(inputs.timeout);
+    let service = inputs::read(&variables).service.unwrap();
+    let clock = Clock::start().bounded(service.timeout);
     let (log, journal) =
         (Log::to(std::io::sink(), std::io::sink(), Reader::Other, clock), RefCell::new(Journal::default()));
-    let step = Step { inputs: &inputs, clock, log: &log, journal: &journal };
+    let step = Step { service: &service, clock, log: &log, journal: &journal };
     let mut calls = 0;
     let end = until_terminal(&step, async || {
         calls += 1;

@@ -1,0 +1,138 @@
+//! Which identity, which export and which file is meant by a name.
+//!
+//! Pure: the lists come in as arguments. A name that means nothing, or more than one thing, is answered with what there
+//! is, so that the next try is right.
+
+use std::cmp::Reverse;
+
+use crate::api::lists::{Export, ExportFile, Identity};
+use crate::clean;
+use crate::inputs::Id;
+
+/// So much of a list is shown at most.
+const MOST_SHOWN: usize = 20;
+
+/// The longest line of a list, in characters: GitHub shows 4,096 of a message, and twenty lines are to fit.
+const LONGEST_LINE: usize = 150;
+
+/// Why nothing could be chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unclear {
+    /// How many fit: none, or more than one.
+    pub fitting: usize,
+    /// How many there are in all.
+    pub of: usize,
+    /// Lines that begin with an id: those that fit, or where none does what there is, the nearest first. At most twenty.
+    pub listed: Vec<String>,
+    /// How many more there are.
+    pub unlisted: usize,
+}
+
+impl Unclear {
+    fn new(fitting: usize, of: usize, mut lines: Vec<String>) -> Self {
+        let unlisted = lines.len().saturating_sub(MOST_SHOWN);
+        lines.truncate(MOST_SHOWN);
+        let listed = lines.into_iter().map(|line| clean::cut(&line, LONGEST_LINE)).collect();
+        Self { fitting, of, listed, unlisted }
+    }
+}
+
+/// The identity in which each of the words occurs. Of several that differ only in their cycle, the newest.
+///
+/// # Errors
+///
+/// [`Unclear`] when there is none, or more than one.
+pub fn identity<'a>(all: &'a [Identity], words: &str) -> Result<&'a Identity, Unclear> {
+    let words: Vec<String> = words.to_lowercase().split_whitespace().map(str::to_owned).collect();
+    let occurring = |identity: &Identity| {
+        let texts = [&identity.association, &identity.organization, &identity.institution, &identity.cycle];
+        let texts = texts.map(|text| text.to_lowercase());
+        words.iter().filter(|word| texts.iter().any(|text| text.contains(word.as_str()))).count()
+    };
+    let mut fitting: Vec<&Identity> = all.iter().filter(|identity| occurring(identity) == words.len()).collect();
+    if fitting.is_empty() {
+        let wanted = words.join(" ");
+        let mut nearest: Vec<&Identity> = all.iter().collect();
+        nearest.sort_by_cached_key(|one| Reverse((occurring(one), nearness(&wanted, &one.title()), years(&one.cycle))));
+        return Err(Unclear::new(0, all.len(), nearest.into_iter().map(line_of_identity).collect()));
+    }
+    fitting.sort_by_key(|identity| Reverse(years(&identity.cycle)));
+    match fitting.as_slice() {
+        [only] => Ok(only),
+        [newest, older, ..]
+            if years(&newest.cycle) > years(&older.cycle)
+                && fitting.iter().all(|identity| differ_only_in_cycle(newest, identity)) =>
+        {
+            Ok(newest)
+        }
+        several => Err(Unclear::new(several.len(), all.len(), several.iter().copied().map(line_of_identity).collect())),
+    }
+}
+
+/// Puts identities into the order of their cycles, the newest first.
+pub fn newest_first(identities: &mut [Identity]) {
+    identities.sort_by_key(|identity| Reverse(years(&identity.cycle)));
+}
+
+fn differ_only_in_cycle(one: &Identity, other: &Identity) -> bool {
+    let rest = |identity: &Identity| {
+        [&identity.kind, &identity.association, &identity.organization, &identity.institution]
+            .map(|text| text.to_lowercase())
+    };
+    rest(one) == rest(other)
+}
+
+/// The years of a cycle, `2026 - 2027`: the later they are, the newer is the cycle.
+fn years(cycle: &str) -> Vec<u64> {
+    cycle.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
+}
+
+fn line_of_identity(identity: &Identity) -> String {
+    match identity.kind.as_str() {
+        "" => format!("{}  {}", identity.id, identity.title()),
+        kind => format!("{}  {} ({kind})", identity.id, identity.title()),
+    }
+}
+
+/// The export of this name. Names are compared as they are shown, without regard to case.
+///
+/// # Errors
+///
+/// [`Unclear`] when there is none, or more than one.
+pub fn export<'a>(all: &'a [Export], name: &str) -> Result<&'a Export, Unclear> {
+    let wanted = clean::words(name).to_lowercase();
+    let line = |export: &Export| format!("{}  {}", export.id, export.name);
+    let fitting: Vec<&Export> = all.iter().filter(|export| export.name.to_lowercase() == wanted).collect();
+    match fitting.as_slice() {
+        [only] => Ok(only),
+        [] => {
+            let mut nearest: Vec<&Export> = all.iter().collect();
+            nearest.sort_by_cached_key(|export| Reverse(nearness(&wanted, &export.name)));
+            Err(Unclear::new(0, all.len(), nearest.into_iter().map(line).collect()))
+        }
+        several => Err(Unclear::new(several.len(), all.len(), several.iter().copied().map(line).collect())),
+    }
+}
+
+/// The newest file of an export: the one with the highest id.
+///
+/// # Errors
+///
+/// [`Unclear`] when there is none.
+pub fn latest(all: &[ExportFile], export: Id) -> Result<&ExportFile, Unclear> {
+    all.iter().filter(|file| file.export == export).max_by_key(|file| file.id).ok_or_else(|| {
+        let mut files: Vec<&ExportFile> = all.iter().collect();
+        files.sort_by_key(|file| Reverse(file.id));
+        let line = |file: &&ExportFile| format!("{}  of export {}, {}", file.id, file.export, file.status);
+        Unclear::new(0, all.len(), files.iter().map(line).collect())
+    })
+}
+
+/// How alike two texts are, from 0 to 1000, by the pairs of letters that both have: neither a slip of the pen nor another
+/// order of the words counts for much. The time that it takes grows with the length of the texts, not with its square.
+fn nearness(wanted: &str, there: &str) -> u32 {
+    (strsim::sorensen_dice(wanted, &there.to_lowercase()) * 1000.0) as u32
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+use super::*;
+use crate::status::Status;
+use proptest::prelude::*;
+
+fn of(id: u64, association: &str, organization: &str, cycle: &str) -> Identity {
+    Identity {
+        id: Id(id),
+        kind: "Admissions User".to_owned(),
+        association: association.to_owned(),
+        organization: organization.to_owned(),
+        institution: "Demo University".to_owned(),
+        cycle: cycle.to_owned(),
+    }
+}
+
+fn named(id: u64, name: &str) -> Export {
+    let rest = String::new();
+    Export { id: Id(id), name: name.to_owned(), list_type: rest.clone(), format: rest.clone(), mime_type: rest }
+}
+
+fn office() -> Vec<Identity> {
+    vec![
+        of(290, "SOPHAS", "School of Public Health", "2025 - 2026"),
+        of(305, "SOPHAS", "School of Public Health", "2026 - 2027"),
+        of(17, "SOPHAS", "School of Public Health", "2009 - 2010"),
+        of(400, "PharmCAS", "College of Pharmacy", "2026 - 2027"),
+        of(401, "PharmCAS", "Graduate School", "2026 - 2027"),
+    ]
+}
+
+#[test]
+fn an_identity_is_found_by_words_of_any_of_its_texts() {
+    for (words, id) in [
+        ("SOPHAS", 305),
+        ("sophas", 305),
+        ("  public   HEALTH sophas ", 305),
+        ("SOPHAS 2026", 305),
+        ("SOPHAS 2025", 290),
+        ("SOPHAS 2009 - 2010", 17),
+        ("PharmCAS Graduate", 401),
+        ("Graduate Demo", 401),
+        ("pharmacy", 400),
+    ] {
+        assert_eq!(identity(&office(), words).map(|found| found.id), Ok(Id(id)), "{words}");
+    }
+}
+
+#[test]
+fn several_identities_are_told_apart_by_their_cycle_alone_or_not_at_all() {
+    let ids = |unclear: Unclear| {
+        let id = |line: &String| line.split(' ').next().unwrap().parse().unwrap();
+        (unclear.fitting, unclear.of, unclear.listed.iter().map(id).collect::<Vec<u64>>())
+    };
+    let unclear = |all: &[Identity], words| ids(identity(all, words).unwrap_err());
+    assert_eq!(unclear(&office(), "PharmCAS"), (2, 5, vec![400, 401]));
+    assert_eq!(unclear(&office(), "Demo"), (5, 5, vec![305, 400, 401, 290, 17]));
+    let twice = [of(1, "SOPHAS", "x", "2026"), of(2, "SOPHAS", "x", "2025"), of(3, "SOPHAS", "X", "2026")];
+    assert_eq!(unclear(&twice, "sophas"), (3, 3, vec![1, 3, 2]));
+    let seasons = [of(1, "SOPHAS", "x", "Fall 2026"), of(2, "SOPHAS", "x", "Spring 2026")];
+    assert_eq!(unclear(&seasons, "sophas"), (2, 2, vec![1, 2]));
+    let mut kinds = vec![of(1, "SOPHAS", "x", "2026"), of(2, "SOPHAS", "x", "2025")];
+    assert_eq!(identity(&kinds, "sophas").unwrap().id, Id(1));
+    kinds[1].kind = "Association User".to_owned();
+    assert_eq!(unclear(&kinds, "sophas").0, 2);
+    let without = [of(1, "SOPHAS", "x", ""), of(2, "SOPHAS", "x", "2025")];
+    assert_eq!(identity(&without, "sophas").unwrap().id, Id(2));
+}
+
+#[test]
+fn an_identity_that_is_not_found_is_answered_with_the_nearest() {
+    let unclear = identity(&office(), "SOHPAS public").unwrap_err();
+    assert_eq!((unclear.fitting, unclear.of, unclear.unlisted), (0, 5, 0));
+    assert_eq!(
+        unclear.listed[0],
+        "305  SOPHAS, cycle 2026 - 2027, School of Public Health, Demo University (Admissions User)"
+    );
+    let many: Vec<Identity> = (1..100).map(|id| of(id, "SOPHAS", "x", &format!("{}", 1900 + id))).collect();
+    let unclear = identity(&many, "PharmCAS").unwrap_err();
+    assert_eq!((unclear.listed.len(), unclear.unlisted), (20, 79));
+    assert!(unclear.listed[0].contains("cycle 1999"), "{unclear:?}");
+    assert_eq!(identity(&[], "x"), Err(Unclear { fitting: 0, of: 0, listed: vec![], unlisted: 0 }));
+}
+
+#[test]
+fn an_export_is_found_by_its_name_alone() {
+    let all = [
+        named(1, "Nightly Applicants"),
+        named(2, "Nightly Applicants 2"),
+        named(3, "Interviews"),
+        named(4, "Ärzte"),
+        named(5, "INTERVIEWS"),
+    ];
+    for (name, id) in
+        [("Nightly Applicants", 1), (" nightly  APPLICANTS ", 1), ("Nightly applicants 2", 2), ("ÄRZTE", 4)]
+    {
+        assert_eq!(export(&all, name).map(|found| found.id), Ok(Id(id)), "{name}");
+    }
+    let unclear = export(&all, "interviews").unwrap_err();
+    assert_eq!(
+        (unclear.fitting, unclear.of, unclear.listed),
+        (2, 5, vec!["3  Interviews".into(), "5  INTERVIEWS".into()])
+    );
+    let unclear = export(&all, "Aplicants nightly").unwrap_err();
+    assert_eq!((unclear.fitting, unclear.of, unclear.listed[0].as_str()), (0, 5, "1  Nightly Applicants"));
+    let unclear = export(&all, "Nightly").unwrap_err();
+    assert_eq!(unclear.listed[0], "1  Nightly Applicants");
+    let long = named(9, &"long ".repeat(100));
+    assert_eq!(export(&[long], "x").unwrap_err().listed[0].chars().count(), 150);
+}
+
+#[test]
+fn the_latest_file_is_the_one_with_the_highest_id() {
+    let file = |id, export, status| ExportFile { id: Id(id), export: Id(export), status };
+    let all = [
+        file(70, 1, Status::Available),
+        file(90, 1, Status::Queued),
+        file(80, 1, Status::Failed),
+        file(95, 2, Status::Available),
+    ];
+    assert_eq!(latest(&all, Id(1)).unwrap().id, Id(90));
+    let unclear = latest(&all, Id(3)).unwrap_err();
+    assert_eq!((unclear.fitting, unclear.of), (0, 4));
+    assert_eq!(unclear.listed[..2], ["95  of export 2, available", "90  of export 1, queued"]);
+}
+
+proptest! {
+    #[test]
+    fn what_is_chosen_fits_and_every_line_begins_with_an_id(
+        names in proptest::collection::vec("[a-c ]{0,3}|.{0,5}", 0..30),
+        wanted in "[a-c ]{1,3}|.{1,5}",
+    ) {
+        let exports: Vec<Export> = names.iter().zip(1..).map(|(name, id)| named(id, &clean::words(name))).collect();
+        match export(&exports, &wanted) {
+            Ok(found) => prop_assert_eq!(found.name.to_lowercase(), clean::words(&wanted).to_lowercase()),
+            Err(unclear) => {
+                prop_assert!(unclear.listed.len() <= 20 && unclear.fitting != 1);
+                prop_assert!(unclear.listed.iter().all(|line| line.starts_with(|c: char| c.is_ascii_digit())));
+            }
+        }
+        let identities: Vec<Identity> = names.iter().zip(1..).map(|(name, id)| of(id, name, "", "2026")).collect();
+        match identity(&identities, &wanted) {
+            Ok(found) => {
+                let all = format!("{} Demo University 2026", found.association).to_lowercase();
+                prop_assert!(wanted.to_lowercase().split_whitespace().all(|word| all.contains(word)));
+            }
+            Err(unclear) => prop_assert!(unclear.listed.len() <= 20 && unclear.fitting != 1),
+        }
+    }
+}

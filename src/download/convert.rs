@@ -1,0 +1,298 @@
+//! Text in UTF-8: a text file is converted from the charset that the store names, as its bytes come in order.
+//!
+//! Labels mean what they mean to browsers (WHATWG Encoding Standard, section 4.2): `iso-8859-1` is windows-1252. A file that
+//! turns out not to be text of its charset is left as sent: nothing in it may be lost.
+
+use std::io::Write;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use anyhow::{Context, anyhow};
+use encoding_rs::{Decoder, DecoderResult, Encoding};
+use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
+
+/// So many bytes of text are written at a time.
+const BUFFER: usize = 64 * 1024;
+
+/// So many bytes of the file as sent are handed over at a time, and so many times before the download waits.
+const BATCH: usize = 256 * 1024;
+const BATCHES: usize = 3;
+
+/// The charset of a text file, or why its text stays as sent.
+///
+/// # Errors
+///
+/// The reason, as words for a person.
+pub fn charset(content_type: Option<&str>) -> Result<&'static Encoding, String> {
+    let Some(content_type) = content_type else {
+        return Err("the store does not say what kind of file it is".to_owned());
+    };
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    if !essence.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("text/")) {
+        return Err(format!("{essence} is not text"));
+    }
+    let Some((_, label)) = parameter(content_type) else { return Err(format!("{essence} comes without a charset")) };
+    Encoding::for_label(label.as_bytes()).ok_or_else(|| format!("the charset {label} is not known"))
+}
+
+/// The same content type with `charset=utf-8`.
+#[must_use]
+pub fn in_utf_8(content_type: &str) -> String {
+    match parameter(content_type) {
+        Some((whole, _)) => content_type.replacen(whole, "charset=utf-8", 1),
+        None => content_type.to_owned(),
+    }
+}
+
+/// The parameter `charset`, as it stands there, and its value without quotes.
+fn parameter(content_type: &str) -> Option<(&str, &str)> {
+    content_type.split(';').skip(1).map(str::trim).find_map(|whole| {
+        let (name, value) = whole.split_once('=')?;
+        let is_charset = name.trim().eq_ignore_ascii_case("charset");
+        is_charset.then(|| (whole, value.trim().trim_matches('"')))
+    })
+}
+
+/// A file that is being converted, by a thread of its own: decoding, hashing and writing the text takes as long as the
+/// download itself on a fast line, and so it takes little more.
+#[derive(Debug)]
+pub struct Conversion {
+    batch: Vec<u8>,
+    /// Where batches go, until the end.
+    batches: Option<SyncSender<Vec<u8>>>,
+    thread: Option<JoinHandle<End>>,
+}
+
+/// A file in UTF-8, complete.
+#[derive(Debug)]
+pub struct Converted {
+    /// The charset that it was in.
+    pub from: &'static str,
+    /// Its text, in a hidden file beside the destination.
+    pub file: NamedTempFile,
+    /// SHA-256 of it.
+    pub hash: Sha256,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+/// A converted file, or why it cannot be converted, or what the disk says.
+type End = anyhow::Result<Result<Converted, String>>;
+
+impl Conversion {
+    /// The beginning of a conversion into an empty file.
+    ///
+    /// # Errors
+    ///
+    /// When there can be no other thread.
+    pub fn new(charset: &'static Encoding, file: NamedTempFile) -> anyhow::Result<Self> {
+        let (batches, received) = sync_channel::<Vec<u8>>(BATCHES);
+        let work = move || {
+            let mut text = Text::new(charset, file);
+            for batch in received {
+                text.decode(&batch, false)?;
+            }
+            text.finish()
+        };
+        let thread = thread::Builder::new().spawn(work).context("no thread for the conversion")?;
+        Ok(Self { batch: Vec::with_capacity(BATCH), batches: Some(batches), thread: Some(thread) })
+    }
+
+    /// Takes the next bytes of the file as sent.
+    ///
+    /// # Errors
+    ///
+    /// When the disk does not take what becomes of them.
+    pub fn take(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        self.batch.extend_from_slice(bytes);
+        if self.batch.len() >= BATCH { self.hand_over() } else { Ok(()) }
+    }
+
+    /// The whole text, or why there is none.
+    ///
+    /// # Errors
+    ///
+    /// When the disk does not take the rest of it.
+    pub fn finish(mut self) -> End {
+        self.hand_over()?;
+        self.join()
+    }
+
+    fn hand_over(&mut self) -> anyhow::Result<()> {
+        let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH));
+        match &self.batches {
+            Some(batches) if batches.send(batch).is_ok() => Ok(()),
+            // Nobody takes batches any more: the disk has said why.
+            _ => self.join().map(|_| ()),
+        }
+    }
+
+    fn join(&mut self) -> End {
+        self.batches = None;
+        let end = self.thread.take().map(JoinHandle::join);
+        end.and_then(Result::ok).unwrap_or_else(|| Err(anyhow!("the conversion has broken off")))
+    }
+}
+
+impl Drop for Conversion {
+    /// The file of the text is gone before anything else happens.
+    fn drop(&mut self) {
+        drop(self.join());
+    }
+}
+
+/// A text that is being made.
+struct Text {
+    decoder: Decoder,
+    file: NamedTempFile,
+    hash: Sha256,
+    size: u64,
+    buffer: Vec<u8>,
+    is_text: bool,
+}
+
+impl Text {
+    fn new(charset: &'static Encoding, file: NamedTempFile) -> Self {
+        let (hash, buffer) = (Sha256::new(), vec![0; BUFFER]);
+        Self { decoder: charset.new_decoder(), file, hash, size: 0, buffer, is_text: true }
+    }
+
+    fn decode(&mut self, mut bytes: &[u8], is_last: bool) -> anyhow::Result<()> {
+        while self.is_text {
+            let (end, read, written) =
+                self.decoder.decode_to_utf8_without_replacement(bytes, &mut self.buffer, is_last);
+            let text = &self.buffer[..written];
+            self.file.as_file_mut().write_all(text).context("the disk took no more of the converted text")?;
+            self.hash.update(text);
+            self.size += written as u64;
+            bytes = &bytes[read..];
+            match end {
+                DecoderResult::InputEmpty => break,
+                DecoderResult::OutputFull => {}
+                DecoderResult::Malformed(..) => self.is_text = false,
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> End {
+        self.decode(&[], true)?;
+        // A mark at its beginning says more of a text than its label.
+        let from = self.decoder.encoding().name();
+        if !self.is_text {
+            return Ok(Err(format!("its bytes are no text in {from}")));
+        }
+        Ok(Ok(Converted { from, file: self.file, hash: self.hash, size: self.size }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn convert(charset: &'static Encoding, parts: &[&[u8]]) -> Result<Vec<u8>, String> {
+        let mut conversion = Conversion::new(charset, NamedTempFile::new().unwrap()).unwrap();
+        for part in parts {
+            conversion.take(part).unwrap();
+        }
+        let converted = conversion.finish().unwrap()?;
+        let text = std::fs::read(converted.file.path()).unwrap();
+        assert_eq!((converted.size, converted.hash.finalize()), (text.len() as u64, Sha256::digest(&text)));
+        Ok(text)
+    }
+
+    #[test]
+    fn a_charset_is_found_where_the_store_names_one() {
+        for (content_type, found) in [
+            (Some("text/csv;charset=iso-8859-1"), Ok("windows-1252")),
+            (Some("Text/CSV; header=present; Charset=\"ISO-8859-1\""), Ok("windows-1252")),
+            (Some("text/plain; charset = latin1 ;x=y"), Ok("windows-1252")),
+            (Some("text/html;charset=UTF8"), Ok("UTF-8")),
+            (Some("text/csv;charset=utf-16"), Ok("UTF-16LE")),
+            (Some("text/csv;charset=shift_jis"), Ok("Shift_JIS")),
+            (Some("text/csv"), Err("text/csv comes without a charset")),
+            (Some("text/csv;charset=klingon"), Err("the charset klingon is not known")),
+            (Some("text/csv;charset="), Err("the charset  is not known")),
+            (Some("application/zip"), Err("application/zip is not text")),
+            (Some("application/vnd.ms-excel;charset=iso-8859-1"), Err("application/vnd.ms-excel is not text")),
+            (Some("tex€/csv;charset=iso-8859-1"), Err("tex€/csv is not text")),
+            (None, Err("the store does not say what kind of file it is")),
+        ] {
+            assert_eq!(charset(content_type).map(Encoding::name), found.map_err(str::to_owned), "{content_type:?}");
+        }
+    }
+
+    #[test]
+    fn the_content_type_of_a_converted_file_says_utf_8() {
+        for (sent, told) in [
+            ("text/csv;charset=iso-8859-1", "text/csv;charset=utf-8"),
+            ("text/csv; Charset=\"latin1\"; header=present", "text/csv; charset=utf-8; header=present"),
+            ("text/csv", "text/csv"),
+        ] {
+            assert_eq!(in_utf_8(sent), told);
+        }
+    }
+
+    #[test]
+    fn text_is_read_as_browsers_read_it() {
+        let charset = |label: &str| Encoding::for_label(label.as_bytes()).unwrap();
+        for (label, sent, text) in [
+            ("iso-8859-1", &b"Zo\xEB, \x80 5, \x93x\x94\r\n"[..], "Zoë, € 5, “x”\r\n"),
+            ("iso-8859-1", b"\x81\x8D\x8F\x90\x9D", "\u{81}\u{8D}\u{8F}\u{90}\u{9D}"),
+            ("utf-8", "Zoë".as_bytes(), "Zoë"),
+            ("utf-8", b"\xEF\xBB\xBFZo\xC3\xAB", "Zoë"),
+            ("iso-8859-1", b"\xEF\xBB\xBFZo\xC3\xAB", "Zoë"),
+            ("utf-16", b"\xFF\xFEZ\0\xEB\0", "Zë"),
+            ("shift_jis", b"\x83\x65\x83\x58\x83\x67", "テスト"),
+            ("iso-8859-1", b"", ""),
+        ] {
+            assert_eq!(convert(charset(label), &[sent]).unwrap(), text.as_bytes(), "{label} {sent:?}");
+        }
+    }
+
+    #[test]
+    fn a_disk_that_takes_no_more_is_an_error_and_not_a_wait() {
+        let read_only = tempfile::Builder::new().make(|path| {
+            std::fs::write(path, "")?;
+            std::fs::File::open(path)
+        });
+        let (file, path) = read_only.unwrap().into_parts();
+        let mut conversion = Conversion::new(encoding_rs::UTF_8, NamedTempFile::from_parts(file, path)).unwrap();
+        let end = (0..100).try_for_each(|_| conversion.take(&[b'a'; BATCH]));
+        assert_eq!(end.unwrap_err().to_string(), "the disk took no more of the converted text");
+    }
+
+    #[test]
+    fn what_is_no_text_of_its_charset_is_not_converted() {
+        let utf_8 = encoding_rs::UTF_8;
+        for parts in [&[&b"a\xFFb"[..]][..], &[b"a\xC3", b"b"], &[b"a\xC3"], &[b"\xEF\xBB\xBFa\xFF", b"much more"]] {
+            assert_eq!(convert(utf_8, parts), Err("its bytes are no text in UTF-8".to_owned()), "{parts:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn it_does_not_matter_how_the_bytes_come(
+            bytes in proptest::collection::vec(any::<u8>(), 0..300),
+            cuts in proptest::collection::vec(0..300_usize, 0..5),
+            times in 1..400_usize,
+        ) {
+            let bytes = bytes.repeat(times);
+            let windows_1252 = encoding_rs::WINDOWS_1252;
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut * times).filter(|&cut| cut <= bytes.len()).collect();
+            cuts.sort_unstable();
+            let ends = cuts.iter().copied().chain([bytes.len()]);
+            let starts = [0].into_iter().chain(cuts.iter().copied());
+            let parts: Vec<&[u8]> = starts.zip(ends).map(|(start, end)| &bytes[start..end]).collect();
+            let (whole, _, _) = windows_1252.decode(&bytes);
+            let converted = convert(windows_1252, &parts);
+            // A mark at the beginning can make it a text in another charset, which the rest is then no text of.
+            if Encoding::for_bom(&bytes).is_none() {
+                prop_assert_eq!(converted.unwrap(), whole.as_bytes());
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! `webadmit-export list`: the identities and exports that a key can see, for setting a workflow up.
+//!
+//! The list goes to stdout and everything else to stderr, so that it can be piped.
+
+use std::cell::RefCell;
+use std::io;
+
+use serde::Serialize;
+
+use crate::api::Api;
+use crate::api::lists::{Export, Identity};
+use crate::choose;
+use crate::clock::Clock;
+use crate::failure::{Asked, Failure};
+use crate::http::Clients;
+use crate::inputs::{self, Reading, Service};
+use crate::journal::Journal;
+use crate::log::{self, Log};
+use crate::process::{self, Process};
+use crate::retry::Reason;
+use crate::step::Step;
+use crate::trust;
+
+/// The inputs that say how WebAdMIT is asked. The others mean nothing here, and may be anything.
+pub const INPUTS: [&str; 6] = ["api-key", "base-url", "timeout", "poll-interval", "allow-http", "ca-file"];
+
+/// How the list is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// An identity and its exports.
+#[derive(Debug, Serialize)]
+struct Entry {
+    #[serde(flatten)]
+    identity: Identity,
+    /// Nothing where the key may not see them.
+    exports: Option<Vec<Export>>,
+}
+
+/// Prints the list, and returns the exit code.
+#[must_use]
+pub fn list(process: &Process, form: Form) -> u8 {
+    let clock = Clock::start();
+    let log = Log::to(io::stderr(), io::stderr(), process.reader(), clock);
+    let reading = inputs::read(&process.variables);
+    if let Some(key) = &reading.api_key {
+        log.mask(key.reveal());
+    }
+    let journal = RefCell::new(Journal::default());
+    let end = prepare(process, &reading, &log).and_then(|(service, clients)| {
+        let step = Step { service, clock: clock.bounded(service.timeout), log: &log, journal: &journal };
+        process::until_signalled(gather(&step, &clients))
+    });
+    match end {
+        Ok(entries) => {
+            log::page(&match form {
+                Form::Table => table(&entries),
+                Form::Json => json(&entries),
+            });
+            0
+        }
+        Err(failure) => {
+            let asked = reading.service.as_ref().map(|service| Asked { service, wanted: None });
+            log.failure(&failure.text(asked, &journal.borrow()));
+            failure.code()
+        }
+    }
+}
+
+fn prepare<'a>(process: &Process, reading: &'a Reading, log: &Log) -> Result<(&'a Service, Clients), Failure> {
+    let mut trust = trust::of_system(&process.variables);
+    let mut problems: Vec<_> =
+        reading.problems.iter().filter(|problem| INPUTS.contains(&problem.input)).cloned().collect();
+    if let Some(path) = &reading.paths.ca_file
+        && let Some(problem) = trust.add_input(process.workspace()?.root(), path)
+    {
+        problems.push(problem);
+    }
+    match &reading.service {
+        Some(service) if problems.is_empty() => Ok((service, process::clients(service, trust, log)?)),
+        _ => Err(Failure::Inputs(problems)),
+    }
+}
+
+/// Asks for the identities, the newest cycle first, and for the exports of each. One whose exports the key may not see
+/// does not hide the others.
+async fn gather(step: &Step<'_>, clients: &Clients) -> Result<Vec<Entry>, Failure> {
+    let api = Api::new(clients.api.clone(), step.service, step.clock);
+    let mut identities = step.ask(async |limit| api.identities(limit).await).await?;
+    choose::newest_first(&mut identities);
+    let mut entries = Vec::new();
+    for identity in identities {
+        let exports = match step.ask(async |limit| api.exports(Some(identity.id), limit).await).await {
+            Ok(exports) => Some(exports),
+            Err(Failure::Fault { fault, reason: Reason::Refused, .. }) => {
+                step.log.line(&format!("the exports of identity {} cannot be listed: {}", identity.id, fault.words));
+                None
+            }
+            Err(failure) => return Err(failure),
+        };
+        entries.push(Entry { identity, exports });
+    }
+    Ok(entries)
+}
+
+fn json(entries: &[Entry]) -> String {
+    #[derive(Serialize)]
+    struct List<'a> {
+        user_identities: &'a [Entry],
+    }
+    // Nothing but numbers and words is in it, so it can always be written.
+    serde_json::to_string_pretty(&List { user_identities: entries }).unwrap_or_default()
+}
+
+/// Two tables: each row begins with an id, so that no name does.
+fn table(entries: &[Entry]) -> String {
+    let identities = entries.iter().map(|Entry { identity, .. }| {
+        let Identity { id, kind, association, organization, institution, cycle } = identity.clone();
+        [id.to_string(), association, cycle, organization, institution, kind]
+    });
+    let head = ["IDENTITY", "ASSOCIATION", "CYCLE", "ORGANIZATION", "INSTITUTION", "TYPE"].map(str::to_owned);
+    let identities = columns([head].into_iter().chain(identities).collect());
+    let exports = entries.iter().flat_map(|Entry { identity, exports }| {
+        exports.iter().flatten().map(|export| {
+            let Export { id, name, list_type, format, .. } = export.clone();
+            [id.to_string(), identity.id.to_string(), name, format, list_type]
+        })
+    });
+    let head = ["EXPORT", "IDENTITY", "NAME", "FORMAT", "APPLICANTS"].map(str::to_owned);
+    let exports = columns([head].into_iter().chain(exports).collect());
+    format!("{identities}\n{exports}")
+}
+
+/// Rows of equally wide columns, two spaces apart.
+fn columns<const COLUMNS: usize>(rows: Vec<[String; COLUMNS]>) -> String {
+    let mut widths = [0; COLUMNS];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let mut text = String::new();
+    for row in &rows {
+        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
