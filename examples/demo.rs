@@ -11,7 +11,7 @@ mod support;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use support::stand_in::{File, IDENTITY, made_up_applicants};
+use support::stand_in::{File, made_up_applicants};
 use support::{Course, Run, StandIn};
 
 fn main() -> ExitCode {
@@ -24,11 +24,14 @@ fn main() -> ExitCode {
         .calls_left(5000)
         .start();
 
+    heading("What the key can see (webadmit-export list)");
+    print!("{}", Run::in_shell(&program).asking(&stand_in.api_url()).arg("list").run().stdout);
+
     heading("The log, as it comes (the runner hides the line with the mask)");
-    let running = Run::on_github(program)
+    let running = Run::on_github(&program)
         .asking(&stand_in.api_url())
-        .input("export-file-id", "")
-        .input("user-identity-id", &IDENTITY.to_string())
+        .by_names()
+        .input("encoding", "utf-8")
         .input("poll-interval", "15s")
         .input("directory", "exports")
         .spawn();
@@ -45,16 +48,16 @@ fn main() -> ExitCode {
 
     let Some(path) = ended.outputs.get("path") else { return ExitCode::FAILURE };
     heading(&format!("The first lines of {path}"));
-    let bytes = ended.read(path);
-    // The file is in ISO-8859-1, whose characters are the first ones of Unicode.
-    let text: String = bytes.iter().take(1000).map(|&byte| char::from(byte)).collect();
+    let text = String::from_utf8(ended.read(path)).unwrap_or_default();
     text.lines().take(5).for_each(|line| println!("{line}"));
 
-    if bytes != stand_in.file() {
+    // The stand-in has the file in ISO-8859-1, whose characters are the first ones of Unicode.
+    let sent: String = stand_in.file().into_iter().map(char::from).collect();
+    if text != sent {
         println!("\nThe file is not the one that the stand-in has!");
         return ExitCode::FAILURE;
     }
-    println!("\nAll {} bytes are those that the stand-in has sent.", bytes.len());
+    println!("\nAll {} characters are those that the stand-in has sent.", text.chars().count());
     ended.status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 

@@ -8,7 +8,7 @@
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-use support::stand_in::{EXPORT, IDENTITY, KEY, RUN};
+use support::stand_in::{EXPORT, EXPORT_NAME, IDENTITY, KEY, RUN};
 use support::{Course, StandIn};
 
 fn main() {
@@ -22,7 +22,8 @@ fn main() {
     let address = address.parse().expect("the first argument is an IP address of this machine");
     let stand_in = StandIn::builder().address(address).course(Course::by_checks(&course)).start();
     println!("base-url={}", stand_in.api_url());
-    println!("api-key={KEY}\nexport-id={EXPORT}\nexport-file-id={RUN}\nuser-identity-id={IDENTITY}");
+    println!("api-key={KEY}\nexport-name={EXPORT_NAME}\nidentity=SOPHAS");
+    println!("export-id={EXPORT}\nexport-file-id={RUN}\nuser-identity-id={IDENTITY}");
     loop {
         std::thread::park();
     }

@@ -202,7 +202,7 @@ impl<'a> Transfer<'a> {
 
     fn start_over(&mut self) -> anyhow::Result<()> {
         (self.etag, self.total) = (None, None);
-        if self.partial.received() > 0 { self.partial.start_over() } else { Ok(()) }
+        self.partial.start_over()
     }
 
     /// Takes the name and the media type from an answer that has the file from its beginning.

@@ -213,12 +213,14 @@ impl Told<'_> {
             (Sought::Export, _, 0) => format!("there are no exports {where_from}"),
             (Sought::Latest, _, 0) => "there are no recent files".to_owned(),
             (Sought::Identity, 0, _) => {
-                format!("not found: of the {} {where_from}, none has all of these words", identities(of))
+                format!("not found: none of the {} {where_from} has all of these words", identities(of))
             }
             (Sought::Export, 0, _) => {
-                format!("not found: of the {} {where_from}, none has this name", figures::count(of, "export"))
+                format!("not found: not among the {} {where_from}", figures::count(of, "export"))
             }
-            (Sought::Latest, ..) => format!("not found: of the {}, none is of it", figures::count(of, "recent file")),
+            (Sought::Latest, ..) => {
+                format!("not found: not among the {} {where_from}", figures::count(of, "recent file"))
+            }
             (Sought::Identity, ..) => format!(
                 "found more than once: {fitting} of the {} {where_from} have all of these words, and their cycle alone does not tell them apart",
                 identities(of)

@@ -14,9 +14,12 @@ pub fn text() -> String {
     let mut text = format!(
         "{VERSION}\n\
          Waits until a run of a WebAdMIT export has ended and brings its file into the workspace.\n\n\
-         Usage: webadmit-export [--help | --version]\n\n\
+         Usage: webadmit-export                   bring a file home\n       \
+         webadmit-export list [--json]     show the identities and exports that the key can see\n       \
+         webadmit-export --help | --version\n\n\
          Everything else comes from the environment. The workspace is $GITHUB_WORKSPACE, and where that is not\n\
-         set the working directory.\n\n\
+         set the working directory. The list needs the api-key alone, and obeys base-url, timeout, poll-interval,\n\
+         allow-http and ca-file.\n\n\
          Inputs:\n"
     );
     for input in &inputs::DECLARATIONS {
@@ -53,7 +56,7 @@ pub const EXIT_CODES: [(&str, &str); 7] = [
     ("2", "bad inputs"),
     ("3", "the run ended in a status listed in fail-on (a file that exists is still downloaded first)"),
     ("4", "timed out; the message says how long, and which status was last seen"),
-    ("5", "the API refused: 401, 403 or 404"),
+    ("5", "the API refused (401, 403, 404), or a name was not found, or found more than once"),
     ("130, 143", "interrupted by SIGINT, SIGTERM"),
 ];
 

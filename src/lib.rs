@@ -3,18 +3,22 @@
 //!
 //! ```text
 //!  environment
-//!       │  inputs      what is asked for, parsed once; workspace, trust: what it says about this machine
+//!       │  inputs        what is asked for, parsed once; workspace, trust: what it says about this machine
 //!       ▼
-//!     job ── api ──── step.ask ◄── retry        requests, tried again where a fault is worth it
+//!    perform             a step: the job, and what is told of it      list    what a key can see, for a person
+//!       │                                                              │
+//!     job ── api ── lists ── step.ask ◄── retry ◄──────────────────────┘      requests, tried again where it is worth it
 //!       │     │
-//!       │   wait                                checks until the status is terminal
+//!       │  choose                                what the names mean
+//!       │   wait                                 checks until the status is terminal
 //!       │     │  a URL that lives for seconds
 //!       │     ▼
-//!       │  download ◄── range, name, source     attempts, joined when they are of one version
-//!       │     │  pieces                         … of a large file, over several connections
-//!       │  destination                          the partial file, renamed into place when it is complete
+//!       │  download ◄── range, name, source      attempts, joined when they are of one version
+//!       │     │  pieces                          … of a large file, over several connections
+//!       │     │  convert                         … of a text, into UTF-8
+//!       │  destination                           the partial file, renamed into place when it is complete
 //!       ▼     ▼
-//!    journal                                    what has happened, however it ended
+//!    journal                                     what has happened, however it ended
 //!       │
 //!       ▼
 //!  outputs · summary · log · exit code
@@ -27,9 +31,10 @@
 //! - Inputs are parsed once, at the edge. Below it nobody checks them again.
 //! - Three loops in three places: a request that is tried again ([`step`]), a run that is polled ([`wait`]), a file that
 //!   is resumed ([`download`]). What they do after a fault is decided in [`retry`], which is pure.
-//! - [`inputs`], [`retry`], [`download::range`], [`download::name`], [`clean`] and [`figures`] know no clock, no disk and
-//!   no network.
+//! - [`inputs`], [`choose`], [`retry`], [`download::range`], [`download::name`], [`clean`] and [`figures`] know no clock, no
+//!   disk and no network.
 //! - Whatever a server says goes through [`clean`] before a person or a runner sees it.
+//! - Everything is done on one thread, but for look-ups of names and the conversion of a text.
 //! - Nothing partial is ever at the destination: a file is renamed into place, complete, or not at all.
 
 use clock::Clock;

@@ -35,6 +35,11 @@ const CASES: &[Case] = &[
         does: "Ends at once. Code 5. (Within 30 s of a start of its own, the step tries again.)",
         night: unknown_run,
     },
+    Case { fault: "An identity that is not found", does: "Shows what there is. Code 5.", night: no_identity },
+    Case { fault: "Several identities that fit", does: "None is guessed. Code 5.", night: identities },
+    Case { fault: "An export that is not found", does: "Shows the nearest names. Code 5.", night: no_export },
+    Case { fault: "Several exports of one name", does: "None is guessed. Code 5.", night: exports },
+    Case { fault: "`latest` where there is no file", does: "Shows the recent files. Code 5.", night: no_file },
     Case {
         fault: "An API that is overloaded or in maintenance",
         does: "Tried again until the timeout. The step goes well.",
@@ -68,6 +73,11 @@ const CASES: &[Case] = &[
         night: never,
     },
     Case { fault: "A download that takes too long", does: "Cut at the timeout. Code 4.", night: slow },
+    Case {
+        fault: "A file that cannot be converted to UTF-8",
+        does: "Left as sent, with a line in the log. The step goes well.",
+        night: no_text,
+    },
     Case { fault: "A directory in the file's place", does: "Left alone. Code 1.", night: directory },
     Case {
         fault: "Outputs that cannot be written",
@@ -104,7 +114,9 @@ fn page() -> String {
 /// What is said of faults, without what differs from night to night.
 fn words(ended: &Ended) -> String {
     let log = ended.stdout.lines().filter(|line| {
-        ["trying again in", "warning: ", "going on at", "survived"].iter().any(|words| line.contains(words))
+        ["trying again in", "warning: ", "going on at", "survived", "left as sent"]
+            .iter()
+            .any(|words| line.contains(words))
     });
     // Of many lines alike the first one is enough.
     let mut lines: Vec<String> = Vec::new();
@@ -174,6 +186,35 @@ fn unknown_key() -> Ended {
 
 fn unknown_run() -> Ended {
     github(&StandIn::start()).input("export-file-id", "").input("user-identity-id", "999").run().exited(5)
+}
+
+fn no_identity() -> Ended {
+    github(&StandIn::start()).by_names().input("identity", "SOHPAS").run().exited(5)
+}
+
+fn identities() -> Ended {
+    github(&StandIn::start()).by_names().input("identity", "Demo University").run().exited(5)
+}
+
+fn no_export() -> Ended {
+    github(&StandIn::start()).by_names().input("export-name", "Nightly Aplicants").run().exited(5)
+}
+
+fn exports() -> Ended {
+    github(&StandIn::start()).by_names().input("identity", "").input("export-file-id", "74780").run().exited(5)
+}
+
+fn no_file() -> Ended {
+    let stand_in = StandIn::start();
+    let files = json!({ "export_files": [{ "id": 74787, "export_id": 86447, "status": "Available" }] });
+    let run = github(&stand_in).input("export-file-id", "latest").input("user-identity-id", "305");
+    stand_in.api_next(ResponseTemplate::new(200).set_body_json(files));
+    run.run().exited(5)
+}
+
+fn no_text() -> Ended {
+    let stand_in = StandIn::builder().file(File::new(b"PK")).content_type("application/zip").start();
+    github(&stand_in).input("encoding", "utf-8").run().exited(0)
 }
 
 fn overloaded() -> Ended {

@@ -47,6 +47,7 @@ fn all_bad_inputs_are_reported_together_before_any_request() {
         .input("allow-http", "maybe")
         .input("ca-file", "none.pem")
         .input("output-file", "../outputs.env")
+        .input("encoding", "ebcdic")
         .run()
         .exited(2);
     let failure = ended.failure();
@@ -61,10 +62,11 @@ fn all_bad_inputs_are_reported_together_before_any_request() {
         ("allow-http", "maybe"),
         ("ca-file", "none.pem"),
         ("output-file", "../outputs.env"),
+        ("encoding", "ebcdic"),
     ] {
         assert!(failure.contains(&format!("\n{input}: `{value}` ")), "{input} is not in:\n{failure}");
     }
-    assert!(failure.starts_with("10 bad inputs"), "{failure}");
+    assert!(failure.starts_with("11 bad inputs"), "{failure}");
     assert!(stand_in.api_requests().is_empty());
     assert_eq!((ended.files(), ended.output_text.as_str()), (vec![], ""));
     assert!(ended.summary.contains("eighty"), "{}", ended.summary);
@@ -75,13 +77,49 @@ fn a_missing_input_names_the_variable_to_set() {
     let ended = Run::in_shell(program()).run().exited(2);
     for words in [
         "api-key: missing or empty: set INPUT_API_KEY",
-        "set INPUT_EXPORT_ID",
+        "set INPUT_EXPORT_NAME",
+        "INPUT_EXPORT_ID",
         "set INPUT_EXPORT_FILE_ID",
+        "INPUT_IDENTITY",
         "INPUT_USER_IDENTITY_ID",
     ] {
         assert!(ended.failure().contains(words), "{}", ended.stderr);
     }
     assert_eq!(ended.stdout, "");
+}
+
+#[test]
+fn two_ways_of_saying_the_same_thing_are_bad_input() {
+    let stand_in = StandIn::start();
+    let ended = Run::on_github(program())
+        .against(&stand_in)
+        .input("export-name", "Nightly Applicants")
+        .input("identity", "SOPHAS")
+        .input("user-identity-id", "305")
+        .run()
+        .exited(2);
+    ended
+        .failing_with("export-name: given together with export-id")
+        .failing_with("identity: given together with user-identity-id");
+    let latest = Run::on_github(program()).against(&stand_in).input("export-file-id", "latest").run().exited(2);
+    latest.failing_with("export-file-id: latest needs an identity");
+    Run::on_github(program())
+        .against(&stand_in)
+        .input("encoding", "latin1")
+        .run()
+        .exited(2)
+        .failing_with("encoding: `latin1` is neither as-sent nor utf-8");
+    assert!(stand_in.api_requests().is_empty());
+}
+
+#[test]
+fn the_key_in_another_input_is_refused_and_not_shown() {
+    let stand_in = StandIn::start();
+    for input in ["export-name", "identity", "directory", "output-file", "ca-file", "timeout", "filename"] {
+        let run = Run::in_shell(program()).against(&stand_in).input(input, &format!("../{KEY}"));
+        let ended = run.run().exited(2).failing_with(&format!("{input}: holds the API key"));
+        assert!(!ended.tells(KEY));
+    }
 }
 
 #[test]

@@ -17,12 +17,15 @@ mod faults_page;
 mod injection;
 mod inputs;
 mod job;
+mod list;
 mod long;
 mod machine;
 mod model;
+mod names;
 mod network;
 mod outputs;
 mod signals;
+mod text;
 
 /// The program under test: the built one, or one that `scripts/test-image` names to run the image's in its place.
 fn program() -> std::path::PathBuf {

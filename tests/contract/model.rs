@@ -13,12 +13,12 @@ use rustls::RootCertStore;
 use webadmit_export::api::DownloadUrl;
 use webadmit_export::clock::Clock;
 use webadmit_export::download::destination::Destination;
-use webadmit_export::download::download;
 use webadmit_export::download::pieces::Spread;
+use webadmit_export::download::{Order, download};
 use webadmit_export::failure::Failure;
 use webadmit_export::http::{self, Patience};
-use webadmit_export::inputs::{self, Inputs};
-use webadmit_export::journal::Journal;
+use webadmit_export::inputs::{self, Encoding};
+use webadmit_export::journal::{Journal, Saved, Text};
 use webadmit_export::log::{Log, Reader};
 use webadmit_export::step::Step;
 use webadmit_export::workspace::Workspace;
@@ -43,6 +43,8 @@ enum Deed {
     NewVersion,
     /// The whole file, whatever was asked.
     Whole,
+    /// The same by a store that does not say that it takes ranges.
+    NoRanges,
     /// The whole file, chunked, and cut after a share if that is less than all.
     Chunked(usize),
     /// A body that ends with the connection.
@@ -71,6 +73,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         1 => (0..100_usize).prop_map(Deed::Stall),
         3 => Just(Deed::NewVersion),
         1 => Just(Deed::Whole),
+        1 => Just(Deed::NoRanges),
         1 => share.clone().prop_map(Deed::Chunked),
         1 => share.clone().prop_map(Deed::CloseDelimited),
         2 => any::<i8>().prop_map(Deed::OffBy),
@@ -89,6 +92,9 @@ fn version(number: usize, size: usize) -> Vec<u8> {
     let size = if number % 2 == 1 { size + size / 3 } else { size };
     (0..size).map(|at| (at as u8).wrapping_mul(31).wrapping_add((number as u8).wrapping_mul(101))).collect()
 }
+
+/// What the store says of its files.
+const TEXT: (&str, &str) = ("Content-Type", "text/plain;charset=iso-8859-1");
 
 struct Store {
     script: Vec<Deed>,
@@ -118,8 +124,8 @@ impl Store {
         }
         let share = |share: usize, of: usize| of * share / 100;
         let whole = |body: &[u8]| {
-            let headers = [("Accept-Ranges", "bytes"), ("ETag", tag.as_str())];
-            response(200, if self.tagged { &headers } else { &headers[..1] }, body)
+            let headers = [TEXT, ("Accept-Ranges", "bytes"), ("ETag", tag.as_str())];
+            response(200, if self.tagged { &headers } else { &headers[..2] }, body)
         };
         let part = |first: usize, last: usize, total: usize, tag: Option<&str>| {
             let range = format!("bytes {first}-{last}/{total}");
@@ -140,8 +146,9 @@ impl Store {
             Deed::Reset(at) => vec![Act::Send(cut(right(), at)), Act::Reset],
             Deed::Stall(at) => vec![Act::Send(cut(right(), at)), Act::Hang],
             Deed::Whole => vec![Act::Send(whole(&bytes))],
+            Deed::NoRanges => vec![Act::Send(response(200, &[TEXT, ("ETag", &tag)], &bytes))],
             Deed::Chunked(at) => {
-                let mut answer = head(200, &[("Transfer-Encoding", "chunked"), ("ETag", &tag)], 0);
+                let mut answer = head(200, &[TEXT, ("Transfer-Encoding", "chunked"), ("ETag", &tag)], 0);
                 let sent = share(at, total);
                 if sent > 0 {
                     answer.extend(format!("{sent:x}\r\n").bytes());
@@ -190,7 +197,7 @@ fn spread(connections: usize) -> Spread {
 
 /// What a download came to.
 struct Played {
-    end: Result<String, Failure>,
+    end: Result<Saved, Failure>,
     /// What is at the destination.
     file: Vec<u8>,
     /// How many files are there.
@@ -199,50 +206,54 @@ struct Played {
     versions: usize,
     /// The fault ledger.
     survived: String,
+    /// How many requests the store got.
+    requests: usize,
 }
 
 /// One download by a script.
-fn play(script: Vec<Deed>, size: usize, tagged: bool, spread: Spread) -> Played {
+fn play(script: Vec<Deed>, size: usize, tagged: bool, spread: Spread, encoding: Encoding) -> Played {
     let store = Arc::new(Mutex::new(Store { script, version: 0, size, tagged }));
     let shared = Arc::clone(&store);
     let wire = Wire::start(move |request| shared.lock().unwrap().serve(request));
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("file"), OLDER).unwrap();
-    let inputs = inputs();
-    let clock = Clock::start().bounded(inputs.timeout);
+    let variables = [("API_KEY", "k"), ("POLL_INTERVAL", "1ms")];
+    let variables = variables.map(|(name, value)| (format!("INPUT_{name}").into(), value.into()));
+    let service = inputs::read(&variables).service.unwrap();
+    let clock = Clock::start().bounded(service.timeout);
     let (log, journal) = (Log::to(io::sink(), io::sink(), Reader::Other, clock), RefCell::new(Journal::default()));
-    let step = Step { inputs: &inputs, clock, log: &log, journal: &journal };
+    let step = Step { service: &service, clock, log: &log, journal: &journal };
     let workspace = Workspace::find(None, directory.path()).unwrap();
     let destination = Destination::prepare(&workspace, directory.path(), None, None).unwrap();
     let patience = Patience { connect: Duration::from_secs(5), silence: Duration::from_millis(60) };
     let clients = http::clients(RootCertStore::empty(), patience).unwrap();
     let url = || DownloadUrl::new(Url::parse(&format!("{}/object", wire.url())).unwrap());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let end =
-        runtime.block_on(download(&step, &clients.store, url(), async || Ok(url()), &destination, "file", spread));
+    let order = Order { filename: Some("file"), fallback_name: "other", encoding, spread };
+    let end = runtime.block_on(download(&step, &clients.store, url(), async || Ok(url()), &destination, order));
     let file = fs::read(directory.path().join("file")).unwrap();
     let left = fs::read_dir(directory.path()).unwrap().count();
     let versions = store.lock().unwrap().version;
     let survived = journal.borrow().ledger();
-    Played { end: end.map(|saved| saved.sha256), file, left, versions, survived }
+    let requests = wire.requests().len();
+    Played { end, file, left, versions, survived, requests }
 }
 
-fn inputs() -> Inputs {
-    let variables =
-        [("API_KEY", "k"), ("EXPORT_ID", "1"), ("EXPORT_FILE_ID", "2"), ("FILENAME", "file"), ("POLL_INTERVAL", "1ms")];
-    let variables = variables.map(|(name, value)| (format!("INPUT_{name}").into(), value.into()));
-    inputs::read(&variables).inputs.unwrap()
-}
-
-fn check(script: &[Deed], size: usize, tagged: bool, connections: usize) {
-    let Played { end, file, left, versions, .. } = play(script.to_vec(), size, tagged, spread(connections));
+fn check(script: &[Deed], size: usize, tagged: bool, connections: usize, encoding: Encoding) {
+    let Played { end, file, left, versions, .. } = play(script.to_vec(), size, tagged, spread(connections), encoding);
     assert_eq!(left, 1, "something is left beside the file");
     match end {
         Err(_) => assert_eq!(file, OLDER, "a failure has touched the older file"),
-        Ok(sha256) => {
-            let is_one_version = (0..=versions).any(|number| version(number, size) == file);
-            assert!(is_one_version, "{} bytes are no version of the object", file.len());
-            assert_eq!(sha256, sha256_of(&file));
+        Ok(saved) => {
+            let in_place = |sent: &[u8]| match &saved.text {
+                Text::From(_) => encoding_rs::WINDOWS_1252.decode(sent).0.into_owned().into_bytes(),
+                Text::AsSent | Text::LeftAsSent(_) => sent.to_vec(),
+            };
+            let sent = (0..=versions).map(|number| version(number, size)).find(|sent| in_place(sent) == file);
+            let Some(sent) = sent else { panic!("{} bytes are no version of the object", file.len()) };
+            assert_eq!((&saved.sha256, &saved.source_sha256), (&sha256_of(&file), &sha256_of(&sent)));
+            assert_eq!(saved.size, file.len() as u64);
+            assert_eq!(saved.text == Text::AsSent, encoding == Encoding::AsSent);
         }
     }
 }
@@ -259,15 +270,16 @@ proptest! {
         size in prop_oneof![1..4_usize, 100..5000_usize],
         tagged in proptest::bool::weighted(0.9),
         connections in 1..6_usize,
+        encoding in proptest::sample::select(vec![Encoding::AsSent, Encoding::Utf8]),
     ) {
-        check(&script, size, tagged, connections);
+        check(&script, size, tagged, connections, encoding);
     }
 }
 
 #[test]
 fn a_script_without_misdeeds_ends_well() {
     for connections in [1, 2, 8] {
-        let played = play(Vec::new(), 100_000, true, spread(connections));
+        let played = play(Vec::new(), 100_000, true, spread(connections), Encoding::AsSent);
         assert!(played.end.is_ok() && played.file == version(0, 100_000), "{connections}");
         assert_eq!(played.survived, "", "every byte comes once");
     }
@@ -276,8 +288,27 @@ fn a_script_without_misdeeds_ends_well() {
 #[test]
 fn progress_outlasts_any_number_of_cuts() {
     for connections in [1, 4] {
-        let played = play(vec![Deed::Cut(20); 30], 5000, true, spread(connections));
+        let played = play(vec![Deed::Cut(20); 30], 5000, true, spread(connections), Encoding::AsSent);
         assert!(played.end.is_ok(), "{:?}", played.end);
         assert_eq!(played.file, version(0, 5000));
     }
+}
+
+#[test]
+fn a_text_is_converted_over_any_number_of_cuts_and_connections() {
+    for connections in [1, 4] {
+        let played = play(vec![Deed::Cut(20); 30], 5000, true, spread(connections), Encoding::Utf8);
+        let text = encoding_rs::WINDOWS_1252.decode(&version(0, 5000)).0.into_owned();
+        assert_eq!(played.end.unwrap().text, Text::From("windows-1252"));
+        assert_eq!(played.file, text.into_bytes());
+    }
+}
+
+#[test]
+fn only_a_store_that_takes_ranges_is_asked_over_several_connections() {
+    let play = |script| play(script, 100_000, true, spread(4), Encoding::AsSent);
+    let plain = play(vec![Deed::NoRanges]);
+    assert_eq!((plain.requests, plain.survived.as_str(), plain.file), (1, "", version(0, 100_000)));
+    let cut = play(vec![Deed::Cut(20)]);
+    assert!(cut.requests > 10, "the rest of a file that was cut comes over several connections: {}", cut.requests);
 }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::program;
-use crate::support::stand_in::{KEY, RUN};
+use crate::support::stand_in::{EXPORT, KEY, RUN};
 use crate::support::{Course, Run, StandIn};
 
 #[test]
@@ -16,7 +16,19 @@ fn the_outputs_are_appended_to_what_stands_there() {
     let names: Vec<_> = ended.outputs.keys().map(String::as_str).collect();
     assert_eq!(
         names,
-        ["content-type", "earlier", "export-file-id", "filename", "open", "path", "sha256", "size", "status"]
+        [
+            "content-type",
+            "earlier",
+            "export-file-id",
+            "export-id",
+            "filename",
+            "open",
+            "path",
+            "sha256",
+            "size",
+            "source-sha256",
+            "status"
+        ]
     );
     assert_eq!((ended.outputs["open"].as_str(), ended.outputs["earlier"].as_str()), ("line", "a\nb"));
     assert_eq!(ended.outputs["content-type"], "text/csv;charset=iso-8859-1");
@@ -43,8 +55,9 @@ fn the_output_file_has_one_plain_line_for_each_output() {
     assert_eq!(
         text,
         format!(
-            "WEBADMIT_STATUS=available\nWEBADMIT_EXPORT_FILE_ID={RUN}\nWEBADMIT_PATH=two words.csv\n\
+            "WEBADMIT_STATUS=available\nWEBADMIT_EXPORT_ID={EXPORT}\nWEBADMIT_EXPORT_FILE_ID={RUN}\nWEBADMIT_PATH=two words.csv\n\
              WEBADMIT_FILENAME=two words.csv\nWEBADMIT_SIZE={size}\nWEBADMIT_SHA256={sha256}\n\
+             WEBADMIT_SOURCE_SHA256={sha256}\n\
              WEBADMIT_CONTENT_TYPE=text/csv;charset=iso-8859-1\n"
         )
     );
@@ -54,8 +67,9 @@ fn the_output_file_has_one_plain_line_for_each_output() {
 fn a_failure_has_outputs_too() {
     let stand_in = StandIn::builder().course(Course::by_checks(&["Queued", "Failed"])).start();
     let ended = Run::on_github(program()).against(&stand_in).input("output-file", "out.env").run().exited(3);
-    assert_eq!(ended.output_text, format!("status=failed\nexport-file-id={RUN}\n"));
-    assert_eq!(ended.read("out.env"), format!("WEBADMIT_STATUS=failed\nWEBADMIT_EXPORT_FILE_ID={RUN}\n").as_bytes());
+    assert_eq!(ended.output_text, format!("status=failed\nexport-id={EXPORT}\nexport-file-id={RUN}\n"));
+    let lines = format!("WEBADMIT_STATUS=failed\nWEBADMIT_EXPORT_ID={EXPORT}\nWEBADMIT_EXPORT_FILE_ID={RUN}\n");
+    assert_eq!(ended.read("out.env"), lines.as_bytes());
 }
 
 #[test]
@@ -88,7 +102,8 @@ fn outputs_that_cannot_be_written_are_found_out_before_the_first_call() {
 fn the_export_file_never_takes_the_place_of_the_output_file() {
     let stand_in = StandIn::builder().disposition("attachment; filename=out.env").start();
     let ended = Run::on_github(program()).against(&stand_in).input("output-file", "out.env").run().exited(1);
-    assert_eq!(ended.read("out.env"), format!("WEBADMIT_STATUS=available\nWEBADMIT_EXPORT_FILE_ID={RUN}\n").as_bytes());
+    let lines = format!("WEBADMIT_STATUS=available\nWEBADMIT_EXPORT_ID={EXPORT}\nWEBADMIT_EXPORT_FILE_ID={RUN}\n");
+    assert_eq!(ended.read("out.env"), lines.as_bytes());
 }
 
 #[test]

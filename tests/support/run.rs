@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::canary;
-use super::stand_in::{EXPORT, KEY, RUN, StandIn};
+use super::stand_in::{EXPORT, EXPORT_NAME, KEY, RUN, StandIn};
 use super::wire::PATIENCE;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -81,6 +81,14 @@ impl Run {
             .input("export-id", &EXPORT.to_string())
             .input("export-file-id", &RUN.to_string())
             .input("poll-interval", "50ms")
+    }
+
+    /// Asks for a new run by names, and with no id.
+    pub fn by_names(self) -> Self {
+        self.input("export-id", "")
+            .input("export-file-id", "")
+            .input("export-name", EXPORT_NAME)
+            .input("identity", "SOPHAS")
     }
 
     /// An input, in the spelling of the place.
@@ -288,7 +296,8 @@ impl Ended {
     pub fn everything(&self) -> Vec<u8> {
         let mask = format!("::add-mask::{KEY}\n");
         let mut everything = self.stdout.replacen(&mask, "", 1).into_bytes();
-        for text in [&self.stderr, &self.output_text, &self.summary] {
+        everything.extend_from_slice(self.stderr.replacen(&mask, "", 1).as_bytes());
+        for text in [&self.output_text, &self.summary] {
             everything.extend_from_slice(text.as_bytes());
         }
         for name in self.files() {

@@ -20,6 +20,26 @@ pub const SIGNATURE: &str = "Signature0Canary";
 pub const EXPORT: u64 = 86446;
 pub const RUN: u64 = 74780;
 pub const IDENTITY: u64 = 305;
+/// An identity of the same user in another office.
+const OTHER_OFFICE: u64 = 311;
+/// What the export is called, in every cycle.
+pub const EXPORT_NAME: &str = "Nightly Applicants";
+
+/// The ids that an office has in one application cycle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cycle {
+    pub years: &'static str,
+    pub identity: u64,
+    pub export: u64,
+    pub run: u64,
+}
+
+/// The cycles of the office. The stand-in begins in the second one; all ids are others in the third.
+pub const CYCLES: [Cycle; 3] = [
+    Cycle { years: "2025 - 2026", identity: 290, export: 80112, run: 61007 },
+    Cycle { years: "2026 - 2027", identity: IDENTITY, export: EXPORT, run: RUN },
+    Cycle { years: "2027 - 2028", identity: 340, export: 91203, run: 88110 },
+];
 
 /// How the status of a run goes on.
 #[derive(Clone)]
@@ -90,6 +110,7 @@ pub struct StandIn {
 }
 
 struct State {
+    cycle: usize,
     course: Course,
     file: File,
     disposition: String,
@@ -146,6 +167,7 @@ impl Builder {
     pub fn start(self) -> StandIn {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let state = Arc::new(Mutex::new(State {
+            cycle: 1,
             course: self.course,
             file: self.file,
             disposition: self.disposition,
@@ -208,6 +230,13 @@ impl StandIn {
         self.state().file = file;
     }
 
+    /// Turns to the next application cycle: there is an identity more, and its exports and runs have ids of their own.
+    pub fn turn_to_next_cycle(&self) {
+        let mut state = self.state();
+        state.cycle += 1;
+        (state.started, state.checks) = (None, 0);
+    }
+
     /// The next call of the API is answered so, and not as it would be.
     pub fn api_next(&self, answer: ResponseTemplate) -> &Self {
         self.state().next_answers.push_back(answer);
@@ -224,7 +253,7 @@ impl StandIn {
     /// The next answer of the store is what it should be, but is cut after so many bytes of its body.
     pub fn store_cuts_after(&self, bytes: usize) -> &Self {
         self.store_next(move |request, file| {
-            let whole = answer(request, file, &[]);
+            let whole = served(request, file);
             let end = whole.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4 + bytes;
             vec![Act::Send(whole[..end.min(whole.len())].to_vec()), Act::Close]
         })
@@ -287,26 +316,57 @@ impl State {
         }
         let path: Vec<&str> = request.url.path().trim_start_matches("/api/v1/").split('/').collect();
         let is = |text: &str, id: u64| text == id.to_string();
+        let cycles = &CYCLES[..=self.cycle];
+        let of = |identity: &str| cycles.iter().find(|cycle| is(identity, cycle.identity)).copied();
+        let no_identity = |identity: &str| not_found(&format!("User identity '{identity}' not found."));
+        let ok = |body: Value| ResponseTemplate::new(200).set_body_json(body);
         match (request.method.as_str(), path.as_slice()) {
-            ("GET", ["exports", export, "export_files", run]) if is(export, EXPORT) && is(run, RUN) => self.check(),
-            ("POST", ["user_identities", identity, "exports", export, "export_files"]) if is(export, EXPORT) => {
-                if is(identity, IDENTITY) {
-                    self.start()
-                } else {
-                    not_found(&format!("User identity '{identity}' not found."))
-                }
+            ("GET", ["user_identities"]) => ok(identities_json(cycles)),
+            ("GET", ["exports"]) => ok(exports_json(cycles)),
+            ("GET", ["user_identities", identity, "exports"]) if is(identity, OTHER_OFFICE) => {
+                ok(json!({ "exports": [export_json(95_001, "Pharmacy Applicants")] }))
             }
+            ("GET", ["user_identities", identity, "exports"]) => {
+                of(identity).map_or_else(|| no_identity(identity), |cycle| ok(exports_json(&[cycle])))
+            }
+            ("GET", ["user_identities", identity, "export_files"]) => {
+                of(identity).map_or_else(|| no_identity(identity), |cycle| ok(self.files_json(cycle)))
+            }
+            ("GET", ["exports", export, "export_files", run]) => {
+                let cycle = cycles.iter().find(|cycle| is(export, cycle.export) && is(run, cycle.run));
+                cycle.copied().map_or_else(|| not_found("Not Found"), |cycle| self.check(cycle))
+            }
+            ("POST", ["user_identities", identity, "exports", export, "export_files"]) => match of(identity) {
+                Some(cycle) if is(export, cycle.export) => self.start(cycle),
+                Some(_) => not_found("Not Found"),
+                None => no_identity(identity),
+            },
             _ => not_found("Not Found"),
         }
     }
 
-    fn start(&mut self) -> ResponseTemplate {
+    fn start(&mut self, cycle: Cycle) -> ResponseTemplate {
         let status = if self.started.is_some() { 200 } else { 201 };
         self.started.get_or_insert_with(Instant::now);
-        ResponseTemplate::new(status).set_body_json(run_json("Queued", None))
+        ResponseTemplate::new(status).set_body_json(run_json_of(cycle, "Queued", None))
     }
 
-    fn check(&mut self) -> ResponseTemplate {
+    /// The recent files of an identity, in no order: those of the export, and of another one.
+    fn files_json(&self, cycle: Cycle) -> Value {
+        let status = self.course.status(self.checks, Duration::ZERO);
+        let file = |id: u64, export: u64, status: &str| {
+            let href = format!("/api/v1/exports/{export}/export_files/{id}");
+            json!({ "id": id, "href": href, "export_id": export, "status": status })
+        };
+        json!({ "href": format!("/api/v1/user_identities/{}/export_files", cycle.identity), "export_files": [
+            file(cycle.run - 9, cycle.export, "Available"),
+            file(cycle.run, cycle.export, status),
+            file(cycle.run - 5, cycle.export, "Failed"),
+            file(cycle.run + 7, cycle.export + 1, "Available"),
+        ]})
+    }
+
+    fn check(&mut self, cycle: Cycle) -> ResponseTemplate {
         if self.not_found > 0 {
             self.not_found -= 1;
             return not_found("Not Found");
@@ -316,7 +376,7 @@ impl State {
         self.checks += 1;
         let letters: String = status.to_lowercase().chars().filter(char::is_ascii_alphabetic).collect();
         let url = ["available", "successwitherrors"].contains(&letters.as_str()).then(|| self.sign());
-        ResponseTemplate::new(200).set_body_json(run_json(&status, url))
+        ResponseTemplate::new(200).set_body_json(run_json_of(cycle, &status, url))
     }
 
     /// A URL as the vendor's sample shows it, good for a while.
@@ -346,11 +406,7 @@ impl State {
         if let Some(act) = self.next_acts.pop_front() {
             return act(request, &self.file);
         }
-        let disposition = parameter(request, "response-content-disposition").unwrap_or_default();
-        let content_type = parameter(request, "response-content-type").unwrap_or_default();
-        let headers = [("Content-Disposition", disposition.as_str()), ("Content-Type", content_type.as_str())];
-        let headers: Vec<_> = headers.into_iter().filter(|(_, value)| !value.is_empty()).collect();
-        let bytes = answer(request, &self.file, &headers);
+        let bytes = served(request, &self.file);
         match self.throttle {
             None => vec![Act::Send(bytes)],
             Some(per_second) => {
@@ -360,6 +416,15 @@ impl State {
             }
         }
     }
+}
+
+/// What the store answers, with the headers that the URL asks for.
+fn served(request: &Request, file: &File) -> Vec<u8> {
+    let disposition = parameter(request, "response-content-disposition").unwrap_or_default();
+    let content_type = parameter(request, "response-content-type").unwrap_or_default();
+    let headers = [("Content-Disposition", disposition.as_str()), ("Content-Type", content_type.as_str())];
+    let headers: Vec<_> = headers.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+    answer(request, file, &headers)
 }
 
 /// What a store answers: the file, the part of it that was asked for, or why not.
@@ -396,13 +461,58 @@ pub fn refusal(status: u16, code: &str) -> Vec<u8> {
 
 /// The object that the API answers with.
 pub fn run_json(status: &str, url: Option<String>) -> Value {
+    run_json_of(CYCLES[1], status, url)
+}
+
+fn run_json_of(Cycle { export, run, .. }: Cycle, status: &str, url: Option<String>) -> Value {
     json!({ "export_files": {
-        "id": RUN,
-        "href": format!("/api/v1/exports/{EXPORT}/export_files/{RUN}"),
-        "export_id": EXPORT,
+        "id": run,
+        "href": format!("/api/v1/exports/{export}/export_files/{run}"),
+        "export_id": export,
         "status": status,
         "download_url": url,
     }})
+}
+
+/// An identity as the API lists it.
+pub fn identity_json(id: u64, association: &str, organization: &str, cycle: &str) -> Value {
+    json!({
+        "id": id,
+        "type": "Admissions User",
+        "association": association,
+        "institution": "Demo University",
+        "organization": organization,
+        "cycle": cycle,
+    })
+}
+
+/// An export as the API lists it.
+pub fn export_json(id: u64, name: &str) -> Value {
+    json!({
+        "id": id,
+        "name": name,
+        "list_type": "all",
+        "format": "Comma-Separated Values",
+        "mime_type": "text/csv;charset=iso-8859-1",
+    })
+}
+
+/// The identities of these cycles: an office of public health, and since the second cycle one of pharmacy.
+fn identities_json(cycles: &[Cycle]) -> Value {
+    let mut identities: Vec<Value> = cycles
+        .iter()
+        .map(|cycle| identity_json(cycle.identity, "SOPHAS", "Demo School of Public Health", cycle.years))
+        .collect();
+    identities.push(identity_json(OTHER_OFFICE, "PharmCAS", "Demo College of Pharmacy", CYCLES[1].years));
+    json!({ "href": "/api/v1/user_identities", "user_identities": identities })
+}
+
+/// The exports of these cycles.
+fn exports_json(cycles: &[Cycle]) -> Value {
+    let exports = cycles.iter().flat_map(|cycle| {
+        [export_json(cycle.export, EXPORT_NAME), export_json(cycle.export + 1, "Interviews of the Week")]
+    });
+    json!({ "href": "/api/v1/exports", "exports": exports.collect::<Vec<_>>() })
 }
 
 fn not_found(message: &str) -> ResponseTemplate {

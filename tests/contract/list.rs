@@ -1,0 +1,123 @@
+//! `webadmit-export list`.
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use wiremock::ResponseTemplate;
+
+use crate::program;
+use crate::support::stand_in::{EXPORT_NAME, KEY, identity_json};
+use crate::support::{Act, Run, StandIn, Wire};
+
+fn list(stand_in: &StandIn) -> Run {
+    Run::in_shell(program()).input("base-url", &stand_in.api_url()).input("api-key", KEY).arg("list")
+}
+
+#[test]
+fn a_table_shows_what_the_key_can_see_the_newest_cycle_first() {
+    let stand_in = StandIn::start();
+    stand_in.turn_to_next_cycle();
+    let ended = list(&stand_in).run().exited(0);
+    insta::assert_snapshot!(ended.stdout, @r"
+    IDENTITY  ASSOCIATION  CYCLE        ORGANIZATION                  INSTITUTION      TYPE
+    340       SOPHAS       2027 - 2028  Demo School of Public Health  Demo University  Admissions User
+    305       SOPHAS       2026 - 2027  Demo School of Public Health  Demo University  Admissions User
+    311       PharmCAS     2026 - 2027  Demo College of Pharmacy      Demo University  Admissions User
+    290       SOPHAS       2025 - 2026  Demo School of Public Health  Demo University  Admissions User
+
+    EXPORT  IDENTITY  NAME                    FORMAT                  APPLICANTS
+    91203   340       Nightly Applicants      Comma-Separated Values  all
+    91204   340       Interviews of the Week  Comma-Separated Values  all
+    86446   305       Nightly Applicants      Comma-Separated Values  all
+    86447   305       Interviews of the Week  Comma-Separated Values  all
+    95001   311       Pharmacy Applicants     Comma-Separated Values  all
+    80112   290       Nightly Applicants      Comma-Separated Values  all
+    80113   290       Interviews of the Week  Comma-Separated Values  all
+    ");
+    assert_eq!(ended.stderr, "");
+}
+
+#[test]
+fn an_identity_whose_exports_may_not_be_seen_does_not_hide_the_others() {
+    let stand_in = StandIn::start();
+    let list = |form| {
+        let identities =
+            json!({ "user_identities": [identity_json(7, "CASPA", "x", "2030"), identity_json(305, "", "", "")] });
+        stand_in.api_next(ResponseTemplate::new(200).set_body_json(identities)).api_next(ResponseTemplate::new(403));
+        list(&stand_in).arg(form).run().exited(0)
+    };
+    let table = list("");
+    assert!(table.stderr.contains("the exports of identity 7 cannot be listed: "), "{}", table.stderr);
+    assert!(table.stdout.contains("\n86446   305       Nightly Applicants"), "{}", table.stdout);
+    let value: Value = serde_json::from_str(&list("--json").stdout).unwrap();
+    assert_eq!(value["user_identities"][0]["exports"], Value::Null);
+    assert_eq!(value["user_identities"][1]["exports"][0]["id"], 86446);
+}
+
+#[test]
+fn json_is_all_that_goes_to_stdout() {
+    let stand_in = StandIn::start();
+    stand_in.api_next(ResponseTemplate::new(503));
+    for arguments in [["--json", ""], ["", "--json"]] {
+        let run = arguments.iter().fold(list(&stand_in), |run, argument| run.arg(argument));
+        let ended = run.input("poll-interval", "1ms").run().exited(0);
+        let value: Value = serde_json::from_str(&ended.stdout).unwrap();
+        let identities = value["user_identities"].as_array().unwrap();
+        let ids: Vec<_> = identities.iter().map(|identity| identity["id"].as_u64().unwrap()).collect();
+        assert_eq!(ids, [305, 311, 290]);
+        assert_eq!(identities[0]["association"], "SOPHAS");
+        assert_eq!(
+            identities[0]["exports"][0],
+            json!({
+                "id": 86446,
+                "name": EXPORT_NAME,
+                "list_type": "all",
+                "format": "Comma-Separated Values",
+                "mime_type": "text/csv;charset=iso-8859-1",
+            })
+        );
+    }
+}
+
+#[test]
+fn only_the_inputs_that_say_how_to_ask_matter() {
+    let stand_in = StandIn::start();
+    list(&stand_in).input("export-file-id", "nonsense").input("directory", "../out").run().exited(0);
+    let ended = list(&stand_in).input("api-key", "").input("timeout", "never").input("fail-on", "x").run().exited(2);
+    let ended = ended.failing_with("2 bad inputs").failing_with("api-key: missing").failing_with("timeout: `never`");
+    assert_eq!(ended.stdout, "");
+    list(&stand_in).input("ca-file", "none.pem").run().exited(2).failing_with("ca-file: `none.pem` is not a file");
+}
+
+#[test]
+fn a_refusal_a_timeout_and_a_signal_end_the_list_as_they_end_a_step() {
+    let stand_in = StandIn::start();
+    let ended = list(&stand_in).input("api-key", "another").run().exited(5);
+    let ended = ended.failing_with("the list of identities and exports: ").failing_with("check the api-key");
+    assert!(!ended.failure().contains("saved") && ended.stdout.is_empty(), "{}", ended.stderr);
+    let silent = Wire::start(|_| vec![Act::Hang]);
+    let waiting = || Run::in_shell(program()).asking(&silent.url()).arg("list");
+    waiting().input("timeout", "200ms").run().exited(4).failing_with("timed out after 200 ms");
+    let running = waiting().spawn();
+    silent.wait_for_requests(2);
+    running.signal(Signal::INT);
+    running.end().exited(130).failing_with("interrupted by SIGINT");
+}
+
+#[test]
+fn nothing_but_the_list_is_on_stdout_on_github_either() {
+    let stand_in = StandIn::start();
+    let run = Run::on_github(program()).against(&stand_in).arg("list").arg("--json");
+    let ended = run.run();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stdout);
+    assert!(serde_json::from_str::<Value>(&ended.stdout).is_ok(), "{}", ended.stdout);
+    assert_eq!((ended.output_text.as_str(), ended.summary.as_str()), ("", ""));
+}
+
+#[test]
+fn an_argument_that_the_list_does_not_know_is_bad_input() {
+    let stand_in = StandIn::start();
+    list(&stand_in).arg("--yaml").run().exited(2).failing_with("unknown argument --yaml");
+    let alone = Run::in_shell(program()).arg("--json").run().exited(2);
+    alone.failing_with("unknown argument --json");
+    assert!(list(&stand_in).arg("--help").run().exited(0).stdout.contains("Usage:"));
+}

@@ -1,0 +1,262 @@
+//! Names instead of ids: the inputs `export-name`, `identity`, and `export-file-id: latest`.
+
+use serde_json::{Value, json};
+use wiremock::ResponseTemplate;
+
+use crate::program;
+use crate::support::stand_in::{CYCLES, EXPORT, EXPORT_NAME, RUN, export_json, identity_json};
+use crate::support::{Course, Ended, Run, StandIn};
+
+fn by_names(stand_in: &StandIn) -> Run {
+    Run::on_github(program()).against(stand_in).by_names()
+}
+
+fn json_of(body: Value) -> ResponseTemplate {
+    ResponseTemplate::new(200).set_body_json(body)
+}
+
+fn identities(identities: &[Value]) -> ResponseTemplate {
+    json_of(json!({ "href": "/api/v1/user_identities", "user_identities": identities }))
+}
+
+fn exports(exports: &[Value]) -> ResponseTemplate {
+    json_of(json!({ "href": "/api/v1/exports", "exports": exports }))
+}
+
+fn calls(stand_in: &StandIn) -> Vec<String> {
+    let requests = stand_in.api_requests();
+    requests.iter().map(|request| format!("{} {}", request.method, request.url.path())).collect()
+}
+
+fn outputs<'a>(ended: &'a Ended, names: &[&str]) -> Vec<&'a str> {
+    names.iter().map(|&name| ended.outputs[name].as_str()).collect()
+}
+
+#[test]
+fn a_workflow_with_names_survives_a_change_of_cycle() {
+    let stand_in = StandIn::builder().course(Course::by_checks(&["Queued", "Available"])).start();
+    for cycle in &CYCLES[1..] {
+        let ended = by_names(&stand_in).run().exited(0);
+        assert_eq!(ended.files(), ["Test-API-Export.csv"]);
+        let ids = [cycle.identity, cycle.export, cycle.run].map(|id| id.to_string());
+        assert_eq!(outputs(&ended, &["user-identity-id", "export-id", "export-file-id"]), ids);
+        assert!(
+            ended.stdout.contains(&format!("identity: {}, SOPHAS, cycle {}", ids[0], cycle.years)),
+            "{}",
+            ended.stdout
+        );
+        assert!(ended.stdout.contains(&format!("export: {}, {EXPORT_NAME}", ids[1])), "{}", ended.stdout);
+        for words in [
+            format!("| Identity | {}, `SOPHAS, cycle {}, ", ids[0], cycle.years),
+            format!("| Export | {}, `{EXPORT_NAME}` |", ids[1]),
+        ] {
+            assert!(ended.summary.contains(&words), "{words}: {}", ended.summary);
+        }
+        stand_in.turn_to_next_cycle();
+    }
+    assert_eq!(
+        calls(&stand_in)[..4],
+        [
+            "GET /api/v1/user_identities",
+            "GET /api/v1/user_identities/305/exports",
+            "POST /api/v1/user_identities/305/exports/86446/export_files",
+            "GET /api/v1/exports/86446/export_files/74780",
+        ]
+    );
+}
+
+#[test]
+fn an_id_is_taken_as_it_is_and_nothing_is_looked_up_for_it() {
+    let stand_in = StandIn::start();
+    let ids = Run::on_github(program()).against(&stand_in).input("identity", "words that fit nothing");
+    let ended = ids.run().exited(0);
+    assert_eq!(calls(&stand_in), ["GET /api/v1/exports/86446/export_files/74780"]);
+    assert!(!ended.outputs.contains_key("user-identity-id"));
+    let started = by_names(&stand_in).input("export-name", "").input("export-id", &EXPORT.to_string()).run().exited(0);
+    assert_eq!(outputs(&started, &["user-identity-id", "export-id"]), ["305", "86446"]);
+    assert!(!calls(&stand_in).iter().any(|call| call.ends_with("/exports")));
+}
+
+#[test]
+fn names_are_compared_without_regard_to_case_and_outer_white_space() {
+    let stand_in = StandIn::start();
+    let run = by_names(&stand_in).input("export-name", " nightly APPLICANTS\n").input("identity", "demo  sophas 2026");
+    assert_eq!(run.run().exited(0).outputs["export-id"], EXPORT.to_string());
+}
+
+#[test]
+fn an_export_is_looked_up_among_all_when_no_identity_is_in_play() {
+    let stand_in = StandIn::start();
+    let by_name = || by_names(&stand_in).input("identity", "").input("export-file-id", &RUN.to_string());
+    stand_in.api_next(exports(&[export_json(1, "Another"), export_json(EXPORT, EXPORT_NAME)]));
+    by_name().run().exited(0);
+    assert_eq!(calls(&stand_in), ["GET /api/v1/exports", "GET /api/v1/exports/86446/export_files/74780"]);
+    // Each cycle has an export of this name.
+    let ended = by_name().run().exited(5);
+    let ended = ended
+        .failing_with("export `Nightly Applicants` found more than once: 2 of the 4 exports that this key can see");
+    ended
+        .failing_with("\n  80112  Nightly Applicants\n  86446  Nightly Applicants\n")
+        .failing_with("hint: say with identity whose export it is, or give its id as export-id instead");
+    by_name().input("identity", "sophas").run().exited(0);
+}
+
+#[test]
+fn an_identity_that_is_not_found_is_answered_with_those_that_there_are() {
+    let stand_in = StandIn::start();
+    let ended = by_names(&stand_in).input("identity", "SOHPAS").run().exited(5);
+    let ended = ended.failing_with(
+        "identity `SOHPAS` not found: none of the 3 identities of this key has all of these words; nothing was saved",
+    );
+    let ended = ended.failing_with(
+        "\nthere are, the nearest first:\n  305  SOPHAS, cycle 2026 - 2027, Demo School of Public Health, Demo University (Admissions User)\n  290  SOPHAS",
+    );
+    let ended = ended.failing_with("\nhint: take words from this list");
+    assert_eq!(calls(&stand_in), ["GET /api/v1/user_identities"]);
+    assert!(ended.summary.contains("| Identity | `SOHPAS` |"), "{}", ended.summary);
+    assert_eq!((ended.output_text.as_str(), ended.files()), ("", vec![]));
+    let several = by_names(&stand_in).input("identity", "demo").run().exited(5);
+    several
+        .failing_with("identity `demo` found more than once: 3 of the 3 identities of this key have all of these words")
+        .failing_with("\nthese are:\n  305  SOPHAS")
+        .failing_with("\nhint: add a word that only the right one has, or give its id as user-identity-id instead");
+    stand_in.api_next(identities(&[]));
+    by_names(&stand_in)
+        .run()
+        .exited(5)
+        .failing_with("this key can see no identity at all")
+        .failing_with("the permission API Access");
+}
+
+#[test]
+fn of_identities_that_differ_in_more_than_their_cycle_none_is_taken() {
+    let stand_in = StandIn::start();
+    let two = [identity_json(1, "SOPHAS", "Nursing", "2026"), identity_json(2, "SOPHAS", "Public Health", "2025")];
+    stand_in.api_next(identities(&two));
+    by_names(&stand_in).run().exited(5).failing_with("their cycle alone does not tell them apart");
+    assert_eq!(calls(&stand_in).len(), 1);
+}
+
+#[test]
+fn an_export_that_is_not_found_is_answered_with_the_nearest_of_its_identity() {
+    let stand_in = StandIn::start();
+    let ended = by_names(&stand_in).input("export-name", "Nightly Aplicants").run().exited(5);
+    let ended = ended.failing_with(
+        "export `Nightly Aplicants` not found: not among the 2 exports of identity 305 (SOPHAS, cycle 2026 - 2027, Demo School of Public Health, Demo University); nothing was saved",
+    );
+    let ended = ended.failing_with("\n  86446  Nightly Applicants\n  86447  Interviews of the Week\n");
+    assert_eq!(ended.outputs["user-identity-id"], "305");
+    assert!(!ended.outputs.contains_key("export-id"));
+    let (all, twice) = (identity_json(305, "SOPHAS", "x", "2026"), [export_json(1, "a"), export_json(2, "A")]);
+    stand_in.api_next(identities(&[all])).api_next(exports(&twice));
+    by_names(&stand_in)
+        .input("export-name", "a")
+        .run()
+        .exited(5)
+        .failing_with("2 of the 2 exports of identity 305 (SOPHAS, cycle 2026, x, Demo University) have this name");
+}
+
+#[test]
+fn a_list_is_cut_to_twenty_and_fits_into_an_annotation() {
+    let stand_in = StandIn::start();
+    let long = "a long name of an export ".repeat(20);
+    let many: Vec<Value> = (1..=50).map(|id| export_json(id, &format!("{long}{id}"))).collect();
+    stand_in.api_next(identities(&[identity_json(305, "SOPHAS", "x", "2026")])).api_next(exports(&many));
+    let ended = by_names(&stand_in).run().exited(5).failing_with("\n  … and 30 more\n");
+    let ended = ended.failing_with("webadmit-export list shows all there is");
+    assert_eq!(ended.failure().lines().filter(|line| line.contains("a long name")).count(), 20);
+    assert!(ended.failure().len() < 4096, "{}", ended.failure().len());
+}
+
+#[test]
+fn the_latest_file_is_the_newest_one_of_this_export() {
+    let stand_in = StandIn::builder().course(Course::by_checks(&["In Progress", "In Progress", "Available"])).start();
+    for run in [
+        by_names(&stand_in).input("export-file-id", "latest"),
+        Run::on_github(program()).against(&stand_in).input("export-file-id", "LATEST").input("user-identity-id", "305"),
+    ] {
+        let ended = run.run().exited(0);
+        assert_eq!(outputs(&ended, &["user-identity-id", "export-id", "export-file-id"]), ["305", "86446", "74780"]);
+        assert_eq!(ended.read("Test-API-Export.csv"), stand_in.file());
+        assert!(ended.stdout.contains("latest: run 74780 of export 86446"), "{}", ended.stdout);
+        assert!(ended.summary.contains("| Run | 74780, the latest |"), "{}", ended.summary);
+    }
+    assert!(!calls(&stand_in).iter().any(|call| call.starts_with("POST")), "nothing is started");
+}
+
+#[test]
+fn an_export_without_a_file_is_told_with_the_files_that_there_are() {
+    let stand_in = StandIn::start();
+    let run = by_names(&stand_in).input("export-name", "").input("export-id", "5").input("export-file-id", "latest");
+    let ended = run.run().exited(5);
+    ended
+        .failing_with("latest file of export 5 under identity 305 (SOPHAS, cycle 2026 - 2027, ")
+        .failing_with(" not found: not among the 4 recent files of identity 305 (SOPHAS, cycle 2026 - 2027, ")
+        .failing_with("\nthere are, the newest first:\n  74787  of export 86447, available\n  74780  of export 86446, available\n")
+        .failing_with("without export-file-id this step starts a run itself");
+    stand_in.api_next(json_of(json!({ "export_files": [] })));
+    let run = Run::on_github(program()).against(&stand_in).input("export-file-id", "latest");
+    run.input("user-identity-id", "305").run().exited(5).failing_with("there are no recent files");
+}
+
+#[test]
+fn a_look_up_is_tried_again_like_every_other_request() {
+    let stand_in = StandIn::start();
+    stand_in.api_next(ResponseTemplate::new(503)).api_next(ResponseTemplate::new(200).set_body_string("<html>"));
+    for body in [json!({ "user_identities": 5 }), json!({ "exports": [] }), json!([])] {
+        stand_in.api_next(json_of(body));
+    }
+    let ended = by_names(&stand_in).run().exited(0);
+    assert_eq!(calls(&stand_in).iter().filter(|call| call.ends_with("/user_identities")).count(), 6);
+    assert!(ended.stdout.contains("sent JSON that lacks the list that was asked for"), "{}", ended.stdout);
+}
+
+#[test]
+fn a_look_up_that_is_refused_names_the_inputs_to_check() {
+    let stand_in = StandIn::start();
+    stand_in.api_next(ResponseTemplate::new(401));
+    by_names(&stand_in).run().exited(5).failing_with("start of export `Nightly Applicants` under identity `SOPHAS`: ");
+    let run = by_names(&stand_in).input("identity", "").input("user-identity-id", "999");
+    let ended = run.run().exited(5).failing_with("User identity '999' not found;");
+    ended.failing_with("check user-identity-id and export-name: ids change with each application cycle");
+}
+
+#[test]
+fn lists_of_thousands_are_fine_and_one_without_end_is_refused() {
+    let stand_in = StandIn::start();
+    let mut many: Vec<Value> = (1..=20_000).map(|id| export_json(id, &format!("Export number {id}"))).collect();
+    many.push(export_json(EXPORT, EXPORT_NAME));
+    stand_in.api_next(identities(&[identity_json(305, "SOPHAS", "x", "2026")])).api_next(exports(&many));
+    by_names(&stand_in).run().exited(0);
+    let endless = format!("{{\"user_identities\":[{}", "{\"id\":1},".repeat(1 << 20));
+    stand_in.api_next(ResponseTemplate::new(200).set_body_string(endless));
+    by_names(&stand_in).run().exited(1).failing_with("sent more than 8 MiB in one answer");
+}
+
+#[test]
+fn an_entry_is_only_as_good_as_its_id() {
+    let stand_in = StandIn::start();
+    let mut odd = identity_json(305, "SOPHAS", "x", "2026");
+    odd["cycle"] = json!(2026);
+    odd["institution"] = Value::Null;
+    odd["organization"] = json!({ "name": "x" });
+    let mut entries = vec![json!({}), json!({ "id": null, "association": "SOPHAS" }), odd.clone(), odd];
+    entries.push(json!({ "id": {}, "association": "SOPHAS", "cycle": "2027" }));
+    stand_in.api_next(identities(&entries));
+    let twice = [export_json(EXPORT, EXPORT_NAME), export_json(EXPORT, EXPORT_NAME)];
+    stand_in.api_next(exports(&twice));
+    let ended = by_names(&stand_in).input("identity", "sophas 2026").run().exited(0);
+    assert!(ended.stdout.contains("identity: 305, SOPHAS, cycle 2026\n"), "{}", ended.stdout);
+}
+
+#[test]
+fn a_timeout_in_a_look_up_is_a_timeout() {
+    let stand_in = StandIn::start();
+    for _ in 0..50 {
+        stand_in.api_next(ResponseTemplate::new(503));
+    }
+    let run = by_names(&stand_in).input("timeout", "300ms");
+    run.run()
+        .exited(4)
+        .failing_with("start of export `Nightly Applicants` under identity `SOPHAS`: timed out after 300 ms");
+}
