@@ -15,9 +15,10 @@ use tempfile::NamedTempFile;
 /// So many bytes of text are written at a time.
 const BUFFER: usize = 64 * 1024;
 
-/// So many bytes of the file as sent are handed over at a time, and so many times before the download waits.
+/// So many bytes of the file as sent are handed over at a time, and so many times before the download waits: 8 MiB, for
+/// what was waiting behind a gap comes all at once.
 const BATCH: usize = 256 * 1024;
-const BATCHES: usize = 3;
+const BATCHES: usize = 32;
 
 /// The charset of a text file, or why its text stays as sent.
 ///
@@ -104,9 +105,16 @@ impl Conversion {
     /// # Errors
     ///
     /// When the disk does not take what becomes of them.
-    pub fn take(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
-        self.batch.extend_from_slice(bytes);
-        if self.batch.len() >= BATCH { self.hand_over() } else { Ok(()) }
+    pub fn take(&mut self, mut bytes: &[u8]) -> anyhow::Result<()> {
+        while !bytes.is_empty() {
+            let (part, rest) = bytes.split_at(bytes.len().min(BATCH - self.batch.len()));
+            self.batch.extend_from_slice(part);
+            bytes = rest;
+            if self.batch.len() == BATCH {
+                self.hand_over()?;
+            }
+        }
+        Ok(())
     }
 
     /// The whole text, or why there is none.
