@@ -395,9 +395,58 @@ fn error_code(body: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::io::Write;
+    use std::rc::Rc;
+
     use proptest::prelude::*;
 
-    use super::error_code;
+    use super::{Meter, error_code};
+    use crate::clock::Clock;
+    use crate::inputs;
+    use crate::journal::{Journal, Progress};
+    use crate::log::{Log, Reader};
+    use crate::step::Step;
+
+    #[derive(Clone, Default)]
+    struct Lines(Rc<RefCell<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.borrow_mut().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_five_seconds_the_log_tells_how_far_the_download_is() {
+        let service = inputs::read(&[("INPUT_API_KEY".into(), "k".into())]).service.unwrap();
+        let (clock, lines) = (Clock::start(), Lines::default());
+        let (log, journal) =
+            (Log::to(lines.clone(), lines.clone(), Reader::Other, clock), RefCell::new(Journal::default()));
+        let step = Step { service: &service, clock, log: &log, journal: &journal };
+        let mut meter = Meter { at: clock.now(), held: 0 };
+        for (millis, held, total) in [
+            (0, 1_000_000, Some(80_000_000)),
+            (4_999, 9_000_000, Some(80_000_000)),
+            (1, 20_000_000, Some(80_000_000)),
+            (4_999, 30_000_000, Some(80_000_000)),
+            (5_001, 50_000_000, None),
+            (5_000, 0, Some(0)),
+        ] {
+            tokio::time::advance(std::time::Duration::from_millis(millis)).await;
+            meter.read(&step, Progress { held, total });
+        }
+        let lines = String::from_utf8(lines.0.borrow().clone()).unwrap();
+        assert_eq!(
+            lines,
+            "  0:05  20.0 MB of 80.0 MB (25 %), 4.0 MB/s\n  0:15  50.0 MB, 3.0 MB/s\n  0:20  0 bytes of 0 bytes, 0 bytes/s\n"
+        );
+        assert_eq!(journal.borrow().progress, Some(Progress { held: 0, total: Some(0) }));
+    }
 
     #[test]
     fn only_a_plain_code_is_taken_from_the_stores_error() {

@@ -239,3 +239,31 @@ impl Partial {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_out_of_order_is_held_from_the_moment_its_gap_is_closed() {
+        let directory = tempfile::tempdir().unwrap();
+        let workspace = Workspace::find(None, directory.path()).unwrap();
+        let destination = Destination::prepare(&workspace, directory.path(), None, None).unwrap();
+        let mut partial = destination.partial().unwrap();
+        for (at, bytes, held, received) in [
+            (2, &b"cd"[..], 0, 2),
+            (4, b"efg", 0, 5),
+            (8, b"i", 0, 6),
+            (0, b"a", 1, 7),
+            (1, b"b", 7, 8),
+            (7, b"h", 9, 9),
+        ] {
+            partial.place(at, bytes).unwrap();
+            assert_eq!((partial.held(), partial.received()), (held, received), "{at}");
+        }
+        let in_place = destination.save(partial, "file").unwrap();
+        assert_eq!(fs::read(directory.path().join("file")).unwrap(), b"abcdefghi");
+        assert_eq!(in_place.sha256, hexadecimal(Sha256::new_with_prefix(b"abcdefghi")));
+        assert_eq!((in_place.size, in_place.path.as_str(), in_place.text), (9, "file", Text::AsSent));
+    }
+}

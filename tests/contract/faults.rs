@@ -248,7 +248,9 @@ fn a_redirect_of_the_store_is_followed_five_times() {
     for _ in 0..6 {
         stand_in.store_next(|request, _| vec![Act::Send(response(307, &[("Location", &request.target)], b""))]);
     }
-    Run::on_github(program()).against(&stand_in).run().exited(1).failing_with("redirected more than five times");
+    let ended = Run::on_github(program()).against(&stand_in).run().exited(1);
+    let host = stand_in.store().url().replace("http://", "");
+    ended.failing_with(&format!("the store ({host}) redirected more than five times;"));
 }
 
 #[test]

@@ -212,3 +212,15 @@ fn an_answer_that_is_redirected_to_names_the_origin_only() {
     let ended = Run::on_github(program()).against(&stand_in).run().exited(1);
     ended.failing_with("redirected to https://elsewhere.example:8443;");
 }
+
+#[test]
+fn a_store_that_cannot_be_reached_is_named_with_the_reason() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let stand_in = StandIn::start();
+    let url = format!("http://{free}/file");
+    for _ in 0..50 {
+        stand_in.api_next(ResponseTemplate::new(200).set_body_json(run_json("Available", Some(url.clone()))));
+    }
+    let ended = Run::on_github(program()).against(&stand_in).input("poll-interval", "1ms").run().exited(1);
+    ended.failing_with(&format!("no connection to the store ({free}): connection refused"));
+}
