@@ -230,7 +230,11 @@ impl Partial {
     ///
     /// When the disk does not play along.
     pub fn start_over(&mut self) -> anyhow::Result<()> {
-        self.file.as_file().set_len(0).context("the partial file cannot be emptied")?;
+        // Only where there is something: a file that was ever emptied is written to the disk as it is closed (ext4's
+        // auto_da_alloc), which costs a sixth of the whole download.
+        if self.received() > 0 {
+            self.file.as_file().set_len(0).context("the partial file cannot be emptied")?;
+        }
         self.hash = Sha256::new();
         self.held = 0;
         self.ahead.clear();
