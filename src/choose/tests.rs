@@ -82,6 +82,13 @@ fn an_identity_that_is_not_found_is_answered_with_the_nearest() {
 }
 
 #[test]
+fn the_newest_cycle_is_shown_first() {
+    let mut all = office();
+    newest_first(&mut all);
+    assert_eq!(all.iter().map(|identity| identity.id.0).collect::<Vec<_>>(), [305, 400, 401, 290, 17]);
+}
+
+#[test]
 fn an_export_is_found_by_its_name_alone() {
     let all = [
         named(1, "Nightly Applicants"),
@@ -102,8 +109,11 @@ fn an_export_is_found_by_its_name_alone() {
     );
     let unclear = export(&all, "Aplicants nightly").unwrap_err();
     assert_eq!((unclear.fitting, unclear.of, unclear.listed[0].as_str()), (0, 5, "1  Nightly Applicants"));
-    let unclear = export(&all, "Nightly").unwrap_err();
-    assert_eq!(unclear.listed[0], "1  Nightly Applicants");
+    for (name, nearest) in
+        [("Nightly", "1  Nightly Applicants"), ("intervews", "3  Interviews"), ("AERZTE", "4  Ärzte")]
+    {
+        assert_eq!(export(&all, name).unwrap_err().listed[0], nearest, "{name}");
+    }
     let long = named(9, &"long ".repeat(100));
     assert_eq!(export(&[long], "x").unwrap_err().listed[0].chars().count(), 150);
 }
