@@ -553,8 +553,11 @@ impl Problems {
 
     /// Two inputs say the same thing: only one of them may be given.
     fn one_of(&mut self, first: (&'static str, &Option<String>), second: (&'static str, &Option<String>)) {
-        if first.1.is_some() && second.1.is_some() {
-            self.add(first.0, &format!("given together with {}, which says the same: give one of the two", second.0));
+        if let (Some(value), Some(other)) = (first.1, second.1) {
+            let (value, other) = (self.tell(value), self.tell(other));
+            let text =
+                format!("{value} is given together with {} {other}: both say the same, give one of the two", second.0);
+            self.add(first.0, &text);
         }
     }
 
@@ -578,15 +581,16 @@ impl Problems {
         match parsed? {
             Ok(value) => Some(value),
             Err(Rejection { value, why }) => {
-                let shown = match value {
-                    Some(value) if self.is_key(&value) => "a value that looks like a key and is not shown".to_owned(),
-                    Some(value) => shown(&value),
-                    None => String::new(),
-                };
+                let shown = value.map(|value| self.tell(&value)).unwrap_or_default();
                 self.add(input, format!("{shown} {why}").trim_start());
                 None
             }
         }
+    }
+
+    /// A value as a message shows it.
+    fn tell(&self, value: &str) -> String {
+        if self.is_key(value) { "a value that looks like a key and is not shown".to_owned() } else { shown(value) }
     }
 
     /// Whether a value is the key, or what keys look like (32 hexadecimal digits): it stands at the wrong place then,

@@ -95,9 +95,12 @@ fn what_can_be_said_in_two_ways_is_said_in_one() {
         let [problem] = &read(&variables(&both)).problems[..] else { panic!("not one problem") };
         assert_eq!(
             problem.to_string(),
-            format!("{input}: given together with {other}, which says the same: give one of the two")
+            format!("{input}: `{value}` is given together with {other} `305`: both say the same, give one of the two")
         );
     }
+    let key = "0123456789abcdef0123456789abcdef";
+    let both = read(&variables(&[("INPUT_EXPORT_NAME", "x"), ("INPUT_EXPORT_ID", key)]));
+    assert!(!format!("{:?}", both.problems).contains(key), "{both:?}");
     let reading = read(&variables(&[("INPUT_EXPORT_NAME", "a\u{202e}b"), ("INPUT_EXPORT_ID", "")]));
     assert!(reading.problems[0].text.contains("bidirectional"), "{reading:?}");
     problem("identity", "a\nb");

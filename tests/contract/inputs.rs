@@ -99,8 +99,8 @@ fn two_ways_of_saying_the_same_thing_are_bad_input() {
         .run()
         .exited(2);
     ended
-        .failing_with("export-name: given together with export-id")
-        .failing_with("identity: given together with user-identity-id");
+        .failing_with("export-name: `Nightly Applicants` is given together with export-id `86446`: ")
+        .failing_with("identity: `SOPHAS` is given together with user-identity-id `305`: ");
     let latest = Run::on_github(program()).against(&stand_in).input("export-file-id", "latest").run().exited(2);
     latest.failing_with("export-file-id: latest needs an identity");
     Run::on_github(program())

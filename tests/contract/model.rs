@@ -212,6 +212,9 @@ struct Played {
 
 /// One download by a script.
 fn play(script: Vec<Deed>, size: usize, tagged: bool, spread: Spread, encoding: Encoding) -> Played {
+    // Only where the store falls silent on purpose is it given up soon: on a busy machine it may be slow, too.
+    let is_silent = script.iter().any(|deed| matches!(deed, Deed::Stall(_)));
+    let silence = if is_silent { Duration::from_millis(60) } else { Duration::from_secs(20) };
     let store = Arc::new(Mutex::new(Store { script, version: 0, size, tagged }));
     let shared = Arc::clone(&store);
     let wire = Wire::start(move |request| shared.lock().unwrap().serve(request));
@@ -225,7 +228,7 @@ fn play(script: Vec<Deed>, size: usize, tagged: bool, spread: Spread, encoding: 
     let step = Step { service: &service, clock, log: &log, journal: &journal };
     let workspace = Workspace::find(None, directory.path()).unwrap();
     let destination = Destination::prepare(&workspace, directory.path(), None, None).unwrap();
-    let patience = Patience { connect: Duration::from_secs(5), silence: Duration::from_millis(60) };
+    let patience = Patience { connect: Duration::from_secs(5), silence };
     let clients = http::clients(RootCertStore::empty(), patience).unwrap();
     let url = || DownloadUrl::new(Url::parse(&format!("{}/object", wire.url())).unwrap());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -94,7 +94,7 @@ fn an_export_is_looked_up_among_all_when_no_identity_is_in_play() {
     // Each cycle has an export of this name.
     let ended = by_name().run().exited(5);
     let ended = ended
-        .failing_with("export `Nightly Applicants` found more than once: 2 of the 4 exports that this key can see");
+        .failing_with("export `Nightly Applicants` found more than once: 2 of the 5 exports that this key can see");
     ended
         .failing_with("\n  80112  Nightly Applicants\n  86446  Nightly Applicants\n")
         .failing_with("hint: say with identity whose export it is, or give its id as export-id instead");

@@ -20,8 +20,6 @@ pub const SIGNATURE: &str = "Signature0Canary";
 pub const EXPORT: u64 = 86446;
 pub const RUN: u64 = 74780;
 pub const IDENTITY: u64 = 305;
-/// An identity of the same user in another office.
-const OTHER_OFFICE: u64 = 311;
 /// What the export is called, in every cycle.
 pub const EXPORT_NAME: &str = "Nightly Applicants";
 
@@ -40,6 +38,31 @@ pub const CYCLES: [Cycle; 3] = [
     Cycle { years: "2026 - 2027", identity: IDENTITY, export: EXPORT, run: RUN },
     Cycle { years: "2027 - 2028", identity: 340, export: 91203, run: 88110 },
 ];
+
+/// The same user in another office, since the second cycle.
+const OTHER_OFFICE: Cycle = Cycle { years: CYCLES[1].years, identity: 311, export: 95001, run: 95501 };
+
+/// An export that an identity has, and a run of it.
+#[derive(Clone, Copy)]
+struct Offer {
+    export: u64,
+    name: &'static str,
+    run: u64,
+}
+
+impl Cycle {
+    /// The exports of its identity.
+    fn offers(self) -> Vec<Offer> {
+        let Self { export, run, .. } = self;
+        match self {
+            OTHER_OFFICE => vec![Offer { export, name: "Pharmacy Applicants", run }],
+            _ => vec![
+                Offer { export, name: EXPORT_NAME, run },
+                Offer { export: export + 1, name: "Interviews of the Week", run: run + 7 },
+            ],
+        }
+    }
+}
 
 /// How the status of a run goes on.
 #[derive(Clone)]
@@ -316,16 +339,14 @@ impl State {
         }
         let path: Vec<&str> = request.url.path().trim_start_matches("/api/v1/").split('/').collect();
         let is = |text: &str, id: u64| text == id.to_string();
-        let cycles = &CYCLES[..=self.cycle];
+        let mut cycles = CYCLES[..=self.cycle].to_vec();
+        cycles.push(OTHER_OFFICE);
         let of = |identity: &str| cycles.iter().find(|cycle| is(identity, cycle.identity)).copied();
         let no_identity = |identity: &str| not_found(&format!("User identity '{identity}' not found."));
         let ok = |body: Value| ResponseTemplate::new(200).set_body_json(body);
         match (request.method.as_str(), path.as_slice()) {
-            ("GET", ["user_identities"]) => ok(identities_json(cycles)),
-            ("GET", ["exports"]) => ok(exports_json(cycles)),
-            ("GET", ["user_identities", identity, "exports"]) if is(identity, OTHER_OFFICE) => {
-                ok(json!({ "exports": [export_json(95_001, "Pharmacy Applicants")] }))
-            }
+            ("GET", ["user_identities"]) => ok(identities_json(&cycles)),
+            ("GET", ["exports"]) => ok(exports_json(&cycles)),
             ("GET", ["user_identities", identity, "exports"]) => {
                 of(identity).map_or_else(|| no_identity(identity), |cycle| ok(exports_json(&[cycle])))
             }
@@ -333,40 +354,41 @@ impl State {
                 of(identity).map_or_else(|| no_identity(identity), |cycle| ok(self.files_json(cycle)))
             }
             ("GET", ["exports", export, "export_files", run]) => {
-                let cycle = cycles.iter().find(|cycle| is(export, cycle.export) && is(run, cycle.run));
-                cycle.copied().map_or_else(|| not_found("Not Found"), |cycle| self.check(cycle))
+                let mut offers = cycles.into_iter().flat_map(Cycle::offers);
+                let offer = offers.find(|offer| is(export, offer.export) && is(run, offer.run));
+                offer.map_or_else(|| not_found("Not Found"), |offer| self.check(offer))
             }
             ("POST", ["user_identities", identity, "exports", export, "export_files"]) => match of(identity) {
-                Some(cycle) if is(export, cycle.export) => self.start(cycle),
-                Some(_) => not_found("Not Found"),
+                Some(cycle) => {
+                    let offer = cycle.offers().into_iter().find(|offer| is(export, offer.export));
+                    offer.map_or_else(|| not_found("Not Found"), |offer| self.start(offer))
+                }
                 None => no_identity(identity),
             },
             _ => not_found("Not Found"),
         }
     }
 
-    fn start(&mut self, cycle: Cycle) -> ResponseTemplate {
+    fn start(&mut self, offer: Offer) -> ResponseTemplate {
         let status = if self.started.is_some() { 200 } else { 201 };
         self.started.get_or_insert_with(Instant::now);
-        ResponseTemplate::new(status).set_body_json(run_json_of(cycle, "Queued", None))
+        ResponseTemplate::new(status).set_body_json(run_json_of(offer, "Queued", None))
     }
 
-    /// The recent files of an identity, in no order: those of the export, and of another one.
+    /// The recent files of an identity, in no order: older ones of its first export, and a run of each export.
     fn files_json(&self, cycle: Cycle) -> Value {
         let status = self.course.status(self.checks, Duration::ZERO);
         let file = |id: u64, export: u64, status: &str| {
             let href = format!("/api/v1/exports/{export}/export_files/{id}");
             json!({ "id": id, "href": href, "export_id": export, "status": status })
         };
-        json!({ "href": format!("/api/v1/user_identities/{}/export_files", cycle.identity), "export_files": [
-            file(cycle.run - 9, cycle.export, "Available"),
-            file(cycle.run, cycle.export, status),
-            file(cycle.run - 5, cycle.export, "Failed"),
-            file(cycle.run + 7, cycle.export + 1, "Available"),
-        ]})
+        let mut files = vec![file(cycle.run - 9, cycle.export, "Available")];
+        files.extend(cycle.offers().iter().map(|offer| file(offer.run, offer.export, status)));
+        files.push(file(cycle.run - 5, cycle.export, "Failed"));
+        json!({ "href": format!("/api/v1/user_identities/{}/export_files", cycle.identity), "export_files": files })
     }
 
-    fn check(&mut self, cycle: Cycle) -> ResponseTemplate {
+    fn check(&mut self, offer: Offer) -> ResponseTemplate {
         if self.not_found > 0 {
             self.not_found -= 1;
             return not_found("Not Found");
@@ -376,7 +398,7 @@ impl State {
         self.checks += 1;
         let letters: String = status.to_lowercase().chars().filter(char::is_ascii_alphabetic).collect();
         let url = ["available", "successwitherrors"].contains(&letters.as_str()).then(|| self.sign());
-        ResponseTemplate::new(200).set_body_json(run_json_of(cycle, &status, url))
+        ResponseTemplate::new(200).set_body_json(run_json_of(offer, &status, url))
     }
 
     /// A URL as the vendor's sample shows it, good for a while.
@@ -461,10 +483,10 @@ pub fn refusal(status: u16, code: &str) -> Vec<u8> {
 
 /// The object that the API answers with.
 pub fn run_json(status: &str, url: Option<String>) -> Value {
-    run_json_of(CYCLES[1], status, url)
+    run_json_of(CYCLES[1].offers()[0], status, url)
 }
 
-fn run_json_of(Cycle { export, run, .. }: Cycle, status: &str, url: Option<String>) -> Value {
+fn run_json_of(Offer { export, run, .. }: Offer, status: &str, url: Option<String>) -> Value {
     json!({ "export_files": {
         "id": run,
         "href": format!("/api/v1/exports/{export}/export_files/{run}"),
@@ -497,22 +519,24 @@ pub fn export_json(id: u64, name: &str) -> Value {
     })
 }
 
-/// The identities of these cycles: an office of public health, and since the second cycle one of pharmacy.
 fn identities_json(cycles: &[Cycle]) -> Value {
-    let mut identities: Vec<Value> = cycles
+    let identities: Vec<Value> = cycles
         .iter()
-        .map(|cycle| identity_json(cycle.identity, "SOPHAS", "Demo School of Public Health", cycle.years))
+        .map(|&cycle| {
+            let (association, organization) = match cycle {
+                OTHER_OFFICE => ("PharmCAS", "Demo College of Pharmacy"),
+                _ => ("SOPHAS", "Demo School of Public Health"),
+            };
+            identity_json(cycle.identity, association, organization, cycle.years)
+        })
         .collect();
-    identities.push(identity_json(OTHER_OFFICE, "PharmCAS", "Demo College of Pharmacy", CYCLES[1].years));
     json!({ "href": "/api/v1/user_identities", "user_identities": identities })
 }
 
-/// The exports of these cycles.
 fn exports_json(cycles: &[Cycle]) -> Value {
-    let exports = cycles.iter().flat_map(|cycle| {
-        [export_json(cycle.export, EXPORT_NAME), export_json(cycle.export + 1, "Interviews of the Week")]
-    });
-    json!({ "href": "/api/v1/exports", "exports": exports.collect::<Vec<_>>() })
+    let offers = cycles.iter().copied().flat_map(Cycle::offers);
+    let exports: Vec<Value> = offers.map(|offer| export_json(offer.export, offer.name)).collect();
+    json!({ "href": "/api/v1/exports", "exports": exports })
 }
 
 fn not_found(message: &str) -> ResponseTemplate {
