@@ -209,9 +209,9 @@ impl Told<'_> {
         };
         let (fitting, of) = (unclear.fitting, unclear.of);
         let found = match (sought, fitting, of) {
-            (Sought::Identity, _, 0) => "this key can see no identity at all".to_owned(),
-            (Sought::Export, _, 0) => format!("there are no exports {where_from}"),
-            (Sought::Latest, _, 0) => "there are no recent files".to_owned(),
+            (Sought::Identity, _, 0) => "not found: this key can see no identity at all".to_owned(),
+            (Sought::Export, _, 0) => format!("not found: there are no exports {where_from}"),
+            (Sought::Latest, _, 0) => "not found: there are no recent files".to_owned(),
             (Sought::Identity, 0, _) => {
                 format!("not found: none of the {} {where_from} has all of these words", identities(of))
             }

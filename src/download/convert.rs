@@ -34,7 +34,8 @@ pub fn charset(content_type: Option<&str>) -> Result<&'static Encoding, String> 
         return Err(format!("{essence} is not text"));
     }
     let Some((_, label)) = parameter(content_type) else { return Err(format!("{essence} comes without a charset")) };
-    Encoding::for_label(label.as_bytes()).ok_or_else(|| format!("the charset {label} is not known"))
+    // Some charsets are known to browsers only as such that nobody reads.
+    Encoding::for_label_no_replacement(label.as_bytes()).ok_or_else(|| format!("the charset {label} is not known"))
 }
 
 /// The same content type with `charset=utf-8`.
@@ -223,6 +224,7 @@ mod tests {
             (Some("text/csv;charset=shift_jis"), Ok("Shift_JIS")),
             (Some("text/csv"), Err("text/csv comes without a charset")),
             (Some("text/csv;charset=klingon"), Err("the charset klingon is not known")),
+            (Some("text/csv;charset=iso-2022-kr"), Err("the charset iso-2022-kr is not known")),
             (Some("text/csv;charset="), Err("the charset  is not known")),
             (Some("application/zip"), Err("application/zip is not text")),
             (Some("application/vnd.ms-excel;charset=iso-8859-1"), Err("application/vnd.ms-excel is not text")),

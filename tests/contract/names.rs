@@ -124,7 +124,7 @@ fn an_identity_that_is_not_found_is_answered_with_those_that_there_are() {
     by_names(&stand_in)
         .run()
         .exited(5)
-        .failing_with("this key can see no identity at all")
+        .failing_with("identity `SOPHAS` not found: this key can see no identity at all")
         .failing_with("the permission API Access");
 }
 
@@ -196,7 +196,10 @@ fn an_export_without_a_file_is_told_with_the_files_that_there_are() {
         .failing_with("without export-file-id this step starts a run itself");
     stand_in.api_next(json_of(json!({ "export_files": [] })));
     let run = Run::on_github(program()).against(&stand_in).input("export-file-id", "latest");
-    run.input("user-identity-id", "305").run().exited(5).failing_with("there are no recent files");
+    run.input("user-identity-id", "305")
+        .run()
+        .exited(5)
+        .failing_with("under identity 305 not found: there are no recent files");
 }
 
 #[test]
