@@ -1,9 +1,12 @@
 //! Interruptions: exit codes 130 and 143.
 
+use std::hint::spin_loop;
+use std::sync::Arc;
+
 use rustix::process::Signal;
 
 use crate::program;
-use crate::support::wire::head;
+use crate::support::wire::{Gate, head};
 use crate::support::{Act, Course, Run, StandIn};
 
 #[test]
@@ -45,4 +48,32 @@ fn a_signal_before_the_first_answer_ends_the_step() {
     api.wait_for_requests(1);
     running.signal(Signal::TERM);
     running.end().exited(143).failing_with("interrupted by SIGTERM");
+}
+
+/// The rename itself is one call of the system, which no signal divides. So the signal comes at many moments about it, and
+/// each time there is one law: what is told is what is there.
+#[test]
+fn a_signal_about_the_rename_leaves_the_older_file_or_the_whole_new_one() {
+    const NAME: &str = "Test-API-Export.csv";
+    for moment in 0..40 {
+        let (stand_in, gate) = (StandIn::start(), Gate::new());
+        let last_byte = Arc::clone(&gate);
+        stand_in.store_next(move |_, _| {
+            let start = [head(200, &[], 1000), vec![b'x'; 999]].concat();
+            vec![Act::Send(start), Act::Await(Arc::clone(&last_byte)), Act::Send(b"x".to_vec())]
+        });
+        let run = Run::on_github(program()).against(&stand_in).input("filename", NAME).file_before(NAME, b"older");
+        let running = run.spawn();
+        running.wait_for_line("downloading ");
+        gate.open();
+        for _ in 0..moment * 5_000 {
+            spin_loop();
+        }
+        running.signal(Signal::TERM);
+        let ended = running.end();
+        let (code, is_told) = (ended.status.code(), ended.outputs.get("path").is_some_and(|path| path == NAME));
+        assert_eq!(ended.files(), [NAME]);
+        assert!(ended.read(NAME) == if is_told { vec![b'x'; 1000] } else { b"older".to_vec() }, "{}", ended.stdout);
+        assert!(code == Some(143) || code == Some(0) && is_told, "{code:?}");
+    }
 }
