@@ -206,6 +206,7 @@ mod tests {
         let mut conversion = Conversion::new(charset, NamedTempFile::new().unwrap()).unwrap();
         for part in parts {
             conversion.take(part).unwrap();
+            assert!(conversion.batch.len() < BATCH, "the memory is constant");
         }
         let converted = conversion.finish().unwrap()?;
         let text = std::fs::read(converted.file.path()).unwrap();
@@ -261,6 +262,12 @@ mod tests {
         ] {
             assert_eq!(convert(charset(label), &[sent]).unwrap(), text.as_bytes(), "{label} {sent:?}");
         }
+    }
+
+    #[test]
+    fn no_more_bytes_wait_than_a_batch_holds() {
+        let part = [b'a'; BATCH * 2 / 5];
+        assert_eq!(convert(encoding_rs::UTF_8, &[&part[..]; 10]).unwrap(), part.repeat(10));
     }
 
     #[test]
