@@ -1,6 +1,7 @@
 //! WebAdMIT's API: its calls, its wire types, and what they mean.
 
 pub mod lists;
+mod scalar;
 
 use std::fmt;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use crate::http;
 use crate::inputs::{ApiKey, BaseUrl, Id, Service};
 use crate::retry;
 use crate::status::Status;
+use scalar::Scalar;
 
 /// An answer of the API is some hundred bytes; one larger than this is something else.
 const LARGEST_ANSWER: usize = 1 << 20;
@@ -164,14 +166,14 @@ impl Api {
 
     fn read(&self, body: &[u8], headers: &HeaderMap) -> Result<Answer, Fault> {
         let Envelope { export_files: wire } = self.parse(body, headers, "what a run's status needs")?;
-        let run = wire.id.read().ok_or_else(|| self.unreadable(headers, "an answer whose id is not an id"))?;
+        let run = wire.id.id().ok_or_else(|| self.unreadable(headers, "an answer whose id is not an id"))?;
         let status = Status::read(&self.conceal(&wire.status));
         let url = match wire.download_url.as_deref().map(str::trim) {
             Some(url) if status.has_file() && !url.is_empty() => Some(self.usable(url)?),
             _ => None,
         };
         let calls_left = headers.get(CALLS_LEFT).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-        Ok(Answer { run, export: wire.export_id.and_then(|id| id.read()), status, url, calls_left })
+        Ok(Answer { run, export: wire.export_id.id(), status, url, calls_left })
     }
 
     /// A download URL that keeps the promises: encrypted when the API is, and nothing in it that would be sent along.
@@ -248,29 +250,11 @@ struct Envelope {
 
 #[derive(Deserialize)]
 struct Wire {
-    id: WireId,
-    export_id: Option<WireId>,
+    id: Scalar,
+    #[serde(default)]
+    export_id: Scalar,
     status: String,
     download_url: Option<String>,
-}
-
-/// An id as a number or as a string of digits; whatever else stands there is none.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum WireId {
-    Number(u64),
-    Text(String),
-    Other(serde::de::IgnoredAny),
-}
-
-impl WireId {
-    fn read(&self) -> Option<Id> {
-        match self {
-            Self::Number(number) => Some(Id(*number)),
-            Self::Text(text) => text.trim().parse().ok().map(Id),
-            Self::Other(_) => None,
-        }
-    }
 }
 
 /// What the API says of an error: `{"message":"…"}`, or `{"errors":{"field":["…"]}}` in older parts.

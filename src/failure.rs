@@ -212,23 +212,28 @@ impl Told<'_> {
             (Sought::Identity, _, 0) => "not found: this key can see no identity at all".to_owned(),
             (Sought::Export, _, 0) => format!("not found: there are no exports {where_from}"),
             (Sought::Latest, _, 0) => "not found: there are no recent files".to_owned(),
+            (Sought::Identity, 0, 1) => {
+                format!("not found: the only identity {where_from} does not have all of these words")
+            }
+            (Sought::Export, 0, 1) => format!("not found: the only export {where_from} has another name"),
+            (Sought::Latest, _, 1) => {
+                format!("not found: the only recent file {where_from} is one of another export")
+            }
             (Sought::Identity, 0, _) => {
-                format!("not found: none of the {} {where_from} has all of these words", identities(of))
+                format!("not found: none of the {of} identities {where_from} has all of these words")
             }
             (Sought::Export, 0, _) => {
-                format!("not found: not among the {} {where_from}", figures::count(of, "export"))
+                format!("not found: not among the {of} exports {where_from}")
             }
             (Sought::Latest, ..) => {
-                format!("not found: not among the {} {where_from}", figures::count(of, "recent file"))
+                format!("not found: not among the {of} recent files {where_from}")
             }
             (Sought::Identity, ..) => format!(
-                "found more than once: {fitting} of the {} {where_from} have all of these words, and their cycle alone does not tell them apart",
-                identities(of)
+                "found more than once: {fitting} of the {of} identities {where_from} have all of these words, and their cycle alone does not tell them apart"
             ),
-            (Sought::Export, ..) => format!(
-                "found more than once: {fitting} of the {} {where_from} have this name",
-                figures::count(of, "export")
-            ),
+            (Sought::Export, ..) => {
+                format!("found more than once: {fitting} of the {of} exports {where_from} have this name")
+            }
         };
         format!("{asked} {found}")
     }
@@ -384,10 +389,6 @@ impl Told<'_> {
         };
         Some(hint)
     }
-}
-
-fn identities(number: usize) -> String {
-    if number == 1 { "1 identity".to_owned() } else { format!("{number} identities") }
 }
 
 /// What there is, a line each. Every line begins with an id.

@@ -3,19 +3,25 @@
 //! An entry is only as good as its id: one without is left out. Everything else in it is words for people, cleaned
 //! before it gets any further; what is missing is empty.
 
+use std::fmt;
 use std::time::Duration;
 
 use reqwest::Method;
-use serde::{Deserialize, Serialize};
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Api, WireId};
+use super::Api;
+use super::scalar::Scalar;
 use crate::clean;
-use crate::fault::Fault;
+use crate::fault::{Fault, Kind};
 use crate::inputs::Id;
 use crate::status::Status;
 
-/// A list can be long: 8 MiB are some thirty thousand exports.
+/// A list can be long, but not without end: 8 MiB are some thirty thousand exports.
 const LARGEST_LIST: usize = 8 << 20;
+
+/// So many entries are taken of a list: without this bound, 8 MiB of empty ones would become 800 MiB of memory.
+const MOST_ENTRIES: usize = 30_000;
 
 /// A standing in WebAdMIT under which a user sees applicants: of one association, one organization, one cycle. Its id is
 /// another one in each cycle.
@@ -71,12 +77,12 @@ impl Api {
     pub async fn identities(&self, limit: Duration) -> Result<Vec<Identity>, Fault> {
         #[derive(Deserialize)]
         struct List {
-            user_identities: Vec<Wire>,
+            user_identities: Entries,
         }
         let entries = self.list("user_identities", limit, |list: List| list.user_identities).await?;
         let identity = |entry: Wire| {
             Some(Identity {
-                id: entry.id()?,
+                id: entry.id.id()?,
                 kind: self.shown(&entry.kind),
                 association: self.shown(&entry.association),
                 organization: self.shown(&entry.organization),
@@ -96,13 +102,13 @@ impl Api {
     pub async fn exports(&self, identity: Option<Id>, limit: Duration) -> Result<Vec<Export>, Fault> {
         #[derive(Deserialize)]
         struct List {
-            exports: Vec<Wire>,
+            exports: Entries,
         }
         let path = identity.map_or_else(|| "exports".to_owned(), |id| format!("user_identities/{id}/exports"));
         let entries = self.list(&path, limit, |list: List| list.exports).await?;
         let export = |entry: Wire| {
             Some(Export {
-                id: entry.id()?,
+                id: entry.id.id()?,
                 name: self.shown(&entry.name),
                 list_type: self.shown(&entry.list_type),
                 format: self.shown(&entry.format),
@@ -120,13 +126,13 @@ impl Api {
     pub async fn export_files(&self, identity: Id, limit: Duration) -> Result<Vec<ExportFile>, Fault> {
         #[derive(Deserialize)]
         struct List {
-            export_files: Vec<Wire>,
+            export_files: Entries,
         }
         let path = format!("user_identities/{identity}/export_files");
         let entries = self.list(&path, limit, |list: List| list.export_files).await?;
         let file = |entry: Wire| {
-            let status = Status::read(&self.conceal(&entry.status.0));
-            Some(ExportFile { id: entry.id()?, export: entry.export_id.as_ref()?.read()?, status })
+            let status = Status::read(&self.conceal(&entry.status.words()));
+            Some(ExportFile { id: entry.id.id()?, export: entry.export_id.id()?, status })
         };
         Ok(distinct(entries.into_iter().filter_map(file), |file| file.id))
     }
@@ -135,14 +141,19 @@ impl Api {
         &self,
         path: &str,
         limit: Duration,
-        entries: impl FnOnce(T) -> Vec<Wire>,
+        entries: impl FnOnce(T) -> Entries,
     ) -> Result<Vec<Wire>, Fault> {
         let (headers, body) = self.ask(Method::GET, path, limit, LARGEST_LIST).await?;
-        Ok(entries(self.parse(&body, &headers, "the list that was asked for")?))
+        let Entries { kept, more } = entries(self.parse(&body, &headers, "the list that was asked for")?);
+        if more {
+            let words = format!("{} sent a list of more than {MOST_ENTRIES} entries", self.host());
+            return Err(Fault::api(Kind::TooLarge, words));
+        }
+        Ok(kept)
     }
 
-    fn shown(&self, text: &Text) -> String {
-        clean::words(&self.conceal(&text.0))
+    fn shown(&self, said: &Scalar) -> String {
+        clean::words(&self.conceal(&said.words()))
     }
 }
 
@@ -152,23 +163,55 @@ fn distinct<T>(entries: impl Iterator<Item = T>, id: impl Fn(&T) -> Id) -> Vec<T
     entries.filter(|entry| seen.insert(id(entry))).collect()
 }
 
+/// The entries of a list, as many as are taken.
+struct Entries {
+    kept: Vec<Wire>,
+    /// Whether there were more.
+    more: bool,
+}
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Entries;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Entries, A::Error> {
+                let mut kept = Vec::new();
+                while kept.len() < MOST_ENTRIES {
+                    let Some(entry) = list.next_element()? else { return Ok(Entries { kept, more: false }) };
+                    kept.push(entry);
+                }
+                let more = list.next_element::<IgnoredAny>()?.is_some();
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Entries { kept, more })
+            }
+        }
+        deserializer.deserialize_seq(Reader)
+    }
+}
+
 /// An entry of any of the lists.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Wire {
-    id: Option<WireId>,
-    export_id: Option<WireId>,
-    name: Text,
-    list_type: Text,
-    format: Text,
-    mime_type: Text,
-    status: Text,
+    id: Scalar,
+    export_id: Scalar,
+    name: Scalar,
+    list_type: Scalar,
+    format: Scalar,
+    mime_type: Scalar,
+    status: Scalar,
     #[serde(rename = "type")]
-    kind: Text,
-    association: Text,
-    organization: Text,
-    institution: Text,
-    cycle: Text,
+    kind: Scalar,
+    association: Scalar,
+    organization: Scalar,
+    institution: Scalar,
+    cycle: Scalar,
 }
 
 impl Identity {
@@ -179,34 +222,5 @@ impl Identity {
         let parts = [&self.association, &cycle, &self.organization, &self.institution];
         let parts: Vec<&str> = parts.into_iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
         if parts.is_empty() { "without a name".to_owned() } else { parts.join(", ") }
-    }
-}
-
-impl Wire {
-    fn id(&self) -> Option<Id> {
-        self.id.as_ref()?.read()
-    }
-}
-
-/// Words. A cycle may come as a number; what is neither is no words.
-#[derive(Deserialize, Default)]
-#[serde(from = "Said")]
-struct Text(String);
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Said {
-    Words(String),
-    Number(u64),
-    Other(serde::de::IgnoredAny),
-}
-
-impl From<Said> for Text {
-    fn from(said: Said) -> Self {
-        match said {
-            Said::Words(words) => Self(words),
-            Said::Number(number) => Self(number.to_string()),
-            Said::Other(_) => Self::default(),
-        }
     }
 }

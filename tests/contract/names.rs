@@ -237,6 +237,24 @@ fn lists_of_thousands_are_fine_and_one_without_end_is_refused() {
 }
 
 #[test]
+fn a_list_of_nothing_much_does_not_fill_the_memory() {
+    let stand_in = StandIn::start();
+    let many = |entry: &str| format!("{{\"user_identities\":[{}{entry}]}}", format!("{entry},").repeat(1 << 21));
+    let wide = format!("{{\"user_identities\":[{{\"id\":5,\"cycle\":[{}[]]}}]}}", "[],".repeat(1 << 21));
+    for (body, code, words) in [
+        (many("{}"), 1, "sent a list of more than 30000 entries"),
+        (many("[]"), 1, "sent a list of more than 30000 entries"),
+        (wide, 5, "the only identity of this key does not have all of these words"),
+    ] {
+        stand_in.api_next(ResponseTemplate::new(200).set_body_string(body));
+        // Addresses, not pages in use: a debug build needs 40 MB of them before it has done anything.
+        let run = Run::in_shell(program()).against(&stand_in).by_names();
+        let run = run.wrapped(&["bash", "-c", "ulimit -v 120000; exec \"$0\""]);
+        run.run().exited(code).failing_with(words);
+    }
+}
+
+#[test]
 fn an_entry_is_only_as_good_as_its_id() {
     let stand_in = StandIn::start();
     let mut odd = identity_json(305, "SOPHAS", "x", "2026");
