@@ -217,6 +217,9 @@ impl Api {
         let retry_after =
             text(RETRY_AFTER).and_then(|value| retry::retry_after(value, text(DATE), self.clock.time_of_day()));
         let mut words = format!("{} answered {}", self.host(), http::status_words(status));
+        if kind == Kind::RateLimited {
+            words.push_str(": this key has no calls left in this hour");
+        }
         if let Ok(Some(body)) = http::small_body(response, LARGEST_ANSWER).await
             && let Some(message) = said(&body)
         {

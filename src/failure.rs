@@ -28,11 +28,8 @@ pub enum Failure {
         /// How long they took together.
         took: Duration,
     },
-    /// The timeout was reached.
-    TimedOut {
-        /// The fault that was being overcome.
-        last_fault: Option<Fault>,
-    },
+    /// The timeout was reached, and not by a fault.
+    TimedOut,
     /// A name that means nothing, or more than one thing.
     Unclear {
         /// What was looked for.
@@ -92,9 +89,8 @@ impl Failure {
         match self {
             Self::Inputs(_) | Self::Argument(_) => 2,
             Self::Status(_) => 3,
-            Self::TimedOut { .. } => 4,
+            Self::TimedOut | Self::Fault { reason: Reason::TimedOut | Reason::RetryAfter(_), .. } => 4,
             Self::Fault { reason: Reason::Refused, .. } | Self::Unclear { .. } => 5,
-            Self::Fault { reason: Reason::RetryAfter(_), .. } => 4,
             Self::Fault { .. } | Self::Local(_) => 1,
             Self::Interrupted(Interruption::Interrupt) => 130,
             Self::Interrupted(Interruption::Terminate) => 143,
@@ -147,7 +143,7 @@ impl Told<'_> {
     fn text(&self, failure: &Failure) -> String {
         let happened = match failure {
             Failure::Fault { fault, reason, attempts, took } => self.fault(fault, *reason, *attempts, *took),
-            Failure::TimedOut { last_fault } => self.timed_out(last_fault.as_ref()),
+            Failure::TimedOut => self.timed_out(),
             Failure::Unclear { sought, unclear } => self.unclear(*sought, unclear),
             Failure::Status(status) => format!("{} ended as {status}", self.run()),
             Failure::Local(error) => format!("{}: {}", self.run(), local(error)),
@@ -267,22 +263,17 @@ impl Told<'_> {
                 figures::count(attempts.fruitless as usize, "attempt"),
                 span(took)
             ),
-            Reason::Final | Reason::Refused | Reason::TimedOut => format!("{run}: {words}{tried}"),
+            Reason::TimedOut => format!("{}, the last fault: {words}{tried}", self.timed_out()),
+            Reason::Final | Reason::Refused => format!("{run}: {words}{tried}"),
         }
     }
 
-    fn timed_out(&self, last_fault: Option<&Fault>) -> String {
+    fn timed_out(&self) -> String {
         let doing = match self.journal.progress {
             Some(progress) => format!(" in the download, at {progress}"),
             None => String::new(),
         };
-        let fault = last_fault.map(|fault| format!(", the last fault: {}", fault.words)).unwrap_or_default();
-        format!(
-            "{}: timed out after {}{doing}{}{fault}",
-            self.run(),
-            span(self.asked.service.timeout),
-            self.last_seen()
-        )
+        format!("{}: timed out after {}{doing}{}", self.run(), span(self.asked.service.timeout), self.last_seen())
     }
 
     fn last_seen(&self) -> String {
@@ -295,9 +286,8 @@ impl Told<'_> {
     fn hint(&self, failure: &Failure) -> Option<String> {
         match failure {
             Failure::Fault { fault, .. } => self.fault_hint(fault),
-            Failure::TimedOut { last_fault: Some(fault) } => self.fault_hint(fault),
             Failure::Unclear { sought, unclear } => Some(self.name_hint(*sought, unclear)),
-            Failure::TimedOut { last_fault: None } => match self.journal.run {
+            Failure::TimedOut => match self.journal.run {
                 Some(run) if self.journal.progress.is_none() => Some(format!(
                     "the run may still be going on: give a longer timeout, or wait for this very run with export-file-id {run}"
                 )),
@@ -311,6 +301,10 @@ impl Told<'_> {
             }
             Failure::Status(_) => {
                 Some("WebAdMIT met errors while it made the file: look at the export there".to_owned())
+            }
+            Failure::Local(_) | Failure::Interrupted(_) if self.journal.saved.is_none() => {
+                let run = self.journal.run?;
+                Some(format!("the run stays in WebAdMIT: take it with export-file-id {run}"))
             }
             Failure::Inputs(_) | Failure::Argument(_) | Failure::Local(_) | Failure::Interrupted(_) => None,
         }
@@ -373,19 +367,32 @@ impl Told<'_> {
                 )
             }
             (Side::Api, Kind::Status(429) | Kind::RateLimited) => {
-                "this key has used up its calls for this hour".to_owned()
+                "this key has used up its calls for this hour: what else uses it?".to_owned()
             }
             (_, Kind::Certificate) => {
-                "where a proxy or a private host has its own authority, give its certificate as ca-file".to_owned()
+                "check base-url and the clock of this machine; where a proxy or a private host has its own authority, give its certificate as ca-file"
+                    .to_owned()
             }
             (Side::Api, Kind::Redirect | Kind::Connect | Kind::Unreadable) => {
                 "check base-url, and whether a proxy stands between".to_owned()
             }
-            (_, Kind::OtherRun | Kind::BadUrl) => {
+            (_, Kind::OtherRun | Kind::BadUrl | Kind::TooLarge) => {
                 "such an answer is never used; is base-url really WebAdMIT?".to_owned()
             }
-            (Side::Store, _) => "run the step again; the run and its file stay in WebAdMIT for a while".to_owned(),
-            (Side::Api, _) => return None,
+            (Side::Api, Kind::Status(500..)) => "WebAdMIT has a bad time: run the step again later".to_owned(),
+            (Side::Api, Kind::Status(_)) => {
+                format!("WebAdMIT refuses this request for good: check {ids} and base-url")
+            }
+            (Side::Store, Kind::Coded | Kind::StoreRedirect) => {
+                "stores do not do that: a proxy that stands between must leave its host alone".to_owned()
+            }
+            (Side::Store, _) => match self.journal.run {
+                Some(run) => format!(
+                    "run the step again, with export-file-id {run}: the run and its file stay in WebAdMIT for a while"
+                ),
+                None => "run the step again".to_owned(),
+            },
+            (Side::Api, _) => "run the step again; does this machine reach WebAdMIT at all?".to_owned(),
         };
         Some(hint)
     }

@@ -182,7 +182,7 @@ async fn bring_home(
     let download = download(step, &clients.store, url, fresh, destination, order);
     match tokio::time::timeout(step.clock.allowance(), download).await {
         Ok(end) => end,
-        Err(_) => Err(Failure::TimedOut { last_fault: None }),
+        Err(_) => Err(Failure::TimedOut),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::figures;
 use crate::inputs::Service;
 use crate::journal::Journal;
 use crate::log::Log;
-use crate::retry::{self, Attempts, Next, Reason};
+use crate::retry::{self, Attempts, Next};
 
 /// One request to the API takes so long at most.
 const REQUEST: Duration = Duration::from_secs(30);
@@ -72,7 +72,6 @@ impl Step<'_> {
                 self.rest(wait, || format!("still waiting after a fault: {}", fault.words)).await;
                 Ok(())
             }
-            Next::GiveUp(Reason::TimedOut) => Err(Failure::TimedOut { last_fault: Some(fault) }),
             Next::GiveUp(reason) => {
                 Err(Failure::Fault { fault, reason, attempts, took: self.clock.now().saturating_sub(attempts.since) })
             }

@@ -34,7 +34,7 @@ pub async fn until_terminal(
             return Ok(answer);
         }
         if was_last {
-            return Err(Failure::TimedOut { last_fault: None });
+            return Err(Failure::TimedOut);
         }
         let waited = step.clock.now().saturating_sub(start);
         let wait = next_wait(waited, step.service.poll_interval, answer.calls_left);

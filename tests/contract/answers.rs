@@ -4,21 +4,12 @@ use serde_json::json;
 use wiremock::ResponseTemplate;
 
 use crate::program;
-use crate::support::stand_in::{KEY, RUN, run_json};
+use crate::support::stand_in::{KEY, RUN, api_that_first, run_json};
 use crate::support::wire::response;
 use crate::support::{Act, Run, StandIn, Wire};
 
 fn ok(body: &str) -> ResponseTemplate {
     ResponseTemplate::new(200).set_body_string(body)
-}
-
-/// An API on the wire that answers as it is told, and from then on that the list is empty.
-fn api(first: Vec<Act>) -> Wire {
-    let first = std::sync::Mutex::new(Some(first));
-    Wire::start(move |_| {
-        let empty = response(200, &[], run_json("Empty List", None).to_string().as_bytes());
-        first.lock().unwrap().take().unwrap_or_else(|| vec![Act::Send(empty)])
-    })
 }
 
 #[test]
@@ -74,7 +65,7 @@ fn what_is_not_http_is_a_broken_connection() {
         (b"HTTP/1.1 999999 Odd\r\n\r\n".to_vec(), "a status that is none"),
         (b"\0\0\0\0\0\0\0\0\r\n\r\n".to_vec(), "nothing"),
     ] {
-        let api = api(vec![Act::Send(bytes), Act::Close]);
+        let api = api_that_first(vec![Act::Send(bytes), Act::Close]);
         let ended = Run::on_github(program()).asking(&api.url()).run().exited(3);
         assert_eq!(ended.stdout.matches("; trying again in ").count(), 1, "{what}: {}", ended.stdout);
     }
@@ -83,7 +74,7 @@ fn what_is_not_http_is_a_broken_connection() {
 #[test]
 fn headers_without_end_do_not_fill_the_memory() {
     let many = Act::Repeat(b"X-More: and more and more and more and more\r\n".repeat(1000), 100);
-    let api = api(vec![Act::Send(b"HTTP/1.1 200 OK\r\n".to_vec()), many, Act::Hang]);
+    let api = api_that_first(vec![Act::Send(b"HTTP/1.1 200 OK\r\n".to_vec()), many, Act::Hang]);
     Run::on_github(program()).asking(&api.url()).run().exited(3);
 }
 
@@ -91,7 +82,7 @@ fn headers_without_end_do_not_fill_the_memory() {
 fn interim_answers_are_passed_over() {
     let interim = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n".to_vec();
     let empty = response(200, &[], run_json("Empty List", None).to_string().as_bytes());
-    let api = api(vec![Act::Send(interim), Act::Send(empty)]);
+    let api = api_that_first(vec![Act::Send(interim), Act::Send(empty)]);
     Run::on_github(program()).asking(&api.url()).run().exited(3);
     assert_eq!(api.requests().len(), 1);
 }
@@ -99,7 +90,7 @@ fn interim_answers_are_passed_over() {
 #[test]
 fn an_answer_without_a_length_is_read_to_its_end() {
     let body = run_json("Empty List", None).to_string();
-    let api = api(vec![Act::Send(format!("HTTP/1.0 200 OK\r\n\r\n{body}").into_bytes()), Act::Close]);
+    let api = api_that_first(vec![Act::Send(format!("HTTP/1.0 200 OK\r\n\r\n{body}").into_bytes()), Act::Close]);
     Run::on_github(program()).asking(&api.url()).run().exited(3);
     assert_eq!(api.requests().len(), 1);
 }

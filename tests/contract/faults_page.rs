@@ -3,16 +3,19 @@
 //! The test fails when the page is not what the program says today. `UPDATE_DOCS=1 cargo test --test contract faults_page`
 //! writes it anew.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::thread;
 
-use serde_json::json;
+use rustix::process::{Signal, geteuid};
+use serde_json::{Value, json};
 use wiremock::ResponseTemplate;
 
 use crate::program;
-use crate::support::stand_in::{File, made_up_applicants, refusal};
-use crate::support::wire::head;
-use crate::support::{Act, Authority, Course, Ended, Flaw, Run, StandIn, Wire};
+use crate::support::stand_in::{File, api_that_first, made_up_applicants, refusal, run_json};
+use crate::support::wire::{head, response};
+use crate::support::{Act, Authority, Course, Ended, Flaw, Request, Run, StandIn, Wire};
 
 /// A fault, what the tool does about it, and a night with it.
 struct Case {
@@ -21,70 +24,142 @@ struct Case {
     night: fn() -> Ended,
 }
 
-const CASES: &[Case] = &[
-    Case { fault: "Bad inputs", does: "Nothing is asked of WebAdMIT. Code 2.", night: bad_inputs },
-    Case {
-        fault: "Nobody at `base-url`",
-        does: "Tried again: for two minutes if the API has not answered once, else until the timeout. Code 1 or 4.",
-        night: nobody,
-    },
-    Case { fault: "A certificate that cannot be trusted", does: "Ends at once. Code 1.", night: certificate },
-    Case { fault: "A key that is not known", does: "Ends at once. Code 5.", night: unknown_key },
-    Case {
-        fault: "An id that is not known",
-        does: "Ends at once. Code 5. (Within 30 s of a start of its own, the step tries again.)",
-        night: unknown_run,
-    },
-    Case { fault: "An identity that is not found", does: "Shows what there is. Code 5.", night: no_identity },
-    Case { fault: "Several identities that fit", does: "None is guessed. Code 5.", night: identities },
-    Case { fault: "An export that is not found", does: "Shows the nearest names. Code 5.", night: no_export },
-    Case { fault: "Several exports of one name", does: "None is guessed. Code 5.", night: exports },
-    Case { fault: "`latest` where there is no file", does: "Shows the recent files. Code 5.", night: no_file },
-    Case {
-        fault: "An API that is overloaded or in maintenance",
-        does: "Tried again until the timeout. The step goes well.",
-        night: overloaded,
-    },
-    Case { fault: "An API that asks for more time than there is", does: "Ends now. Code 4.", night: retry_after },
-    Case { fault: "An API that points elsewhere", does: "Not followed. Code 1.", night: redirect },
-    Case { fault: "An answer for another run", does: "Not used. Code 1.", night: other_run },
-    Case { fault: "A run that does not end in time", does: "One last check at the timeout. Code 4.", night: timeout },
-    Case { fault: "A run that fails", does: "Code 3.", night: failed },
-    Case { fault: "An export without applicants", does: "Code 3, unless `fail-on` says otherwise.", night: empty_list },
-    Case {
-        fault: "A file that WebAdMIT made with errors",
-        does: "Downloaded, with a warning. Code 0, or 3 if `fail-on` says so.",
-        night: with_errors,
-    },
-    Case {
-        fault: "A download that is cut",
-        does: "Goes on where it stopped, over a fresh URL. The step goes well.",
-        night: cut,
-    },
-    Case {
-        fault: "A file that changes while it is downloaded",
-        does: "Started over. The step goes well.",
-        night: changed,
-    },
-    Case { fault: "A URL that has expired", does: "A fresh one is asked for. The step goes well.", night: expired },
-    Case {
-        fault: "A store that never gives the file",
-        does: "Given up after eight attempts without a new byte. Code 1.",
-        night: never,
-    },
-    Case { fault: "A download that takes too long", does: "Cut at the timeout. Code 4.", night: slow },
-    Case {
-        fault: "A file that cannot be converted to UTF-8",
-        does: "Left as sent, with a line in the log. The step goes well.",
-        night: no_text,
-    },
-    Case { fault: "A directory in the file's place", does: "Left alone. Code 1.", night: directory },
-    Case {
-        fault: "Outputs that cannot be written",
-        does: "Found out before the first request. Code 1.",
-        night: outputs,
-    },
+const fn case(fault: &'static str, does: &'static str, night: fn() -> Ended) -> Case {
+    Case { fault, does, night }
+}
+
+const CHAPTERS: &[(&str, &[Case])] = &[
+    (
+        "The inputs",
+        &[
+            case("Bad inputs", "Nothing is asked of WebAdMIT. Code 2.", bad_inputs),
+            case("A path that leads out of the workspace", "Nothing is asked of WebAdMIT. Code 2.", outside),
+        ],
+    ),
+    (
+        "The way to WebAdMIT",
+        &[
+            case("A host that is not known", TWO_MINUTES, unknown_host),
+            case("Nobody at `base-url`", TWO_MINUTES, nobody),
+            case("A proxy that refuses, or asks for a password", TWO_MINUTES, proxy),
+            case("A port where nobody speaks TLS", TWO_MINUTES, without_tls),
+            case("An authority that is not known", "Ends at once. Code 1.", unknown_authority),
+            case("A certificate that has expired", "Ends at once. Code 1.", expired_certificate),
+            case("A certificate of another host", "Ends at once. Code 1.", another_host),
+            case("No authorities on this machine", "Found out before the first request. Code 1.", no_authorities),
+            case("A connection that breaks", UNTIL_THE_TIMEOUT, broken),
+            case("An answer that does not come", UNTIL_THE_TIMEOUT_AND_NOT_WELL, no_answer),
+        ],
+    ),
+    (
+        "WebAdMIT's answers",
+        &[
+            case("A key that is not known", "Ends at once. Code 5.", unknown_key),
+            case("Something that the key may not do", "Ends at once. Code 5.", forbidden),
+            case(
+                "An id that is not known",
+                "Ends at once. Code 5. (Within 30 s of a start of its own, the step tries again.)",
+                unknown_run,
+            ),
+            case("A request that is refused for another reason", "Ends at once. Code 1.", refused),
+            case("An API that is overloaded or in maintenance", UNTIL_THE_TIMEOUT, overloaded),
+            case("An API that asks for more time than there is", "Ends now. Code 4.", retry_after),
+            case("A key whose calls are used up", UNTIL_THE_TIMEOUT, used_up),
+            case("An answer that cannot be read", UNTIL_THE_TIMEOUT, unreadable),
+            case("An answer without end", "Refused, and not kept in memory. Code 1.", endless),
+            case("An API that points elsewhere", "Not followed. Code 1.", redirect),
+            case("An answer for another run", "Not used. Code 1.", other_run),
+            case("An answer for another export", "Told, and used: its run is the right one.", other_export),
+            case("A status that is not known", "Told once, and waited on.", unknown_status),
+            case("A file without a URL", UNTIL_THE_TIMEOUT, without_url),
+            case("A URL that may not be used", "Not used. Code 1.", unusable_url),
+        ],
+    ),
+    (
+        "Names",
+        &[
+            case("An identity that is not found", "Shows what there is. Code 5.", no_identity),
+            case("Several identities that fit", "None is guessed. Code 5.", identities),
+            case("An export that is not found", "Shows the nearest names. Code 5.", no_export),
+            case("Several exports of one name", "None is guessed. Code 5.", exports),
+            case("`latest` where there is no file", "Shows the recent files. Code 5.", no_file),
+        ],
+    ),
+    (
+        "The run",
+        &[
+            case("A run that does not end in time", "One last check at the timeout. Code 4.", timeout),
+            case("A run that fails", "Code 3.", failed),
+            case("An export without applicants", "Code 3, unless `fail-on` says otherwise.", empty_list),
+            case(
+                "A file that WebAdMIT made with errors",
+                "Downloaded, with a warning. Code 0, or 3 if `fail-on` says so.",
+                with_errors,
+            ),
+            case("A run that fails while its file is on its way", "By the rules for its status.", fails_late),
+        ],
+    ),
+    (
+        "The download",
+        &[
+            case("A download that is cut", "Goes on where it stopped, over a fresh URL. The step goes well.", cut),
+            case("A URL that has expired", "A fresh one is asked for. The step goes well.", expired),
+            case("A store that is overloaded", "Tried again with a fresh URL. The step goes well.", slow_down),
+            case("A store that cannot be reached", EIGHT_ATTEMPTS, unreachable_store),
+            case("A store that never gives the file", EIGHT_ATTEMPTS, never),
+            case("A file that changes while it is downloaded", "Started over. The step goes well.", changed),
+            case("A part whose version is not certain", "Not joined: started over. The step goes well.", without_tag),
+            case("Another part than was asked for", "Not joined: started over. The step goes well.", another_part),
+            case("A part that cannot be had", "Started over. The step goes well.", not_satisfiable),
+            case("More than was announced", "Not joined: started over. The step goes well.", too_much),
+            case("A body whose end is not certain", "Not taken. The step goes well when a later one is.", no_end),
+            case("A file in a content coding", "Not taken. Code 1.", coded),
+            case("A redirect that goes on for ever", "Followed five times. Code 1.", redirect_loop),
+            case("A redirect to a place without TLS", "Not followed. Code 1.", downgrade),
+            case("A download that takes too long", "Cut at the timeout. Code 4.", slow),
+            case(
+                "A file that cannot be converted to UTF-8",
+                "Left as sent, with a line in the log. The step goes well.",
+                no_text,
+            ),
+        ],
+    ),
+    (
+        "This machine",
+        &[
+            case("A workspace that is not there", "Found out before the first request. Code 1.", no_workspace),
+            case("A directory that cannot be written", "Found out before the first request. Code 1.", read_only),
+            case("A directory in the file's place", "Left alone. Code 1.", directory),
+            case("A disk that takes no more", "Ends at once. Code 1.", full_disk),
+            case("Outputs that cannot be written", "Found out before the first request. Code 1.", outputs),
+            case("Outputs on a disk that is full", "Told in the end. Code 1.", full_outputs),
+            case("A step summary that cannot be written", "Told in the log. The step goes well.", no_summary),
+        ],
+    ),
+    (
+        "Interruptions",
+        &[
+            case("SIGINT while the run is waited for", "Ends within a second, outputs written. Code 130.", interrupted),
+            case(
+                "SIGTERM in a download",
+                "Ends within a second, the partial file removed, outputs written. Code 143.",
+                terminated,
+            ),
+        ],
+    ),
 ];
+
+const TWO_MINUTES: &str =
+    "Tried again: for two minutes if the API has not answered once (code 1), else until the timeout (code 4).";
+const UNTIL_THE_TIMEOUT: &str = "Tried again, until the timeout. The step goes well as soon as it does.";
+const UNTIL_THE_TIMEOUT_AND_NOT_WELL: &str = "Given up after 30 s, and tried again as above.";
+const EIGHT_ATTEMPTS: &str = "Given up after eight attempts without a new byte. Code 1.";
+
+/// What takes longer than a test may. The long mode sees these lines come (`long.rs`).
+pub(crate) const SILENT_STORE: &str =
+    "at 100 bytes of 2.1 kB of the download, no bytes came for too long; trying again in …";
+pub(crate) const SILENT_API: &str =
+    "run 74780 of export 86446: API gave no readable answer within 2 min: no connection to API: connection refused";
 
 #[test]
 fn the_page_about_faults_says_what_the_program_says() {
@@ -102,19 +177,40 @@ fn page() -> String {
         "# Faults, and what is said of them\n\n\
          Made by `tests/contract/faults_page.rs` out of what the program really does; do not edit it by hand. Times, ports and\n\
          checksums are left out. On GitHub the last lines are the one annotation of the step; elsewhere they are on stderr,\n\
-         after `error: `.\n",
+         after `error: `. In every case an older file of the same name is as it was, unless the step goes well.\n",
     );
-    for Case { fault, does, night } in CASES {
-        let ended = night();
-        page.push_str(&format!("\n## {fault}\n\n{does}\n\n```text\n{}```\n", words(&ended)));
+    thread::scope(|scope| {
+        let chapters = CHAPTERS.iter().map(|(chapter, cases)| scope.spawn(|| written(chapter, cases)));
+        let chapters: Vec<_> = chapters.collect();
+        page.extend(chapters.into_iter().map(|chapter| chapter.join().unwrap()));
+    });
+    let long = [
+        (
+            "A store that falls silent",
+            "After 20 s without a byte, as if it were cut. The step goes well.",
+            SILENT_STORE,
+        ),
+        ("An API that has not answered once", "Given up after two minutes. Code 1.", SILENT_API),
+    ];
+    page.push_str("\n## What takes its time\n");
+    for (fault, does, words) in long {
+        page.push_str(&format!("\n### {fault}\n\n{does}\n\n```text\n{words}\n```\n"));
     }
     page
 }
 
+fn written(chapter: &str, cases: &[Case]) -> String {
+    let mut text = format!("\n## {chapter}\n");
+    for Case { fault, does, night } in cases {
+        text.push_str(&format!("\n### {fault}\n\n{does}\n\n```text\n{}```\n", words(&night())));
+    }
+    text
+}
+
 /// What is said of faults, without what differs from night to night.
 fn words(ended: &Ended) -> String {
-    let log = ended.stdout.lines().filter(|line| {
-        ["trying again in", "warning: ", "going on at", "survived", "left as sent"]
+    let log = ended.stdout.lines().filter(|line| !line.starts_with("::")).filter(|line| {
+        ["trying again in", "warning: ", "going on at", "survived", "left as sent", "cannot be written"]
             .iter()
             .any(|words| line.contains(words))
     });
@@ -130,30 +226,40 @@ fn words(ended: &Ended) -> String {
 }
 
 /// A line without the ports, times and paths of this one run.
-fn steady(line: &str) -> String {
-    let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-    for index in 0..words.len() {
-        for host in ["127.0.0.1", "localhost"] {
-            if let Some(at) = words[index].find(&format!("{host}:")) {
-                let rest: String =
-                    words[index][at + host.len() + 1..].trim_start_matches(|c: char| c.is_ascii_digit()).to_owned();
-                let name = if words[index][..at].ends_with('(') { "STORE" } else { "API" };
-                words[index] = format!("{}{name}{rest}", &words[index][..at]);
-            }
-        }
-        let number = words[index].trim_start_matches('(');
-        let is_time = words.get(index + 1).is_some_and(|unit| unit.trim_end_matches([';', ')', ',']) == "ms");
-        if is_time && number.parse::<u64>().is_ok() && !line.contains(&format!("timed out after {number} ms")) {
-            words[index] = words[index].replace(number, "…");
+pub(crate) fn steady(line: &str) -> String {
+    let mut line = line.to_owned();
+    for (before, until) in [
+        ("trying again in ", ";"),
+        ("gave up after ", ";"),
+        ("(seen at ", ")"),
+        // Each system has words of its own for a name that is not known.
+        ("failed to lookup address information: ", ";("),
+    ] {
+        if let Some((start, rest)) = line.split_once(before) {
+            let rest = &rest[rest.find(|c| until.contains(c)).unwrap_or(rest.len())..];
+            line = format!("{start}{before}…{rest}").replace("…(", "… (");
         }
     }
-    let line = words.join(" ");
-    match line.split_once("(seen at ") {
-        Some((before, after)) => {
-            format!("{before}(seen at …{}", after.trim_start_matches(|c: char| c.is_ascii_digit() || c == ':'))
-        }
-        None => line,
+    // How often something can be tried in a short time differs.
+    if let Some((start, rest)) = line.split_once(" attempts in ")
+        && let Some((start, number)) = start.rsplit_once('(')
+        && number.parse::<u32>().is_ok()
+    {
+        line = format!("{start}(… attempts in …{}", &rest[rest.find(')').unwrap_or(rest.len())..]);
     }
+    let words: Vec<String> = line.split(' ').map(without_port).collect();
+    words.join(" ")
+}
+
+/// A word, with `API` or in brackets `STORE` for a host of this machine and its port.
+fn without_port(word: &str) -> String {
+    for host in ["127.0.0.1:", "localhost:"] {
+        if let Some((before, after)) = word.split_once(host) {
+            let name = if before.ends_with('(') { "STORE" } else { "API" };
+            return format!("{before}{name}{}", after.trim_start_matches(|c: char| c.is_ascii_digit()));
+        }
+    }
+    word.to_owned()
 }
 
 fn github(stand_in: &StandIn) -> Run {
@@ -170,14 +276,80 @@ fn bad_inputs() -> Ended {
 
 fn nobody() -> Ended {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    Run::on_github(program()).asking(&format!("http://{free}")).input("timeout", "200ms").run().exited(4)
+    Run::on_github(program()).asking(&format!("http://{free}")).input("timeout", "1s").run().exited(4)
 }
 
-fn certificate() -> Ended {
-    let api = Wire::start_tls(Authority::new().server(Flaw::None), |_| vec![Act::Close]);
-    let run = Run::on_github(program()).asking(&api.url()).file_before("system.pem", Authority::new().pem().as_bytes());
+fn outside() -> Ended {
+    Run::on_github(program()).asking("https://api.webadmit.org").input("directory", "../elsewhere").run().exited(2)
+}
+
+fn unknown_host() -> Ended {
+    let run = Run::on_github(program()).asking("http://webadmit.invalid").input("allow-http", "true");
+    run.input("timeout", "1s").run().exited(4)
+}
+
+fn proxy() -> Ended {
+    let proxy = Wire::start(|_| vec![Act::Send(response(407, &[], b""))]);
+    let run = Run::on_github(program()).asking("https://webadmit.invalid").input("timeout", "1s");
+    run.env("HTTPS_PROXY", format!("http://office:proxy-password@127.0.0.1:{}", proxy.port())).run().exited(4)
+}
+
+/// A run that trusts this authority and no other.
+fn trusting(authority: &Authority, url: &str) -> Run {
+    let run = Run::on_github(program()).asking(url).file_before("system.pem", authority.pem().as_bytes());
     let system = run.workspace().join("system.pem");
-    run.env("SSL_CERT_FILE", system).run().exited(1)
+    run.env("SSL_CERT_FILE", system)
+}
+
+fn without_tls() -> Ended {
+    let api = Wire::start(|_| vec![Act::Close]);
+    let url = api.url().replace("http://127.0.0.1", "https://localhost");
+    trusting(&Authority::new(), &url).input("timeout", "1s").run().exited(4)
+}
+
+fn unknown_authority() -> Ended {
+    let api = Wire::start_tls(Authority::new().server(Flaw::None), |_| vec![Act::Close]);
+    trusting(&Authority::new(), &api.url()).run().exited(1)
+}
+
+fn flawed_certificate(flaw: Flaw) -> Ended {
+    let authority = Authority::new();
+    let api = Wire::start_tls(authority.server(flaw), |_| vec![Act::Close]);
+    trusting(&authority, &api.url()).run().exited(1)
+}
+
+fn expired_certificate() -> Ended {
+    flawed_certificate(Flaw::Expired)
+}
+
+fn another_host() -> Ended {
+    flawed_certificate(Flaw::AnotherHost)
+}
+
+fn no_authorities() -> Ended {
+    let run = Run::on_github(program()).asking("https://api.webadmit.org").file_before("empty.pem", b"");
+    run.env("SSL_CERT_FILE", "empty.pem").run().exited(1)
+}
+
+fn broken() -> Ended {
+    let api = api_that_first(vec![Act::Reset]);
+    Run::on_github(program()).asking(&api.url()).input("fail-on", "failed").run().exited(0)
+}
+
+fn no_answer() -> Ended {
+    let api = Wire::start(|_| vec![Act::Hang]);
+    Run::on_github(program()).asking(&api.url()).input("timeout", "200ms").run().exited(4)
+}
+
+/// A night on which the API gives this answer first.
+fn answered(first: ResponseTemplate) -> Ended {
+    let stand_in = StandIn::start();
+    stand_in.api_next(first);
+    github(&stand_in).run()
+}
+
+fn ok(body: &Value) -> ResponseTemplate {
+    ResponseTemplate::new(200).set_body_json(body)
 }
 
 fn unknown_key() -> Ended {
@@ -186,6 +358,48 @@ fn unknown_key() -> Ended {
 
 fn unknown_run() -> Ended {
     github(&StandIn::start()).input("export-file-id", "").input("user-identity-id", "999").run().exited(5)
+}
+
+fn forbidden() -> Ended {
+    answered(ResponseTemplate::new(403)).exited(5)
+}
+
+fn refused() -> Ended {
+    answered(ResponseTemplate::new(422).set_body_json(json!({ "errors": { "schema": ["is too old"] } }))).exited(1)
+}
+
+fn used_up() -> Ended {
+    answered(ResponseTemplate::new(403).insert_header("X-RateLimit-Remaining", "0")).exited(0)
+}
+
+fn unreadable() -> Ended {
+    let stand_in = StandIn::start();
+    stand_in.api_next(ResponseTemplate::new(200).set_body_string("{\"export_files\":{\"id\":74780,\"sta"));
+    stand_in.api_next(ok(&json!({ "export_files": { "id": 74780 } })));
+    stand_in.api_next(ok(&json!({ "export_files": { "id": "none", "status": "Queued" } })));
+    github(&stand_in).run().exited(0)
+}
+
+fn endless() -> Ended {
+    answered(ResponseTemplate::new(200).set_body_string(" ".repeat(2 << 20))).exited(1)
+}
+
+fn other_export() -> Ended {
+    let mut answer = run_json("Queued", None);
+    answer["export_files"]["export_id"] = json!(1);
+    answered(ok(&answer)).exited(0)
+}
+
+fn unknown_status() -> Ended {
+    answered(ok(&run_json("Almost There", None))).exited(0)
+}
+
+fn without_url() -> Ended {
+    answered(ok(&run_json("Available", None))).exited(0)
+}
+
+fn unusable_url() -> Ended {
+    answered(ok(&run_json("Available", Some("ftp://store.example/file".to_owned())))).exited(1)
 }
 
 fn no_identity() -> Ended {
@@ -208,7 +422,7 @@ fn no_file() -> Ended {
     let stand_in = StandIn::start();
     let files = json!({ "export_files": [{ "id": 74787, "export_id": 86447, "status": "Available" }] });
     let run = github(&stand_in).input("export-file-id", "latest").input("user-identity-id", "305");
-    stand_in.api_next(ResponseTemplate::new(200).set_body_json(files));
+    stand_in.api_next(ok(&files));
     run.run().exited(5)
 }
 
@@ -225,22 +439,15 @@ fn overloaded() -> Ended {
 }
 
 fn retry_after() -> Ended {
-    let stand_in = StandIn::start();
-    stand_in.api_next(ResponseTemplate::new(429).insert_header("Retry-After", "7200"));
-    github(&stand_in).run().exited(4)
+    answered(ResponseTemplate::new(429).insert_header("Retry-After", "7200")).exited(4)
 }
 
 fn redirect() -> Ended {
-    let stand_in = StandIn::start();
-    stand_in.api_next(ResponseTemplate::new(302).insert_header("Location", "https://login.example/sign-in?to=x"));
-    github(&stand_in).run().exited(1)
+    answered(ResponseTemplate::new(302).insert_header("Location", "https://login.example/sign-in?to=x")).exited(1)
 }
 
 fn other_run() -> Ended {
-    let stand_in = StandIn::start();
-    let answer = json!({ "export_files": { "id": 1, "status": "Available" } });
-    stand_in.api_next(ResponseTemplate::new(200).set_body_json(answer));
-    github(&stand_in).run().exited(1)
+    answered(ok(&json!({ "export_files": { "id": 1, "status": "Available" } }))).exited(1)
 }
 
 fn timeout() -> Ended {
@@ -261,22 +468,101 @@ fn with_errors() -> Ended {
     github(&stand_in).input("fail-on", "success_with_errors").run().exited(3)
 }
 
-fn cut() -> Ended {
+fn fails_late() -> Ended {
+    let stand_in = StandIn::builder().course(Course::by_checks(&["Available", "Failed"])).start();
+    stand_in.store_next(|_, _| vec![Act::Send(refusal(403, "AccessDenied"))]);
+    github(&stand_in).run().exited(3)
+}
+
+/// A file of some size, which is cut in the middle.
+fn cut_in_the_middle() -> StandIn {
     let stand_in = StandIn::builder().file(File::new(&made_up_applicants(2000))).start();
     stand_in.store_cuts_after(41_000);
+    stand_in
+}
+
+/// A night on which the store answers so when the rest of the file is asked for.
+fn continued_with(act: impl Fn(&Request, &File) -> Vec<Act> + Send + 'static) -> Ended {
+    let stand_in = cut_in_the_middle();
+    stand_in.store_next(act);
     github(&stand_in).run().exited(0)
+}
+
+/// The rest of the file, with these headers.
+fn rest(file: &File, headers: &[(&str, &str)]) -> Vec<Act> {
+    vec![Act::Send(response(206, headers, &file.bytes[41_000..]))]
+}
+
+fn cut() -> Ended {
+    github(&cut_in_the_middle()).run().exited(0)
 }
 
 fn changed() -> Ended {
-    let stand_in = StandIn::builder().file(File::new(&made_up_applicants(2000))).start();
-    stand_in.store_cuts_after(41_000).store_next(|_, _| vec![Act::Send(refusal(412, "PreconditionFailed"))]);
-    github(&stand_in).run().exited(0)
+    continued_with(|_, _| vec![Act::Send(refusal(412, "PreconditionFailed"))])
+}
+
+fn not_satisfiable() -> Ended {
+    continued_with(|_, _| vec![Act::Send(refusal(416, "InvalidRange"))])
+}
+
+fn without_tag() -> Ended {
+    continued_with(|_, file| {
+        let total = file.bytes.len();
+        rest(file, &[("ETag", "W/\"weak\""), ("Content-Range", &format!("bytes 41000-{}/{total}", total - 1))])
+    })
+}
+
+fn another_part() -> Ended {
+    continued_with(|_, file| {
+        let (total, etag) = (file.bytes.len(), file.etag.clone().unwrap());
+        rest(file, &[("ETag", &etag), ("Content-Range", &format!("bytes 40000-{}/{total}", total - 1001))])
+    })
+}
+
+fn too_much() -> Ended {
+    continued_with(|_, file| {
+        let (total, etag) = (file.bytes.len(), file.etag.clone().unwrap());
+        let range = format!("bytes 41000-{}/{total}", total - 1);
+        let head = head(206, &[("ETag", &etag), ("Content-Range", &range), ("Transfer-Encoding", "chunked")], 0);
+        let body = [&file.bytes[41_000..], b"more"].concat();
+        let size = format!("{:x}\r\n", body.len()).into_bytes();
+        vec![Act::Send([head, size, body, b"\r\n0\r\n\r\n".to_vec()].concat())]
+    })
+}
+
+/// A night on which the store answers so first.
+fn stored(act: impl Fn(&Request, &File) -> Vec<Act> + Send + 'static) -> Ended {
+    let stand_in = StandIn::start();
+    stand_in.store_next(act);
+    github(&stand_in).run()
 }
 
 fn expired() -> Ended {
+    stored(|_, _| vec![Act::Send(refusal(403, "AccessDenied"))]).exited(0)
+}
+
+fn slow_down() -> Ended {
+    stored(|_, _| vec![Act::Send(refusal(503, "SlowDown"))]).exited(0)
+}
+
+fn no_end() -> Ended {
+    stored(|_, file| {
+        vec![Act::Send([b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", &file.bytes[..100]].concat()), Act::Close]
+    })
+    .exited(0)
+}
+
+fn coded() -> Ended {
+    stored(|_, _| vec![Act::Send(response(200, &[("Content-Encoding", "gzip")], b"x"))]).exited(1)
+}
+
+fn unreachable_store() -> Ended {
     let stand_in = StandIn::start();
-    stand_in.store_next(|_, _| vec![Act::Send(refusal(403, "AccessDenied"))]);
-    github(&stand_in).run().exited(0)
+    let url = format!("http://{}/file", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
+    for _ in 0..8 {
+        stand_in.api_next(ok(&run_json("Available", Some(url.clone()))));
+    }
+    github(&stand_in).run().exited(1)
 }
 
 fn never() -> Ended {
@@ -287,10 +573,44 @@ fn never() -> Ended {
     github(&stand_in).run().exited(1)
 }
 
+fn redirect_loop() -> Ended {
+    let stand_in = StandIn::start();
+    for _ in 0..6 {
+        stand_in.store_next(|request, _| vec![Act::Send(response(307, &[("Location", &request.target)], b""))]);
+    }
+    github(&stand_in).run().exited(1)
+}
+
+fn downgrade() -> Ended {
+    let authority = Authority::new();
+    let elsewhere = [("Location", "http://127.0.0.1:9/file")];
+    let store = Wire::start_tls(authority.server(Flaw::None), move |_| vec![Act::Send(response(302, &elsewhere, b""))]);
+    let answer = run_json("Available", Some(format!("{}/file", store.url()))).to_string();
+    let api =
+        Wire::start_tls(authority.server(Flaw::None), move |_| vec![Act::Send(response(200, &[], answer.as_bytes()))]);
+    trusting(&authority, &api.url()).run().exited(1)
+}
+
+/// Half of a file, and then nothing more.
+fn half(_: &Request, _: &File) -> Vec<Act> {
+    vec![Act::Send(head(200, &[], 1000)), Act::Send(vec![b'x'; 500]), Act::Hang]
+}
+
 fn slow() -> Ended {
     let stand_in = StandIn::start();
-    stand_in.store_next(|_, _| vec![Act::Send(head(200, &[], 1000)), Act::Send(vec![b'x'; 500]), Act::Hang]);
+    stand_in.store_next(half);
     github(&stand_in).input("timeout", "300ms").run().exited(4)
+}
+
+fn no_workspace() -> Ended {
+    github(&StandIn::start()).env("GITHUB_WORKSPACE", "/no/such/place").run().exited(1)
+}
+
+fn read_only() -> Ended {
+    let run = github(&StandIn::start()).file_before("sealed/older.csv", b"older").input("directory", "sealed");
+    fs::set_permissions(run.workspace().join("sealed"), Permissions::from_mode(0o555)).unwrap();
+    let run = if geteuid().is_root() { run.under_user(65_534) } else { run };
+    run.run().exited(1)
 }
 
 fn directory() -> Ended {
@@ -299,4 +619,36 @@ fn directory() -> Ended {
 
 fn outputs() -> Ended {
     github(&StandIn::start()).env("GITHUB_OUTPUT", "/no/such/file").run().exited(1)
+}
+
+fn full_disk() -> Ended {
+    let stand_in = StandIn::builder().file(File::new(&vec![b'x'; 200_000])).start();
+    // No file may grow beyond 64 KiB here, which is as good as a disk that is full.
+    let limit = ["bash", "-c", "trap '' XFSZ; ulimit -f 64; exec \"$0\""];
+    github(&stand_in).wrapped(&limit).run().exited(1)
+}
+
+fn full_outputs() -> Ended {
+    github(&StandIn::start()).env("GITHUB_OUTPUT", "/dev/full").run().exited(1)
+}
+
+fn no_summary() -> Ended {
+    github(&StandIn::start()).env("GITHUB_STEP_SUMMARY", "/no/such/file").run().exited(0)
+}
+
+fn interrupted() -> Ended {
+    let stand_in = StandIn::builder().course(Course::by_checks(&["In Progress"])).start();
+    let running = github(&stand_in).input("poll-interval", "1h").spawn();
+    running.wait_for_line("status: in_progress");
+    running.signal(Signal::INT);
+    running.end().exited(130)
+}
+
+fn terminated() -> Ended {
+    let stand_in = StandIn::start();
+    stand_in.store_next(half);
+    let running = github(&stand_in).spawn();
+    running.wait_for_line("downloading ");
+    running.signal(Signal::TERM);
+    running.end().exited(143)
 }

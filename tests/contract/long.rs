@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::faults_page::{SILENT_API, SILENT_STORE, steady};
 use crate::program;
 use crate::support::wire::head;
 use crate::support::{Act, Gate, Run, StandIn};
@@ -60,6 +61,8 @@ fn a_store_that_is_silent_for_20_s_is_asked_again() {
     let ended = Run::on_github(program()).against(&stand_in).run().exited(0);
     assert_eq!(ended.read("Test-API-Export.csv"), stand_in.file());
     assert!(ended.summary.contains("1 stall at 100 bytes"), "{}", ended.summary);
+    let told = |line: &str| steady(line).ends_with(SILENT_STORE);
+    assert!(ended.stdout.lines().any(told), "{}", ended.stdout);
 }
 
 #[test]
@@ -68,5 +71,5 @@ fn an_api_that_never_answers_is_given_up_after_two_minutes() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let run = Run::on_github(program()).asking(&format!("http://{free}")).input("poll-interval", "30s");
     let ended = run.run().exited(1).failing_with(&format!("{free} gave no readable answer within 2 min"));
-    ended.failing_with("connection refused");
+    assert!(steady(&ended.failure()).starts_with(SILENT_API), "{}", ended.failure());
 }

@@ -481,6 +481,15 @@ pub fn refusal(status: u16, code: &str) -> Vec<u8> {
     wire::response(status, &[("Content-Type", "application/xml")], body.as_bytes())
 }
 
+/// An API on the wire that does this with the first request, and from then on says that the list is empty.
+pub fn api_that_first(acts: Vec<Act>) -> Wire {
+    let first = Mutex::new(Some(acts));
+    Wire::start(move |_| {
+        let empty = wire::response(200, &[], run_json("Empty List", None).to_string().as_bytes());
+        first.lock().unwrap().take().unwrap_or_else(|| vec![Act::Send(empty)])
+    })
+}
+
 /// The object that the API answers with.
 pub fn run_json(status: &str, url: Option<String>) -> Value {
     run_json_of(CYCLES[1].offers()[0], status, url)
