@@ -123,7 +123,9 @@ impl Run {
     pub fn under_user(mut self, user: u32) -> Self {
         // Where the program was built, another user may not be able to look.
         let copy = self.root.path().join("program");
-        fs::copy(&self.program, &copy).unwrap();
+        // By another process: a child of a test beside this one would inherit the file that is being written, and a file
+        // that somebody has open for writing cannot be run.
+        assert!(Command::new("cp").args([&self.program, &copy]).status().unwrap().success());
         self.program = copy;
         self.user = Some(user);
         self
