@@ -22,6 +22,8 @@ pub struct Unclear {
     pub fitting: usize,
     /// How many there are in all.
     pub of: usize,
+    /// Whether what was given as a name is the id of one of them.
+    pub is_id: bool,
     /// Lines that begin with an id: those that fit, or where none does what there is, the nearest first. At most twenty.
     pub listed: Vec<String>,
     /// How many more there are.
@@ -29,12 +31,65 @@ pub struct Unclear {
 }
 
 impl Unclear {
-    fn new(fitting: usize, of: usize, mut lines: Vec<String>) -> Self {
+    fn new(fitting: usize, ids: impl Iterator<Item = Id>, given: &str, mut lines: Vec<String>) -> Self {
+        let ids: Vec<String> = ids.map(|id| id.to_string()).collect();
         let unlisted = lines.len().saturating_sub(MOST_SHOWN);
         lines.truncate(MOST_SHOWN);
         let listed = lines.into_iter().map(|line| clean::cut(&line, LONGEST_LINE)).collect();
-        Self { fitting, of, listed, unlisted }
+        Self { fitting, of: ids.len(), is_id: ids.iter().any(|id| id == given.trim()), listed, unlisted }
     }
+}
+
+/// What an identity must have to be the one that is meant, in lower case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Term {
+    /// It occurs in one of its texts: SOPH in SOPHAS.
+    Part(String),
+    /// It is one of its texts, from beginning to end.
+    Whole(String),
+}
+
+/// The words of the input `identity`. They stand apart by white space, and as in the lists of this tool by commas and
+/// brackets; what is in double quotes is a whole text. Years may stand together, as in 2026-2027.
+fn terms(words: &str) -> Vec<Term> {
+    let mut terms = Vec::new();
+    for (index, piece) in words.to_lowercase().split('"').enumerate() {
+        let phrase = piece.split_whitespace().collect::<Vec<_>>().join(" ");
+        if index % 2 == 1 && !phrase.is_empty() {
+            terms.push(Term::Whole(phrase));
+            continue;
+        }
+        for word in piece.split(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '(' | ')')) {
+            let is_years = word.chars().all(|c| c.is_ascii_digit() || c == '-');
+            let parts = word.split(|c| is_years && c == '-').filter(|part| !part.is_empty());
+            terms.extend(parts.map(|part| Term::Part(part.to_owned())));
+        }
+    }
+    terms
+}
+
+impl Term {
+    fn fits(&self, texts: &[String]) -> bool {
+        match self {
+            Self::Part(part) => texts.iter().any(|text| text.contains(part.as_str())),
+            Self::Whole(whole) => texts.contains(whole),
+        }
+    }
+
+    /// Whether it stands in a text as a word of its own.
+    fn stands_alone(&self, texts: &[String]) -> bool {
+        match self {
+            Self::Part(part) => {
+                texts.iter().any(|text| text.split(|c: char| !c.is_alphanumeric()).any(|word| word == part))
+            }
+            Self::Whole(_) => self.fits(texts),
+        }
+    }
+}
+
+fn texts(identity: &Identity) -> [String; 5] {
+    let Identity { association, organization, institution, cycle, kind, .. } = identity;
+    [association, organization, institution, cycle, kind].map(|text| text.to_lowercase())
 }
 
 /// The identity in which each of the words occurs. Of several that differ only in their cycle, the newest.
@@ -43,18 +98,21 @@ impl Unclear {
 ///
 /// [`Unclear`] when there is none, or more than one.
 pub fn identity<'a>(all: &'a [Identity], words: &str) -> Result<&'a Identity, Unclear> {
-    let words: Vec<String> = words.to_lowercase().split_whitespace().map(str::to_owned).collect();
+    let terms = terms(words);
     let occurring = |identity: &Identity| {
-        let texts = [&identity.association, &identity.organization, &identity.institution, &identity.cycle];
-        let texts = texts.map(|text| text.to_lowercase());
-        words.iter().filter(|word| texts.iter().any(|text| text.contains(word.as_str()))).count()
+        let texts = texts(identity);
+        terms.iter().filter(|term| term.fits(&texts)).count()
     };
-    let mut fitting: Vec<&Identity> = all.iter().filter(|identity| occurring(identity) == words.len()).collect();
+    let standing_alone = |identity: &Identity| {
+        let texts = texts(identity);
+        terms.iter().filter(|term| term.stands_alone(&texts)).count()
+    };
+    let ids = || all.iter().map(|identity| identity.id);
+    let mut fitting: Vec<&Identity> = all.iter().filter(|identity| occurring(identity) == terms.len()).collect();
     if fitting.is_empty() {
-        let wanted = words.join(" ");
         let mut nearest: Vec<&Identity> = all.iter().collect();
-        nearest.sort_by_cached_key(|one| Reverse((occurring(one), nearness(&wanted, &one.title()), years(&one.cycle))));
-        return Err(Unclear::new(0, all.len(), nearest.into_iter().map(line_of_identity).collect()));
+        nearest.sort_by_cached_key(|one| Reverse((occurring(one), nearness(words, &one.title()), years(&one.cycle))));
+        return Err(Unclear::new(0, ids(), words, nearest.into_iter().map(line_of_identity).collect()));
     }
     fitting.sort_by_key(|identity| Reverse(years(&identity.cycle)));
     match fitting.as_slice() {
@@ -65,7 +123,10 @@ pub fn identity<'a>(all: &'a [Identity], words: &str) -> Result<&'a Identity, Un
         {
             Ok(newest)
         }
-        several => Err(Unclear::new(several.len(), all.len(), several.iter().copied().map(line_of_identity).collect())),
+        _ => {
+            fitting.sort_by_cached_key(|one| Reverse((standing_alone(one), years(&one.cycle))));
+            Err(Unclear::new(fitting.len(), ids(), words, fitting.into_iter().map(line_of_identity).collect()))
+        }
     }
 }
 
@@ -101,6 +162,7 @@ fn line_of_identity(identity: &Identity) -> String {
 /// [`Unclear`] when there is none, or more than one.
 pub fn export<'a>(all: &'a [Export], name: &str) -> Result<&'a Export, Unclear> {
     let wanted = clean::words(name).to_lowercase();
+    let ids = || all.iter().map(|export| export.id);
     let line = |export: &Export| format!("{}  {}", export.id, export.name);
     let fitting: Vec<&Export> = all.iter().filter(|export| export.name.to_lowercase() == wanted).collect();
     match fitting.as_slice() {
@@ -108,9 +170,9 @@ pub fn export<'a>(all: &'a [Export], name: &str) -> Result<&'a Export, Unclear> 
         [] => {
             let mut nearest: Vec<&Export> = all.iter().collect();
             nearest.sort_by_cached_key(|export| Reverse(nearness(&wanted, &export.name)));
-            Err(Unclear::new(0, all.len(), nearest.into_iter().map(line).collect()))
+            Err(Unclear::new(0, ids(), name, nearest.into_iter().map(line).collect()))
         }
-        several => Err(Unclear::new(several.len(), all.len(), several.iter().copied().map(line).collect())),
+        several => Err(Unclear::new(several.len(), ids(), name, several.iter().copied().map(line).collect())),
     }
 }
 
@@ -124,14 +186,14 @@ pub fn latest(all: &[ExportFile], export: Id) -> Result<&ExportFile, Unclear> {
         let mut files: Vec<&ExportFile> = all.iter().collect();
         files.sort_by_key(|file| Reverse(file.id));
         let line = |file: &&ExportFile| format!("{}  of export {}, {}", file.id, file.export, file.status);
-        Unclear::new(0, all.len(), files.iter().map(line).collect())
+        Unclear::new(0, all.iter().map(|file| file.id), "latest", files.iter().map(line).collect())
     })
 }
 
 /// How alike two texts are, from 0 to 1000, by the pairs of letters that both have: neither a slip of the pen nor another
 /// order of the words counts for much. The time that it takes grows with the length of the texts, not with its square.
 fn nearness(wanted: &str, there: &str) -> u32 {
-    (strsim::sorensen_dice(wanted, &there.to_lowercase()) * 1000.0) as u32
+    (strsim::sorensen_dice(&wanted.to_lowercase(), &there.to_lowercase()) * 1000.0) as u32
 }
 
 #[cfg(test)]

@@ -103,7 +103,9 @@ impl Failure {
         match (self, asked) {
             (Self::Inputs(problems), _) => bad_inputs(problems),
             (Self::Argument(argument), _) => {
-                format!("unknown argument {argument}; the inputs come from the environment, and --help lists them")
+                format!(
+                    "unknown argument {argument}; known are list, list --json, --help and --version, and the inputs come from the environment"
+                )
             }
             (failure, Some(asked)) => Told { asked, journal }.text(failure),
             (failure, None) => failure.happened_early(),
@@ -128,7 +130,7 @@ fn local(error: &anyhow::Error) -> String {
 fn bad_inputs(problems: &[Problem]) -> String {
     let lines: Vec<String> = problems.iter().map(Problem::to_string).collect();
     match lines.as_slice() {
-        [one] => format!("bad input {one}"),
+        [one] => format!("bad input {one}; nothing was asked of WebAdMIT"),
         many => format!("{} bad inputs; nothing was asked of WebAdMIT\n{}", many.len(), many.join("\n")),
     }
 }
@@ -150,7 +152,7 @@ impl Told<'_> {
             Failure::Interrupted(signal) => format!("{}: interrupted by {}", self.run(), signal.name()),
             Failure::Inputs(_) | Failure::Argument(_) => String::new(),
         };
-        let on_disk = self.on_disk().map(|on_disk| format!("; {on_disk}")).unwrap_or_default();
+        let on_disk = self.on_disk(failure).map(|on_disk| format!("; {on_disk}")).unwrap_or_default();
         let list =
             if let Failure::Unclear { sought, unclear } = failure { list(*sought, unclear) } else { String::new() };
         let hint = self.hint(failure).map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
@@ -163,7 +165,7 @@ impl Told<'_> {
         let export = self.export(wanted);
         match (self.journal.run, wanted.run) {
             (Some(run), _) | (None, Run::Existing(run)) => format!("run {run} of {export}"),
-            (None, Run::New) => format!("start of {export} under {}", self.identity()),
+            (None, Run::New) => format!("{export} under {}", self.identity()),
             (None, Run::Latest) => format!("latest file of {export} under {}", self.identity()),
         }
     }
@@ -182,11 +184,14 @@ impl Told<'_> {
         }
     }
 
-    fn on_disk(&self) -> Option<String> {
-        self.asked.wanted?;
-        Some(match &self.journal.saved {
-            Some(saved) => format!("its file is saved as {}", saved.path),
-            None => "nothing was saved, and an older file is as it was".to_owned(),
+    fn on_disk(&self, failure: &Failure) -> Option<String> {
+        let wanted = self.asked.wanted?;
+        Some(match (&self.journal.saved, failure) {
+            (Some(saved), _) => format!("its file is saved as {}", saved.path),
+            (None, Failure::Unclear { .. }) if wanted.run == Run::New => {
+                "nothing was started or saved, and an older file is as it was".to_owned()
+            }
+            (None, _) => "nothing was saved, and an older file is as it was".to_owned(),
         })
     }
 
@@ -279,6 +284,7 @@ impl Told<'_> {
     fn last_seen(&self) -> String {
         match self.journal.course.last() {
             Some(seen) => format!("; its last status was {} (seen at {})", seen.status, figures::clock(seen.last)),
+            None if self.asked.wanted.is_none() => String::new(),
             None => "; no status was seen".to_owned(),
         }
     }
@@ -302,22 +308,32 @@ impl Told<'_> {
             Failure::Status(_) => {
                 Some("WebAdMIT met errors while it made the file: look at the export there".to_owned())
             }
-            Failure::Local(_) | Failure::Interrupted(_) if self.journal.saved.is_none() => {
-                let run = self.journal.run?;
-                Some(format!("the run stays in WebAdMIT: take it with export-file-id {run}"))
-            }
-            Failure::Inputs(_) | Failure::Argument(_) | Failure::Local(_) | Failure::Interrupted(_) => None,
+            Failure::Local(_) | Failure::Interrupted(_) if self.journal.saved.is_some() => None,
+            Failure::Local(_) | Failure::Interrupted(_) => match (self.journal.run, failure) {
+                (Some(run), _) => Some(format!("the run stays in WebAdMIT: take it with export-file-id {run}")),
+                // What this machine lacks was found out before the first request.
+                (None, Failure::Local(_)) => {
+                    Some("nothing was asked of WebAdMIT: put this right, and run the step again".to_owned())
+                }
+                (None, _) => None,
+            },
+            Failure::Inputs(_) | Failure::Argument(_) => None,
         }
     }
 
     fn name_hint(&self, sought: Sought, unclear: &Unclear) -> String {
         let hint = match (sought, unclear.fitting, unclear.of) {
+            (Sought::Identity, ..) if unclear.is_id => "that is an id: give it as user-identity-id, or words instead",
+            (Sought::Export, ..) if unclear.is_id => "that is an id: give it as export-id, or the name instead",
             (Sought::Identity, _, 0) => {
                 "in WebAdMIT, the key's user needs the permission API Access for each of their identities"
             }
             (Sought::Identity, 0, _) => "take words from this list",
             (Sought::Identity, ..) => {
-                "add a word that only the right one has, or give its id as user-identity-id instead"
+                "add a word that only the right one has, or put a whole text into double quotes: \"SOPHAS\" is not \"SOPHAS Express\""
+            }
+            (Sought::Export, 0, _) if self.was_described() => {
+                "write the name as it stands in WebAdMIT; where a new cycle does not have this export yet, add the years of the old one to identity"
             }
             (Sought::Export, 0, _) => {
                 "write the name as it stands in WebAdMIT; or is it an export of another identity?"
@@ -330,29 +346,44 @@ impl Told<'_> {
                 "look in WebAdMIT whether and under which identity it was run; without export-file-id this step starts a run itself"
             }
         };
-        let all = if unclear.unlisted > 0 { "; webadmit-export list shows all there is" } else { "" };
-        format!("{hint}{all}")
+        format!("{hint}; webadmit-export list shows all there is")
     }
 
-    /// The inputs that say which run of which export.
-    fn ids(&self) -> String {
-        let Some(wanted) = self.asked.wanted else { return "the key".to_owned() };
-        let export = match wanted.export {
-            Export::Id(_) => "export-id",
-            Export::Named(_) => "export-name",
+    /// Whether something is looked up before anything is asked that has an id in it.
+    fn looks_up(&self) -> bool {
+        self.asked.wanted.is_none_or(|wanted| match (&wanted.identity, &wanted.export) {
+            (Some(Identity::Described(_)), _) => wanted.uses_identity(),
+            (Some(Identity::Id(_)), _) => false,
+            (None, export) => matches!(export, Export::Named(_)),
+        })
+    }
+
+    /// Whether an identity was chosen by words.
+    fn was_described(&self) -> bool {
+        matches!(self.asked.wanted.and_then(|wanted| wanted.identity.as_ref()), Some(Identity::Described(_)))
+    }
+
+    /// The inputs that say which run of which export, and a word about their ids where there are some.
+    fn ids(&self) -> (String, &'static str) {
+        const AN_ID: &str = "ids change with each application cycle, and ";
+        let Some(wanted) = self.asked.wanted else { return ("the key".to_owned(), "") };
+        let (export, has_id) = match wanted.export {
+            Export::Id(_) => ("export-id", true),
+            Export::Named(_) => ("export-name", false),
         };
-        let identity = match wanted.identity {
-            Some(Identity::Described(_)) => "identity",
-            _ => "user-identity-id",
+        let (identity, has_other_id) = match wanted.identity {
+            Some(Identity::Described(_)) => ("identity", false),
+            _ => ("user-identity-id", true),
         };
         match wanted.run {
-            Run::Existing(_) => format!("{export} and export-file-id"),
-            Run::Latest | Run::New => format!("{identity} and {export}"),
+            Run::Existing(_) => (format!("{export} and export-file-id"), AN_ID),
+            Run::Latest | Run::New if has_id || has_other_id => (format!("{identity} and {export}"), AN_ID),
+            Run::Latest | Run::New => (format!("{identity} and {export}"), ""),
         }
     }
 
     fn fault_hint(&self, fault: &Fault) -> Option<String> {
-        let ids = self.ids();
+        let (ids, of_ids) = self.ids();
         let hint = match (fault.side, fault.kind) {
             (Side::Api, Kind::Status(401)) => {
                 "check the api-key: the API does not know it (a trial at another host needs that host's base-url)"
@@ -361,10 +392,15 @@ impl Told<'_> {
             (Side::Api, Kind::Status(403)) => {
                 format!("this key may not do that: check {ids}, and the rights of the key's user in WebAdMIT")
             }
+            // Every key has a list of identities, and one of exports.
+            (Side::Api, Kind::Status(404)) if self.journal.identity.is_none() && self.looks_up() => {
+                "check base-url: is that really WebAdMIT?".to_owned()
+            }
             (Side::Api, Kind::Status(404)) => {
-                format!(
-                    "check {ids}: ids change with each application cycle, and the key's user must see what is asked for"
-                )
+                format!("check {ids}: {of_ids}the key's user must see what is asked for")
+            }
+            (Side::Api, Kind::Status(407)) => {
+                "a proxy asks for a user name and a password: they belong into the proxy variable".to_owned()
             }
             (Side::Api, Kind::Status(429) | Kind::RateLimited) => {
                 "this key has used up its calls for this hour: what else uses it?".to_owned()

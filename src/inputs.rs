@@ -367,6 +367,29 @@ struct Given {
     output_file: Option<String>,
 }
 
+/// An `INPUT_…` variable that means nothing here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unknown {
+    /// Its name.
+    pub variable: String,
+    /// The input that is spelt much like it: a misspelt one, most likely.
+    pub meant: Option<&'static str>,
+}
+
+impl Unknown {
+    fn new(variable: &str, name: &str) -> Self {
+        /// Two slips in a name of some length are about this alike.
+        const ALIKE: f64 = 0.7;
+        let alike = DECLARATIONS.iter().map(|input| (strsim::normalized_levenshtein(name, input.name), input.name));
+        let nearest = alike.max_by(|(one, _), (other, _)| one.total_cmp(other));
+        let meant = nearest.filter(|(likeness, _)| *likeness >= ALIKE).map(|(_, input)| input);
+        Self { variable: clean::words(variable), meant }
+    }
+}
+
+/// What GitHub's runner itself hands over as inputs where an image is used without an action.yml.
+const OF_THE_RUNNER: [&str; 2] = ["args", "entrypoint"];
+
 /// What [`read`] found.
 #[derive(Debug)]
 pub struct Reading {
@@ -380,8 +403,8 @@ pub struct Reading {
     pub wanted: Option<Wanted>,
     /// What is wrong, in the order of [`DECLARATIONS`].
     pub problems: Vec<Problem>,
-    /// `INPUT_…` variables that mean nothing here: a misspelt name, most likely.
-    pub unknown: Vec<String>,
+    /// `INPUT_…` variables that mean nothing here.
+    pub unknown: Vec<Unknown>,
 }
 
 /// Reads the inputs from the variables of the environment and reports everything that is wrong with them at once.
@@ -392,7 +415,7 @@ pub struct Reading {
 pub fn read(variables: &[(OsString, OsString)]) -> Reading {
     let mut problems = Problems::default();
     let (given, unknown) = collect(variables, &mut problems);
-    let api_key = required(&mut problems, "api-key", given.api_key.as_deref(), "the WebAdMIT API key");
+    let api_key = api_key_of(&mut problems, given.api_key.as_deref());
     let api_key = problems.keep("api-key", api_key.map(parse_api_key));
     problems.key.clone_from(&given.api_key);
     let paths = paths(&given, &mut problems);
@@ -415,13 +438,15 @@ pub fn variable(input: &str) -> String {
 }
 
 /// Picks the inputs out of the variables. Their names lose the prefix and become snake_case.
-fn collect(variables: &[(OsString, OsString)], problems: &mut Problems) -> (Given, Vec<String>) {
+fn collect(variables: &[(OsString, OsString)], problems: &mut Problems) -> (Given, Vec<Unknown>) {
     let mut values: Vec<(String, String)> = Vec::new();
     let mut unknown = Vec::new();
     for (variable, value) in variables {
         let Some(name) = variable.to_str().and_then(input_name) else { continue };
         let Some(declaration) = DECLARATIONS.iter().find(|declaration| declaration.name == name) else {
-            unknown.push(clean::words(&variable.to_string_lossy()));
+            if !OF_THE_RUNNER.contains(&name.as_str()) {
+                unknown.push(Unknown::new(&variable.to_string_lossy(), &name));
+            }
             continue;
         };
         let Some(value) = value.to_str() else {
@@ -439,7 +464,7 @@ fn collect(variables: &[(OsString, OsString)], problems: &mut Problems) -> (Give
             None => values.push((key, value.to_owned())),
         }
     }
-    unknown.sort();
+    unknown.sort_by(|one: &Unknown, other| one.variable.cmp(&other.variable));
     // Each field is an optional string and each key comes once, so envy has nothing to object to.
     (envy::from_iter(values).unwrap_or_default(), unknown)
 }
@@ -481,11 +506,11 @@ fn wanted(given: &Given, problems: &mut Problems) -> Option<Wanted> {
 }
 
 fn paths(given: &Given, problems: &mut Problems) -> Paths {
-    let mut path = |input, value: &Option<String>| problems.parse(input, value, printable);
+    let mut parse = |input, value: &Option<String>| problems.parse(input, value, path);
     Paths {
-        directory: path("directory", &given.directory).unwrap_or_else(|| ".".to_owned()),
-        ca_file: path("ca-file", &given.ca_file),
-        output_file: path("output-file", &given.output_file),
+        directory: parse("directory", &given.directory).unwrap_or_else(|| ".".to_owned()),
+        ca_file: parse("ca-file", &given.ca_file),
+        output_file: parse("output-file", &given.output_file),
     }
 }
 
@@ -502,7 +527,7 @@ fn which_export(given: &Given, problems: &mut Problems) -> Option<Export> {
 
 fn which_identity(given: &Given, problems: &mut Problems) -> Option<Identity> {
     problems.one_of(("identity", &given.identity), ("user-identity-id", &given.user_identity_id));
-    let words = problems.parse("identity", &given.identity, printable);
+    let words = problems.parse("identity", &given.identity, words);
     let id = problems.parse("user-identity-id", &given.user_identity_id, id);
     words.map(Identity::Described).or(id.map(Identity::Id))
 }
@@ -513,13 +538,11 @@ fn which_run(given: &Given, problems: &mut Problems) -> Option<Run> {
     let (words, id) = (variable("identity"), variable("user-identity-id"));
     match (&given.export_file_id, run) {
         (None, _) if !has_identity => {
-            problems.add(
-                "export-file-id",
-                &format!(
-                    "missing: set {} to the id of the run to wait for, or {words} (or {id}) to the identity that is to start one",
-                    variable("export-file-id"),
-                ),
+            let text = format!(
+                "missing: give words that mark it, such as SOPHAS (or user-identity-id), to start a run of the export under it; or give export-file-id, to take a run that is there (as variables: {words}, {id}, {})",
+                variable("export-file-id"),
             );
+            problems.add("identity", &text);
             None
         }
         (None, _) => Some(Run::New),
@@ -532,9 +555,13 @@ fn which_run(given: &Given, problems: &mut Problems) -> Option<Run> {
     }
 }
 
-fn required<'a>(problems: &mut Problems, input: &'static str, value: Option<&'a str>, what: &str) -> Option<&'a str> {
+fn api_key_of<'a>(problems: &mut Problems, value: Option<&'a str>) -> Option<&'a str> {
     if value.is_none() {
-        problems.add(input, &format!("missing or empty: set {} to {what}", variable(input)));
+        let text = format!(
+            "missing or empty: set {} to the WebAdMIT API key; is there a secret of just that name, and may this job see it?",
+            variable("api-key")
+        );
+        problems.add("api-key", &text);
     }
     value
 }
@@ -650,7 +677,7 @@ fn encoding(value: &str) -> Result<Encoding, Rejection> {
     match letters.as_str() {
         "assent" => Ok(Encoding::AsSent),
         "utf8" => Ok(Encoding::Utf8),
-        _ => reject(value, "is neither as-sent nor utf-8"),
+        _ => reject(value, "is neither as-sent nor utf-8; as-sent leaves the charset as it comes"),
     }
 }
 
@@ -711,6 +738,23 @@ fn file_name(value: &str) -> Result<String, Rejection> {
         return reject(value, format!("is {} bytes long: a file name has at most 255", value.len()));
     }
     Ok(value.to_owned())
+}
+
+fn words(value: &str) -> Result<String, Rejection> {
+    if value.chars().any(char::is_alphanumeric) {
+        return printable(value);
+    }
+    reject(value, "has no word in it: words that mark the identity are accepted, such as SOPHAS 2026")
+}
+
+fn path(value: &str) -> Result<String, Rejection> {
+    if value.starts_with('~') {
+        return reject(
+            value,
+            "begins with ~, which means nothing here: give a path in the workspace, or an absolute one",
+        );
+    }
+    printable(value)
 }
 
 fn printable(value: &str) -> Result<String, Rejection> {

@@ -42,10 +42,14 @@ pub async fn run(
         close(step, &saved);
         step.journal.borrow_mut().saved = Some(saved);
     }
-    match answer.status {
-        status if wanted.fail_on.contains(&status) => Err(Failure::Status(status)),
-        _ => Ok(()),
+    let status = answer.status;
+    if wanted.fail_on.contains(&status) {
+        return Err(Failure::Status(status));
     }
+    if !status.has_file() {
+        step.log.line(&format!("ended as {status}: there is no file, and fail-on lets that pass"));
+    }
+    Ok(())
 }
 
 /// A run, and the export that it is of.

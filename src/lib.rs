@@ -88,7 +88,9 @@ pub fn run(process: &Process) -> u8 {
             log::page(help::VERSION);
             0
         }
-        ["list" | "--json", unknown, ..] | [unknown, ..] => {
+        several => {
+            let unknown = several.iter().find(|argument| !["list", "--json"].contains(argument));
+            let unknown = unknown.unwrap_or(&several[several.len() - 1]);
             let failure = Failure::Argument(clean::words(unknown));
             Log::new(process.reader(), Clock::start()).failure(&failure.text(None, &Journal::default()));
             failure.code()

@@ -124,6 +124,12 @@ impl Receivers {
     }
 }
 
+/// Empties an output file that an earlier step has left, where this one ends before it has outputs of its own: they must
+/// not be taken for this one's. What cannot be emptied is told when it is to be written.
+pub fn forget(output_file: &Path) {
+    let _ = OpenOptions::new().write(true).truncate(true).open(output_file);
+}
+
 fn create(path: &Path, workspace: &Workspace) -> io::Result<File> {
     if let Some(directory) = path.parent() {
         workspace.make_directories(directory)?;

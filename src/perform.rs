@@ -10,7 +10,7 @@ use crate::download::destination::Destination;
 use crate::failure::{Asked, Failure};
 use crate::help;
 use crate::http::Clients;
-use crate::inputs::{self, Problem, Reading, Run, Service, Wanted};
+use crate::inputs::{self, Problem, Reading, Run, Service, Unknown, Wanted};
 use crate::job;
 use crate::journal::Journal;
 use crate::log::Log;
@@ -30,8 +30,11 @@ pub fn perform(process: &Process) -> u8 {
     if let Some(key) = &reading.api_key {
         log.mask(key.reveal());
     }
-    for variable in &reading.unknown {
-        log.plain(&format!("ignored: {variable} is none of the inputs, which --help lists"));
+    for Unknown { variable, meant } in &reading.unknown {
+        match meant {
+            Some(input) => log.warning(&format!("{variable} is no input and is ignored: was {input} meant?")),
+            None => log.plain(&format!("ignored: {variable} is none of the inputs, which --help lists")),
+        }
     }
     let journal = RefCell::new(Journal::default());
     let end = match prepare(process, &reading, &log) {
@@ -70,6 +73,9 @@ fn prepare<'a>(process: &Process, reading: &'a Reading, log: &Log) -> Result<Rea
     inputs::sort(&mut problems);
     let asked = reading.service.as_ref().zip(reading.wanted.as_ref());
     let Some((service, wanted)) = asked.filter(|_| problems.is_empty()) else {
+        if let Some(path) = places.as_ref().and_then(|places| places.output_file.as_deref()) {
+            outputs::forget(path);
+        }
         return Err(Failure::Inputs(problems));
     };
     let (workspace, places) = (workspace?, places.unwrap_or_default());

@@ -38,6 +38,9 @@ impl Report<'_> {
 
     fn headline(&self) -> String {
         let outcome = match (&self.journal.saved, self.failure, self.journal.status()) {
+            (Some(saved), None, Some(Status::SuccessWithErrors)) => {
+                format!("⚠️ {} is here, but WebAdMIT met errors: it may lack applicants", code(&saved.path))
+            }
             (Some(saved), None, _) => format!("✅ {} is here", code(&saved.path)),
             (Some(saved), Some(_), Some(status)) => {
                 format!("❌ {} is here, but the run ended as {}", code(&saved.path), code(status.name()))

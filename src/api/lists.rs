@@ -218,8 +218,7 @@ impl Identity {
     /// What it is called, in one line: what is empty is left out.
     #[must_use]
     pub fn title(&self) -> String {
-        let cycle = if self.cycle.is_empty() { String::new() } else { format!("cycle {}", self.cycle) };
-        let parts = [&self.association, &cycle, &self.organization, &self.institution];
+        let parts = [&self.association, &self.cycle, &self.organization, &self.institution];
         let parts: Vec<&str> = parts.into_iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
         if parts.is_empty() { "without a name".to_owned() } else { parts.join(", ") }
     }

@@ -94,10 +94,16 @@ impl Destination {
     pub fn path_of(&self, filename: &str) -> anyhow::Result<PathBuf> {
         let path = self.directory.join(filename);
         if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir()) {
-            bail!("{} is a directory: a file of that name cannot be put there", self.workspace.tell(&path));
+            bail!(
+                "{} is a directory: no file of that name can be put there; give another filename or directory",
+                self.workspace.tell(&path)
+            );
         }
         if self.reserved.as_ref() == Some(&path) {
-            bail!("{} is the output-file: the export file cannot have the same path", self.workspace.tell(&path));
+            bail!(
+                "{} is the output-file: the export file cannot have the same path; give another filename or directory",
+                self.workspace.tell(&path)
+            );
         }
         Ok(path)
     }

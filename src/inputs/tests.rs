@@ -79,8 +79,12 @@ fn an_identity_starts_a_run_unless_one_is_given() {
         let wanted = wanted(given);
         assert_eq!((wanted.run, wanted.identity), (run, identity));
     }
-    let missing = problem("export-file-id", "");
-    assert!(missing.contains("INPUT_IDENTITY") && missing.contains("INPUT_USER_IDENTITY_ID"), "{missing}");
+    let reading = read(&variables(&[no_run]));
+    let [missing] = &reading.problems[..] else { panic!("{reading:?}") };
+    assert_eq!(missing.input, "identity");
+    for variable in ["INPUT_IDENTITY", "INPUT_USER_IDENTITY_ID", "INPUT_EXPORT_FILE_ID"] {
+        assert!(missing.text.contains(variable), "{missing}");
+    }
     assert!(problem("export-file-id", "latest").contains("latest needs an identity"));
     assert!(problem("export-file-id", "newest").contains("is neither an id nor latest"));
 }
@@ -104,6 +108,9 @@ fn what_can_be_said_in_two_ways_is_said_in_one() {
     let reading = read(&variables(&[("INPUT_EXPORT_NAME", "a\u{202e}b"), ("INPUT_EXPORT_ID", "")]));
     assert!(reading.problems[0].text.contains("bidirectional"), "{reading:?}");
     problem("identity", "a\nb");
+    for nothing in ["-", "\"\"", ", ;", "…"] {
+        assert!(problem("identity", nothing).contains("has no word in it"), "{nothing}");
+    }
 }
 
 #[test]
@@ -219,6 +226,9 @@ fn a_file_name_is_a_single_name() {
         problem("filename", name);
     }
     problem("directory", "a\nb");
+    for path in ["~", "~/exports", "~office/exports"] {
+        assert!(problem("directory", path).contains("begins with ~"), "{path}");
+    }
     problem("output-file", "a\rb");
 }
 
@@ -230,7 +240,7 @@ fn all_problems_are_reported_at_once_in_the_order_of_the_inputs() {
         ("INPUT_EXPORT_ID".into(), "x".into()),
     ]);
     let inputs: Vec<_> = reading.problems.iter().map(|problem| problem.input).collect();
-    assert_eq!(inputs, ["api-key", "export-id", "export-file-id", "timeout", "allow-http"]);
+    assert_eq!(inputs, ["api-key", "export-id", "identity", "timeout", "allow-http"]);
     assert_eq!(
         reading.problems[1].to_string(),
         "export-id: `x` is not an id: a positive integer is accepted, such as 74780"
@@ -277,8 +287,19 @@ fn the_variable_of_an_input_is_one_that_a_shell_can_write() {
 
 #[test]
 fn a_misspelt_input_is_named() {
-    let reading = read(&variables(&[("INPUT_TIME_OUT", "1h"), ("INPUTS", "x")]));
-    assert_eq!(reading.unknown, ["INPUT_TIME_OUT"]);
+    let others = ["INPUT_TIME_OUT", "INPUT_ENCODNG", "input_exportname", "INPUT_COLOUR", "INPUT_ARGS", "INPUTS"];
+    let others: Vec<_> = others.iter().map(|&name| (name, "x")).collect();
+    let reading = read(&variables(&others));
+    let unknown: Vec<_> = reading.unknown.iter().map(|unknown| (unknown.variable.as_str(), unknown.meant)).collect();
+    assert_eq!(
+        unknown,
+        [
+            ("INPUT_COLOUR", None),
+            ("INPUT_ENCODNG", Some("encoding")),
+            ("INPUT_TIME_OUT", Some("timeout")),
+            ("input_exportname", Some("export-name")),
+        ]
+    );
     assert!(reading.problems.is_empty());
 }
 

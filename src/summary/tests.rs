@@ -75,7 +75,7 @@ fn a_good_night_is_told_in_full() {
         took: at(10),
     };
     let journal = Journal {
-        identity: Some(Known { id: Id(305), title: Some("SOPHAS, cycle 2026 - 2027".to_owned()) }),
+        identity: Some(Known { id: Id(305), title: Some("SOPHAS, 2026 - 2027".to_owned()) }),
         export: Some(Known { id: Id(86446), title: Some("Nightly | Applicants".to_owned()) }),
         run: Some(Id(74780)),
         asked: Some(at(1)),
@@ -95,7 +95,7 @@ fn a_good_night_is_told_in_full() {
 
     | Asked for, and came | |
     | --- | --- |
-    | Identity | 305, `SOPHAS, cycle 2026 - 2027` |
+    | Identity | 305, `SOPHAS, 2026 - 2027` |
     | Export | 86446, <code>Nightly &#124; Applicants</code> |
     | Run | 74780, started by this step |
     | WebAdMIT | `api.webadmit.org` |

@@ -79,7 +79,7 @@ fn a_missing_input_names_the_variable_to_set() {
         "api-key: missing or empty: set INPUT_API_KEY",
         "set INPUT_EXPORT_NAME",
         "INPUT_EXPORT_ID",
-        "set INPUT_EXPORT_FILE_ID",
+        "INPUT_EXPORT_FILE_ID",
         "INPUT_IDENTITY",
         "INPUT_USER_IDENTITY_ID",
     ] {
@@ -204,5 +204,6 @@ fn the_workspace_is_the_working_directory_where_github_names_none() {
 fn a_misspelt_input_is_told_and_does_no_harm() {
     let stand_in = StandIn::start();
     let ended = Run::on_github(program()).against(&stand_in).input("time-out", "1h").run().exited(0);
-    assert!(ended.stdout.contains("ignored: INPUT_TIME-OUT"), "{}", ended.stdout);
+    let warning = "::warning title=webadmit-export::INPUT_TIME-OUT is no input and is ignored: was timeout meant?\n";
+    assert!(ended.stdout.contains(warning), "{}", ended.stdout);
 }

@@ -118,6 +118,7 @@ fn an_argument_that_the_list_does_not_know_is_bad_input() {
     let stand_in = StandIn::start();
     list(&stand_in).arg("--yaml").run().exited(2).failing_with("unknown argument --yaml");
     let alone = Run::in_shell(program()).arg("--json").run().exited(2);
-    alone.failing_with("unknown argument --json");
+    alone.failing_with("unknown argument --json; known are list, list --json, --help and --version");
+    list(&stand_in).arg("--json").arg("x").run().exited(2).failing_with("unknown argument x;");
     assert!(list(&stand_in).arg("--help").run().exited(0).stdout.contains("Usage:"));
 }

@@ -107,6 +107,19 @@ fn the_export_file_never_takes_the_place_of_the_output_file() {
 }
 
 #[test]
+fn outputs_of_an_earlier_step_are_gone_however_this_one_ends() {
+    let stand_in = StandIn::start();
+    let run = || Run::in_shell(program()).against(&stand_in).input("output-file", "out.env");
+    let run = || run().file_before("out.env", b"WEBADMIT_PATH=exports/old.csv\n");
+    for (name, value, code) in [("export-id", "", 2), ("timeout", "never", 2), ("api-key", "another", 5)] {
+        let ended = run().input(name, value).run().exited(code);
+        assert!(!String::from_utf8(ended.read("out.env")).unwrap().contains("old.csv"), "{name}");
+    }
+    let misled = run().input("output-file", "../out.env").run().exited(2);
+    assert!(!misled.read("out.env").is_empty());
+}
+
+#[test]
 fn outputs_that_do_not_arrive_fail_the_step() {
     let stand_in = StandIn::start();
     let ended = Run::on_github(program()).against(&stand_in).env("GITHUB_OUTPUT", "/dev/full").run().exited(1);
