@@ -52,16 +52,47 @@ impl Clock {
         self.left().is_zero()
     }
 
-    /// How long something that begins now may take: until the timeout, but never less than ten seconds (or than the
-    /// timeout itself, where that is shorter). A check at the timeout would otherwise have no time for its answer.
+    /// How long a check of the run, or the download of its file, that begins now may take: until the timeout, but ten
+    /// seconds (or as long as the timeout, where that is shorter) if it begins at the timeout or shortly before it. There
+    /// is one such respite in a step: nothing lasts longer than ten seconds past the timeout.
     #[must_use]
     pub fn allowance(&self) -> Duration {
-        self.left().max(GRACE.min(self.timeout))
+        let grace = GRACE.min(self.timeout);
+        let last_end = self.timeout.saturating_add(grace);
+        self.left().max(grace.min(last_end.saturating_sub(self.now())))
     }
 
     /// The time of day, for dates that a server names.
     #[must_use]
     pub fn time_of_day(&self) -> SystemTime {
         SystemTime::now()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn there_is_one_respite_of_ten_seconds_past_the_timeout() {
+        let seconds = Duration::from_secs;
+        for (timeout, now, left, allowance) in [
+            (60, 0, 60, 60),
+            (60, 49, 11, 11),
+            (60, 55, 5, 10),
+            (60, 60, 0, 10),
+            (60, 64, 0, 6),
+            (60, 70, 0, 0),
+            (60, 100, 0, 0),
+            (4, 0, 4, 4),
+            (4, 3, 1, 4),
+            (4, 5, 0, 3),
+            (4, 9, 0, 0),
+        ] {
+            let clock = Clock::start().bounded(seconds(timeout));
+            tokio::time::advance(seconds(now)).await;
+            assert_eq!((clock.left(), clock.allowance()), (seconds(left), seconds(allowance)), "{timeout} {now}");
+            assert_eq!(clock.is_over(), left == 0);
+        }
     }
 }

@@ -22,7 +22,7 @@ use tokio::sync::Mutex;
 use crate::api::DownloadUrl;
 use crate::clean;
 use crate::failure::Failure;
-use crate::fault::{Fault, Kind};
+use crate::fault::{Fault, Kind, Side};
 use crate::figures;
 use crate::http;
 use crate::inputs::Encoding;
@@ -271,7 +271,10 @@ impl<'a> Transfer<'a> {
     fn take(&mut self, step: &Step<'_>, at: u64, bytes: &[u8]) -> anyhow::Result<()> {
         self.partial.place(at, bytes)?;
         let progress = self.progress();
-        self.most = self.most.max(progress.held);
+        if progress.held > self.most {
+            self.most = progress.held;
+            step.journal.borrow_mut().overcome(Side::Store);
+        }
         self.meter.read(step, progress);
         Ok(())
     }

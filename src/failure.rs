@@ -1,13 +1,11 @@
 //! How a step can fail: its exit codes, and what a person is told.
 
-use std::time::Duration;
-
 use crate::choose::Unclear;
 use crate::fault::{Fault, Kind, Side};
 use crate::figures::{self, span};
 use crate::inputs::{Export, Identity, Problem, Run, Service, Wanted};
-use crate::journal::Journal;
-use crate::retry::{Attempts, FIRST_ANSWER, Reason};
+use crate::journal::{Journal, Trouble};
+use crate::retry::{FIRST_ANSWER, Reason};
 use crate::status::Status;
 
 /// Why a step failed.
@@ -19,16 +17,12 @@ pub enum Failure {
     Argument(String),
     /// A request that ended in a fault.
     Fault {
-        /// The last fault.
-        fault: Fault,
-        /// Why it was the last.
+        /// The fault, and how often it came.
+        trouble: Trouble,
+        /// Why there is no other attempt.
         reason: Reason,
-        /// The attempts, this one included.
-        attempts: Attempts,
-        /// How long they took together.
-        took: Duration,
     },
-    /// The timeout was reached, and not by a fault.
+    /// The timeout was reached.
     TimedOut,
     /// A name that means nothing, or more than one thing.
     Unclear {
@@ -89,7 +83,7 @@ impl Failure {
         match self {
             Self::Inputs(_) | Self::Argument(_) => 2,
             Self::Status(_) => 3,
-            Self::TimedOut | Self::Fault { reason: Reason::TimedOut | Reason::RetryAfter(_), .. } => 4,
+            Self::TimedOut | Self::Fault { reason: Reason::RetryAfter(_), .. } => 4,
             Self::Fault { reason: Reason::Refused, .. } | Self::Unclear { .. } => 5,
             Self::Fault { .. } | Self::Local(_) => 1,
             Self::Interrupted(Interruption::Interrupt) => 130,
@@ -144,7 +138,7 @@ struct Told<'a> {
 impl Told<'_> {
     fn text(&self, failure: &Failure) -> String {
         let happened = match failure {
-            Failure::Fault { fault, reason, attempts, took } => self.fault(fault, *reason, *attempts, *took),
+            Failure::Fault { trouble, reason } => self.fault(trouble, *reason),
             Failure::TimedOut => self.timed_out(),
             Failure::Unclear { sought, unclear } => self.unclear(*sought, unclear),
             Failure::Status(status) => format!("{} ended as {status}", self.run()),
@@ -239,13 +233,9 @@ impl Told<'_> {
         format!("{asked} {found}")
     }
 
-    fn fault(&self, fault: &Fault, reason: Reason, attempts: Attempts, took: Duration) -> String {
-        let (run, words) = (self.run(), &fault.words);
-        let tried = if attempts.made > 1 {
-            format!(" ({} in {})", figures::count(attempts.made as usize, "attempt"), span(took))
-        } else {
-            String::new()
-        };
+    fn fault(&self, trouble: &Trouble, reason: Reason) -> String {
+        let Trouble { fault, attempts, took } = trouble;
+        let (run, words, tried) = (self.run(), &fault.words, tried(trouble));
         match reason {
             Reason::NeverAnswered => {
                 let asks = match fault.retry_after {
@@ -266,19 +256,24 @@ impl Told<'_> {
             Reason::Fruitless => format!(
                 "{run}: {} in a row brought no new byte, the last one: {words}; gave up after {}",
                 figures::count(attempts.fruitless as usize, "attempt"),
-                span(took)
+                span(*took)
             ),
-            Reason::TimedOut => format!("{}, the last fault: {words}{tried}", self.timed_out()),
-            Reason::Final | Reason::Refused => format!("{run}: {words}{tried}"),
+            Reason::Final | Reason::Refused | Reason::TimedOut => format!("{run}: {words}{tried}"),
         }
     }
 
     fn timed_out(&self) -> String {
-        let doing = match self.journal.progress {
-            Some(progress) => format!(" in the download, at {progress}"),
+        let doing = match (self.journal.progress, self.journal.status()) {
+            (Some(progress), _) => format!(" in the download, at {progress}"),
+            (None, Some(status)) if status.has_file() => " in the download, before its first byte".to_owned(),
+            (None, _) => String::new(),
+        };
+        let timeout = span(self.asked.service.timeout);
+        let fault = match &self.journal.trouble {
+            Some(trouble) => format!(", the last fault: {}{}", trouble.fault.words, tried(trouble)),
             None => String::new(),
         };
-        format!("{}: timed out after {}{doing}{}", self.run(), span(self.asked.service.timeout), self.last_seen())
+        format!("{}: timed out after {timeout}{doing}{}{fault}", self.run(), self.last_seen())
     }
 
     fn last_seen(&self) -> String {
@@ -291,13 +286,14 @@ impl Told<'_> {
 
     fn hint(&self, failure: &Failure) -> Option<String> {
         match failure {
-            Failure::Fault { fault, .. } => self.fault_hint(fault),
+            Failure::Fault { trouble, .. } => self.fault_hint(&trouble.fault),
             Failure::Unclear { sought, unclear } => Some(self.name_hint(*sought, unclear)),
-            Failure::TimedOut => match self.journal.run {
-                Some(run) if self.journal.progress.is_none() => Some(format!(
+            Failure::TimedOut => match (&self.journal.trouble, self.journal.run) {
+                (Some(trouble), _) => self.fault_hint(&trouble.fault),
+                (None, Some(run)) if !self.journal.status().is_some_and(Status::has_file) => Some(format!(
                     "the run may still be going on: give a longer timeout, or wait for this very run with export-file-id {run}"
                 )),
-                _ => Some("give a longer timeout".to_owned()),
+                (None, _) => Some("give a longer timeout".to_owned()),
             },
             Failure::Status(Status::EmptyList) => {
                 Some("the export found no applicants; take empty_list out of fail-on where that is in order".to_owned())
@@ -431,6 +427,16 @@ impl Told<'_> {
             (Side::Api, _) => "run the step again; does this machine reach WebAdMIT at all?".to_owned(),
         };
         Some(hint)
+    }
+}
+
+/// How often and how long something was tried, where it was tried more than once.
+fn tried(trouble: &Trouble) -> String {
+    let Trouble { attempts, took, .. } = trouble;
+    if attempts.made > 1 {
+        format!(" ({} in {})", figures::count(attempts.made as usize, "attempt"), span(*took))
+    } else {
+        String::new()
     }
 }
 

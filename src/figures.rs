@@ -14,6 +14,11 @@ pub fn clock(since_start: Duration) -> String {
 /// seconds, above an hour to minutes.
 #[must_use]
 pub fn span(time: Duration) -> String {
+    // A server can ask for any number of seconds.
+    const CENTURY: Duration = Duration::from_hours(876_600);
+    if time > CENTURY {
+        return "more than a century".to_owned();
+    }
     let tenths = (time.as_millis() + 50) / 100;
     let seconds = time.as_secs() + u64::from(time.subsec_millis() >= 500);
     let minutes = (seconds + 30) / 60;
@@ -87,6 +92,8 @@ mod tests {
             let time = Duration::from_millis(millis);
             assert_eq!((clock(time).as_str(), span(time).as_str()), (at, long), "{millis}");
         }
+        assert_eq!(span(Duration::MAX), "more than a century");
+        assert_eq!(span(Duration::from_hours(876_600)), "876600 h");
         for (size, text) in [
             (0, "0 bytes"),
             (1, "1 byte"),

@@ -12,7 +12,7 @@ use crate::fault::{Fault, Kind};
 use crate::figures;
 use crate::http::Clients;
 use crate::inputs::{Export, Id, Identity, Run, Wanted};
-use crate::journal::{Known, Saved, Text};
+use crate::journal::{Known, Saved, Text, Trouble};
 use crate::retry::{Attempts, Reason};
 use crate::status::Status;
 use crate::step::Step;
@@ -125,7 +125,7 @@ async fn start(step: &Step<'_>, api: &Api, identity: Id, export: Id) -> Result<I
 
 /// How far the run is. An answer that promises a file but has no URL for it is a fault.
 async fn ended(step: &Step<'_>, api: &Api, made: Made) -> Result<Answer, Failure> {
-    step.ask(async |limit| {
+    step.ask_at_last(async |limit| {
         let answer = api.check(made.export, made.run, limit).await?;
         note(step, made.export, &answer);
         if answer.status.has_file() && answer.url.is_none() {
@@ -153,12 +153,8 @@ async fn fresh_url(step: &Step<'_>, api: &Api, made: Made, wanted: &Wanted) -> R
         None => {
             let words = format!("the run turned to {} while its file was on its way", answer.status);
             let attempts = Attempts { made: 1, fruitless: 1, since };
-            Err(Failure::Fault {
-                fault: Fault::api(Kind::NoUrl, words),
-                reason: Reason::Final,
-                attempts,
-                took: step.clock.now() - since,
-            })
+            let trouble = Trouble { fault: Fault::api(Kind::NoUrl, words), attempts, took: step.clock.now() - since };
+            Err(Failure::Fault { trouble, reason: Reason::Final })
         }
     }
 }

@@ -6,10 +6,15 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::fault::{Fault, Kind};
+use crate::fault::{Fault, Kind, Side};
 use crate::figures;
 use crate::inputs::Id;
+use crate::retry::Attempts;
 use crate::status::Status;
+
+/// When the fault ledger has so many entries, it does not tell any more where the download was cut: a night of a thousand
+/// cuts must fit into a line.
+const MOST_PLACES: usize = 10;
 
 /// The story of one step, as far as it has gone.
 #[derive(Debug, Default)]
@@ -32,10 +37,23 @@ pub struct Journal {
     pub asked: Option<Duration>,
     /// The faults that were followed by another try: what they were, and how often.
     pub survived: Vec<(String, usize)>,
+    /// The trouble that the step is in just now.
+    pub trouble: Option<Trouble>,
     /// How far the download is, once it has begun.
     pub progress: Option<Progress>,
     /// The file, once it is in place.
     pub saved: Option<Saved>,
+}
+
+/// A fault, and the attempts that ended in it and those before it.
+#[derive(Clone, Debug)]
+pub struct Trouble {
+    /// The last fault.
+    pub fault: Fault,
+    /// The attempts, this one included.
+    pub attempts: Attempts,
+    /// How long they took together.
+    pub took: Duration,
 }
 
 /// An identity or an export whose id is known, and what it is called, where WebAdMIT was asked for that.
@@ -140,15 +158,24 @@ impl Journal {
     }
 
     /// Notes a fault that is followed by another try.
-    pub fn survive(&mut self, fault: &Fault) {
+    pub fn survive(&mut self, trouble: Trouble) {
+        let fault = &trouble.fault;
         let label = match fault.kind {
-            Kind::Cut | Kind::Stalled => {
+            Kind::Cut | Kind::Stalled if self.survived.len() < MOST_PLACES => {
                 let held = self.progress.map_or(0, |progress| progress.held);
                 format!("{} at {}", fault.label(), figures::bytes(held))
             }
             _ => fault.label(),
         };
         self.count(label);
+        self.trouble = Some(trouble);
+    }
+
+    /// Notes that this side has done what it should: whatever trouble there was with it is over.
+    pub fn overcome(&mut self, side: Side) {
+        if self.trouble.as_ref().is_some_and(|trouble| trouble.fault.side == side) {
+            self.trouble = None;
+        }
     }
 
     /// Notes one more of something that belongs into the fault ledger.

@@ -97,8 +97,11 @@ async fn gather(step: &Step<'_>, clients: &Clients) -> Result<Vec<Entry>, Failur
     for identity in identities {
         let exports = match step.ask(async |limit| api.exports(Some(identity.id), limit).await).await {
             Ok(exports) => Some(exports),
-            Err(Failure::Fault { fault, reason: Reason::Refused, .. }) => {
-                step.log.line(&format!("the exports of identity {} cannot be listed: {}", identity.id, fault.words));
+            Err(Failure::Fault { trouble, reason: Reason::Refused }) => {
+                step.log.line(&format!(
+                    "the exports of identity {} cannot be listed: {}",
+                    identity.id, trouble.fault.words
+                ));
                 None
             }
             Err(failure) => return Err(failure),

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::failure::Failure;
-use crate::fault::Fault;
+use crate::fault::{Fault, Side};
 use crate::figures;
 use crate::inputs::Service;
-use crate::journal::Journal;
+use crate::journal::{Journal, Trouble};
 use crate::log::Log;
-use crate::retry::{self, Attempts, Next};
+use crate::retry::{self, Attempts, Next, Reason};
 
 /// One request to the API takes so long at most.
 const REQUEST: Duration = Duration::from_secs(30);
@@ -32,19 +32,42 @@ pub struct Step<'a> {
 }
 
 impl Step<'_> {
-    /// Asks the API, again and again where a fault is worth it. `request` gets the time that it may take.
+    /// Asks the API, again and again where a fault is worth it, and never past the timeout. `request` gets the time that
+    /// it may take.
     ///
     /// # Errors
     ///
     /// A [`Failure`] when there is no use in asking again, or no time.
-    pub async fn ask<T>(&self, mut request: impl AsyncFnMut(Duration) -> Result<T, Fault>) -> Result<T, Failure> {
+    pub async fn ask<T>(&self, request: impl AsyncFnMut(Duration) -> Result<T, Fault>) -> Result<T, Failure> {
+        if self.clock.is_over() {
+            return Err(Failure::TimedOut);
+        }
+        self.ask_within(Clock::left, request).await
+    }
+
+    /// The same for what may begin at the timeout itself: the last check, and the URL of the file that it finds.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] when there is no use in asking again, or no time.
+    pub async fn ask_at_last<T>(&self, request: impl AsyncFnMut(Duration) -> Result<T, Fault>) -> Result<T, Failure> {
+        self.ask_within(Clock::allowance, request).await
+    }
+
+    async fn ask_within<T>(
+        &self,
+        limit: fn(&Clock) -> Duration,
+        mut request: impl AsyncFnMut(Duration) -> Result<T, Fault>,
+    ) -> Result<T, Failure> {
         let mut attempts = Attempts::none(self.clock.now());
         loop {
             attempts.count(false);
-            let answer = request(self.clock.allowance().min(REQUEST));
+            let answer = request(limit(&self.clock).min(REQUEST));
             match self.heard(answer, || "waiting for an answer of the API".to_owned()).await {
                 Ok(answer) => {
-                    self.journal.borrow_mut().answered = true;
+                    let mut journal = self.journal.borrow_mut();
+                    journal.answered = true;
+                    journal.overcome(Side::Api);
                     return Ok(answer);
                 }
                 Err(fault) => self.recover(fault, attempts).await?,
@@ -65,16 +88,21 @@ impl Step<'_> {
             timeout: self.clock.timeout(),
             poll_interval: self.service.poll_interval,
         };
-        match retry::next(&fault, &state, self.clock.now(), fastrand::f64()) {
+        let now = self.clock.now();
+        let took = now.saturating_sub(attempts.since);
+        match retry::next(&fault, &state, now, fastrand::f64()) {
             Next::Again(wait) => {
-                self.journal.borrow_mut().survive(&fault);
                 self.log.line(&format!("{}; trying again in {}", fault.words, figures::span(wait)));
-                self.rest(wait, || format!("still waiting after a fault: {}", fault.words)).await;
+                let sign_of_life = format!("still waiting after a fault: {}", fault.words);
+                self.journal.borrow_mut().survive(Trouble { fault, attempts, took });
+                self.rest(wait, || sign_of_life.clone()).await;
                 Ok(())
             }
-            Next::GiveUp(reason) => {
-                Err(Failure::Fault { fault, reason, attempts, took: self.clock.now().saturating_sub(attempts.since) })
+            Next::GiveUp(Reason::TimedOut) => {
+                self.journal.borrow_mut().trouble = Some(Trouble { fault, attempts, took });
+                Err(Failure::TimedOut)
             }
+            Next::GiveUp(reason) => Err(Failure::Fault { trouble: Trouble { fault, attempts, took }, reason }),
         }
     }
 

@@ -144,7 +144,7 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<DownloadUrl, Failure>> Pieces<'a, 'o, F> 
     fn retire(&self, piece: Range<u64>, fault: &Fault) {
         self.queue.borrow_mut().push_front(piece);
         self.connections.set(self.connections.get() - 1);
-        self.step.journal.borrow_mut().survive(fault);
+        self.step.journal.borrow_mut().count(fault.label());
         let left = figures::count(self.connections.get(), "connection");
         self.step.log.line(&format!("{}; going on over {left}", fault.words));
     }

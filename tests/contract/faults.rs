@@ -86,6 +86,28 @@ fn a_retry_after_past_the_timeout_ends_the_step_now_and_names_both() {
 }
 
 #[test]
+fn a_wait_of_any_number_of_digits_is_told() {
+    for (digits, timeout) in [("99999999999999999999999", "1h"), ("18446744073709551615", "18446744073709551614s")] {
+        let stand_in = StandIn::start();
+        stand_in.api_next(status(200).set_body_json(run_json("Queued", None)));
+        stand_in.api_next(status(503).insert_header("Retry-After", digits));
+        let ended = Run::on_github(program()).against(&stand_in).input("timeout", timeout).run().exited(4);
+        ended.failing_with("asks to be left alone for more than a century, which is past the timeout of ");
+    }
+}
+
+#[test]
+fn a_night_of_a_hundred_cuts_is_told_in_a_line() {
+    let stand_in = StandIn::builder().file(File::new(&made_up_applicants(2000))).start();
+    for _ in 0..100 {
+        stand_in.store_cuts_after(1000);
+    }
+    let ended = Run::on_github(program()).against(&stand_in).input("poll-interval", "1ms").run().exited(0);
+    assert_eq!(ended.read(FILE), stand_in.file());
+    assert!(ended.summary.contains("1 cut at 9.0 kB, 91 × cut."), "{}", ended.summary);
+}
+
+#[test]
 fn a_connection_that_fails_is_tried_again() {
     let api = Wire::start({
         let count = std::sync::atomic::AtomicUsize::new(0);

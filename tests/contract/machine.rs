@@ -7,6 +7,7 @@ use std::process::Command;
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 
 use crate::program;
+use crate::support::stand_in::{exports_json, identities_json};
 use crate::support::wire::head;
 use crate::support::{Act, Course, Run, StandIn, Wire};
 
@@ -161,4 +162,37 @@ fn the_timeout_cuts_a_wait_after_a_fault() {
     }
     let run = Run::on_github(program()).against(&stand_in).input("timeout", "300ms").input("poll-interval", "1h");
     run.run().exited(4).failing_with("the last fault: 127.0.0.1").failing_with("answered 500");
+}
+
+#[test]
+fn nothing_is_started_after_the_timeout_however_slow_the_look_ups_are() {
+    let stand_in = StandIn::start();
+    for body in [identities_json(), exports_json()] {
+        let slow = wiremock::ResponseTemplate::new(200).set_body_json(body);
+        stand_in.api_next(slow.set_delay(std::time::Duration::from_millis(400)));
+    }
+    let run = Run::on_github(program()).against(&stand_in).by_names().input("timeout", "600ms");
+    run.run().exited(4).failing_with("timed out after 600 ms; no status was seen");
+    assert!(stand_in.api_requests().iter().all(|request| request.method.as_str() == "GET"), "a run was started");
+}
+
+#[test]
+fn a_timeout_amid_faults_of_the_store_tells_them() {
+    let stand_in = StandIn::builder().url_lives(std::time::Duration::ZERO).start();
+    let run = Run::on_github(program()).against(&stand_in).input("timeout", "700ms").input("poll-interval", "1h");
+    let ended = run.run().exited(4).failing_with("timed out after 700 ms in the download, before its first byte");
+    ended
+        .failing_with("the last fault: the store (")
+        .failing_with("answered 403 (Forbidden), code AccessDenied")
+        .failing_with("hint: run the step again, with export-file-id 74780");
+}
+
+#[test]
+fn a_file_that_does_not_come_is_no_run_that_goes_on() {
+    let stand_in = StandIn::start();
+    stand_in.store_next(|_, _| vec![Act::Hang]);
+    let ended = Run::on_github(program()).against(&stand_in).input("timeout", "300ms").run().exited(4);
+    ended
+        .failing_with("in the download, before its first byte; its last status was available")
+        .failing_with("hint: give a longer timeout");
 }

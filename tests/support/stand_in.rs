@@ -345,10 +345,10 @@ impl State {
         let no_identity = |identity: &str| not_found(&format!("User identity '{identity}' not found."));
         let ok = |body: Value| ResponseTemplate::new(200).set_body_json(body);
         match (request.method.as_str(), path.as_slice()) {
-            ("GET", ["user_identities"]) => ok(identities_json(&cycles)),
-            ("GET", ["exports"]) => ok(exports_json(&cycles)),
+            ("GET", ["user_identities"]) => ok(identities_json_of(&cycles)),
+            ("GET", ["exports"]) => ok(exports_json_of(&cycles)),
             ("GET", ["user_identities", identity, "exports"]) => {
-                of(identity).map_or_else(|| no_identity(identity), |cycle| ok(exports_json(&[cycle])))
+                of(identity).map_or_else(|| no_identity(identity), |cycle| ok(exports_json_of(&[cycle])))
             }
             ("GET", ["user_identities", identity, "export_files"]) => {
                 of(identity).map_or_else(|| no_identity(identity), |cycle| ok(self.files_json(cycle)))
@@ -528,7 +528,17 @@ pub fn export_json(id: u64, name: &str) -> Value {
     })
 }
 
-fn identities_json(cycles: &[Cycle]) -> Value {
+/// The identities that the stand-in has at first.
+pub fn identities_json() -> Value {
+    identities_json_of(&[CYCLES[0], CYCLES[1], OTHER_OFFICE])
+}
+
+/// The exports of its identity in the cycle in which it begins.
+pub fn exports_json() -> Value {
+    exports_json_of(&[CYCLES[1]])
+}
+
+fn identities_json_of(cycles: &[Cycle]) -> Value {
     let identities: Vec<Value> = cycles
         .iter()
         .map(|&cycle| {
@@ -542,7 +552,7 @@ fn identities_json(cycles: &[Cycle]) -> Value {
     json!({ "href": "/api/v1/user_identities", "user_identities": identities })
 }
 
-fn exports_json(cycles: &[Cycle]) -> Value {
+fn exports_json_of(cycles: &[Cycle]) -> Value {
     let offers = cycles.iter().copied().flat_map(Cycle::offers);
     let exports: Vec<Value> = offers.map(|offer| export_json(offer.export, offer.name)).collect();
     json!({ "href": "/api/v1/exports", "exports": exports })
