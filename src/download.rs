@@ -76,9 +76,9 @@ pub async fn download(
         let most_before = transfer.most;
         let (url, number) = source.lock().await.url(step, worn).await?;
         worn = Some(number);
-        let fault = match transfer.attempt(step, store, &source, url.reveal()).await {
+        let fault = match transfer.attempt(step, store, &source, &url, number).await {
             Ok(()) => break,
-            Err(Interruption::Fault(fault)) => fault,
+            Err(Interruption::Fault(fault) | Interruption::StartOver(fault)) => fault,
             Err(Interruption::Disk(error)) => return Err(Failure::Local(error)),
             Err(Interruption::Failure(failure)) => return Err(failure),
         };
@@ -100,6 +100,8 @@ pub async fn download(
 enum Interruption {
     /// The store, or the way to it.
     Fault(Fault),
+    /// The same, and nothing is held any more.
+    StartOver(Fault),
     /// The disk.
     Disk(anyhow::Error),
     /// Something that ends the step.
@@ -160,22 +162,23 @@ impl<'a> Transfer<'a> {
         step: &Step<'_>,
         store: &Client,
         source: &Mutex<Source<F>>,
-        url: &Url,
+        url: &DownloadUrl,
+        number: usize,
     ) -> Result<(), Interruption> {
         let asked = self.missing()?;
-        let answer = ask(store, url, asked.as_ref()).await?;
+        let answer = ask(store, url.reveal(), asked.as_ref()).await?;
         match answer.meaning {
             Meaning::Whole { total, etag } => {
                 self.start_over()?;
                 (self.total, self.etag) = (total, etag);
                 self.describe(&answer.response)?;
                 self.begin(step, &answer.host);
-                self.receive(step, store, source, answer.response, total).await
+                self.receive(step, store, source, answer.response, number, total).await
             }
             Meaning::Rest { until, total } => {
                 self.total = Some(total);
                 step.log.line(&format!("going on at {}", figures::bytes(self.partial.held())));
-                self.receive(step, store, source, answer.response, Some(until)).await
+                self.receive(step, store, source, answer.response, number, Some(until)).await
             }
             Meaning::StartOver(what) => {
                 self.start_over()?;
@@ -234,6 +237,7 @@ impl<'a> Transfer<'a> {
         store: &Client,
         source: &Mutex<Source<F>>,
         mut response: Response,
+        number: usize,
         until: Option<u64>,
     ) -> Result<(), Interruption> {
         let (since, from) = (step.clock.now(), self.partial.held());
@@ -255,7 +259,7 @@ impl<'a> Transfer<'a> {
                 && self.order.spread.is_worth_it(total - held, held - from, time)
                 && let Some(etag) = self.etag.clone()
             {
-                Pieces::new(step, store, source, self, etag, total).fetch(response).await?;
+                Pieces::new(step, store, source, self, etag, total).fetch(response, number).await?;
                 break;
             }
         }

@@ -424,6 +424,7 @@ impl Told<'_> {
                 ),
                 None => "run the step again".to_owned(),
             },
+            (Side::Api, _) if self.journal.answered => "WebAdMIT has a bad time: run the step again later".to_owned(),
             (Side::Api, _) => "run the step again; does this machine reach WebAdMIT at all?".to_owned(),
         };
         Some(hint)

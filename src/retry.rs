@@ -30,6 +30,8 @@ pub struct State {
     pub timeout: Duration,
     /// The longest wait in a fault, unless the server asks for a longer one.
     pub poll_interval: Duration,
+    /// How many connections bring the file.
+    pub connections: usize,
 }
 
 /// A row of attempts at one thing.
@@ -62,6 +64,8 @@ impl Attempts {
 pub enum Next {
     /// Another try after this wait.
     Again(Duration),
+    /// One connection less, for the store asks for fewer requests, and none at all for this time.
+    Fewer(Duration),
     /// The end of the step.
     GiveUp(Reason),
 }
@@ -133,9 +137,15 @@ pub fn next(fault: &Fault, state: &State, now: Duration, random: f64) -> Next {
         Some(wait) if wait > left => Next::GiveUp(Reason::RetryAfter(wait)),
         Some(wait) if wait > patience => Next::GiveUp(Reason::NeverAnswered),
         _ if patience.is_zero() => Next::GiveUp(Reason::NeverAnswered),
+        wait if state.connections > 1 && asks_for_less(fault) => Next::Fewer(wait.unwrap_or_default()),
         Some(wait) if !wait.is_zero() => Next::Again(wait),
         _ => Next::Again(back_off(state.faults, state.poll_interval, random).min(left).min(patience)),
     }
+}
+
+/// Whether a store asks for fewer requests: `503 SlowDown`, or 429.
+fn asks_for_less(fault: &Fault) -> bool {
+    fault.side == Side::Store && matches!(fault.kind, Kind::Status(429 | 503))
 }
 
 /// Twice as long after each fault: 1 s, 2 s, 4 s …, never more than the poll interval, and of that a random part from

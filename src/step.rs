@@ -75,23 +75,31 @@ impl Step<'_> {
         }
     }
 
-    /// Waits before the next attempt, as long as [`retry::next`] says.
+    /// What happens after a fault, as [`retry::next`] has it. `connections` bring the file.
+    #[must_use]
+    pub fn next(&self, fault: &Fault, attempts: Attempts, connections: usize) -> Next {
+        let journal = self.journal.borrow();
+        let state = retry::State {
+            faults: attempts.fruitless,
+            answered: journal.answered,
+            started: journal.started,
+            timeout: self.clock.timeout(),
+            poll_interval: self.service.poll_interval,
+            connections,
+        };
+        retry::next(fault, &state, self.clock.now(), fastrand::f64())
+    }
+
+    /// Waits before the next attempt, as long as [`Step::next`] says.
     ///
     /// # Errors
     ///
     /// A [`Failure`] when there is to be no other attempt.
     pub async fn recover(&self, fault: Fault, attempts: Attempts) -> Result<(), Failure> {
-        let state = retry::State {
-            faults: attempts.fruitless,
-            answered: self.journal.borrow().answered,
-            started: self.journal.borrow().started,
-            timeout: self.clock.timeout(),
-            poll_interval: self.service.poll_interval,
-        };
-        let now = self.clock.now();
-        let took = now.saturating_sub(attempts.since);
-        match retry::next(&fault, &state, now, fastrand::f64()) {
-            Next::Again(wait) => {
+        let next = self.next(&fault, attempts, 1);
+        let took = self.clock.now().saturating_sub(attempts.since);
+        match next {
+            Next::Again(wait) | Next::Fewer(wait) => {
                 self.log.line(&format!("{}; trying again in {}", fault.words, figures::span(wait)));
                 let sign_of_life = format!("still waiting after a fault: {}", fault.words);
                 self.journal.borrow_mut().survive(Trouble { fault, attempts, took });

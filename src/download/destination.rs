@@ -19,6 +19,9 @@ use crate::workspace::{Workspace, remove_directories};
 /// So much is read back at a time of what came out of order.
 const READ_BACK: usize = 256 * 1024;
 
+/// So much of it is hashed and converted before anything else may happen: some hundredths of a second.
+const MOST_AT_A_TIME: u64 = 2 << 20;
+
 /// The directory for the file. It was made if it was missing; what was made goes away again if nothing is saved.
 #[derive(Debug)]
 pub struct Destination {
@@ -199,13 +202,13 @@ impl Partial {
         if at == self.held {
             // What comes in order is hashed out of memory; reading it back would cost a fifth more.
             self.go_on(bytes)?;
-            return self.catch_up();
+        } else {
+            match self.ahead.iter_mut().find(|span| span.end == at) {
+                Some(span) => span.end = end,
+                None => self.ahead.push(at..end),
+            }
         }
-        match self.ahead.iter_mut().find(|span| span.end == at) {
-            Some(span) => span.end = end,
-            None => self.ahead.push(at..end),
-        }
-        Ok(())
+        self.catch_up().map(|_| ())
     }
 
     /// Takes the next bytes without a gap.
@@ -215,19 +218,27 @@ impl Partial {
         self.conversion.as_mut().map_or(Ok(()), |conversion| conversion.take(bytes))
     }
 
-    /// Takes what was waiting behind a gap that is closed now.
-    fn catch_up(&mut self) -> anyhow::Result<()> {
-        while let Some(index) = self.ahead.iter().position(|span| span.start == self.held) {
-            let span = self.ahead.swap_remove(index);
-            let mut buffer = vec![0; READ_BACK];
-            while self.held < span.end {
-                let length = usize::try_from(span.end - self.held).map_or(READ_BACK, |left| left.min(READ_BACK));
-                let part = &mut buffer[..length];
-                self.file.as_file().read_exact_at(part, self.held).context("the partial file cannot be read back")?;
-                self.go_on(part)?;
-            }
+    /// Takes some of what was waiting behind a gap that is closed now: not all at once, for that can be most of the file,
+    /// and nothing else could happen meanwhile. True as long as there is more.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read back, or the disk does not take what becomes of it.
+    pub fn catch_up(&mut self) -> anyhow::Result<bool> {
+        let Some(index) = self.ahead.iter().position(|span| span.start == self.held) else { return Ok(false) };
+        let mut buffer = vec![0; READ_BACK];
+        let end = self.ahead[index].end.min(self.held + MOST_AT_A_TIME);
+        while self.held < end {
+            let length = usize::try_from(end - self.held).map_or(READ_BACK, |left| left.min(READ_BACK));
+            let part = &mut buffer[..length];
+            self.file.as_file().read_exact_at(part, self.held).context("the partial file cannot be read back")?;
+            self.go_on(part)?;
         }
-        Ok(())
+        self.ahead[index].start = end;
+        if self.ahead[index].is_empty() {
+            self.ahead.swap_remove(index);
+        }
+        Ok(self.ahead.iter().any(|span| span.start == self.held))
     }
 
     /// Forgets everything that it holds.
@@ -275,5 +286,26 @@ mod tests {
         assert_eq!(fs::read(directory.path().join("file")).unwrap(), b"abcdefghi");
         assert_eq!(in_place.sha256, hexadecimal(Sha256::new_with_prefix(b"abcdefghi")));
         assert_eq!((in_place.size, in_place.path.as_str(), in_place.text), (9, "file", Text::AsSent));
+    }
+
+    #[test]
+    fn what_was_waiting_behind_a_gap_is_taken_bit_by_bit() {
+        let directory = tempfile::tempdir().unwrap();
+        let workspace = Workspace::find(None, directory.path()).unwrap();
+        let destination = Destination::prepare(&workspace, directory.path(), None, None).unwrap();
+        let mut partial = destination.partial().unwrap();
+        let bytes: Vec<u8> = (0..MOST_AT_A_TIME * 5 / 2).map(|at| (at % 251) as u8).collect();
+        let (first, later) = bytes.split_at(1);
+        partial.place(1, later).unwrap();
+        assert!(!partial.catch_up().unwrap(), "there is a gap");
+        partial.place(0, first).unwrap();
+        assert_eq!(partial.held(), 1 + MOST_AT_A_TIME);
+        assert_eq!(partial.received(), bytes.len() as u64);
+        partial.place(bytes.len() as u64, b"end").unwrap();
+        assert_eq!(partial.held(), 1 + 2 * MOST_AT_A_TIME);
+        assert!(!partial.catch_up().unwrap());
+        assert_eq!(partial.held(), bytes.len() as u64 + 3);
+        let in_place = destination.save(partial, "file").unwrap();
+        assert_eq!(in_place.sha256, hexadecimal(Sha256::new_with_prefix([&bytes[..], b"end"].concat())));
     }
 }

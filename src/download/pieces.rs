@@ -21,7 +21,7 @@ use crate::api::DownloadUrl;
 use crate::failure::Failure;
 use crate::fault::{Fault, Kind};
 use crate::figures;
-use crate::retry::Attempts;
+use crate::retry::{Attempts, Next};
 use crate::step::Step;
 
 /// When and how a download is spread over several connections.
@@ -83,6 +83,8 @@ pub(super) struct Pieces<'a, 'o, F> {
     total: u64,
     queue: RefCell<VecDeque<Range<u64>>>,
     connections: Cell<usize>,
+    /// No request before this time, counted from the start of the step: a store has asked for that.
+    quiet_until: Cell<Duration>,
 }
 
 impl<'a, 'o, F: AsyncFnMut() -> Result<DownloadUrl, Failure>> Pieces<'a, 'o, F> {
@@ -97,25 +99,33 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<DownloadUrl, Failure>> Pieces<'a, 'o, F> 
     ) -> Self {
         let queue = RefCell::new(transfer.order.spread.cut(transfer.partial.held()..total));
         let connections = Cell::new(transfer.order.spread.connections);
-        Self { step, store, source, transfer: RefCell::new(transfer), etag, total, queue, connections }
+        let quiet_until = Cell::new(Duration::ZERO);
+        Self { step, store, source, transfer: RefCell::new(transfer), etag, total, queue, connections, quiet_until }
     }
 
-    /// Fetches all pieces. The first one comes out of the answer that is being read already.
-    pub(super) async fn fetch(&self, first: Response) -> Result<(), Interruption> {
+    /// Fetches all pieces. The first one comes out of the answer that is being read already, to a request for the URL of
+    /// this number.
+    pub(super) async fn fetch(&self, first: Response, number: usize) -> Result<(), Interruption> {
         self.step.log.line(&format!("going on over {}", figures::count(self.connections.get(), "connection")));
-        let mut running = self.queue.borrow_mut().pop_front().map(|piece| (first, piece));
-        let mut work: FuturesUnordered<_> = (0..self.connections.get()).map(|_| self.work(running.take())).collect();
+        let mut first = self.queue.borrow_mut().pop_front().map(|piece| (first, number, piece));
+        let mut work: FuturesUnordered<_> = (0..self.connections.get()).map(|_| self.work(first.take())).collect();
         while let Some(end) = work.next().await {
             end?;
+        }
+        // What came out of order is taken bit by bit, so that a signal or the timeout can end it.
+        while self.transfer.borrow_mut().partial.catch_up()? {
+            tokio::task::yield_now().await;
         }
         Ok(())
     }
 
     /// One connection: takes a piece, fetches it, takes the next.
-    async fn work(&self, running: Option<(Response, Range<u64>)>) -> Result<(), Interruption> {
+    async fn work(&self, first: Option<(Response, usize, Range<u64>)>) -> Result<(), Interruption> {
         let mut attempts = Attempts::none(self.step.clock.now());
-        let mut worn = None;
-        let (mut running, mut next) = running.unzip();
+        let (mut running, mut worn, mut next) = match first {
+            Some((response, number, piece)) => (Some(response), Some(number), Some(piece)),
+            None => (None, None, None),
+        };
         while let Some(mut piece) = next.take().or_else(|| self.queue.borrow_mut().pop_front()) {
             while !piece.is_empty() {
                 let before = self.transfer.borrow().most;
@@ -124,13 +134,16 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<DownloadUrl, Failure>> Pieces<'a, 'o, F> 
                     None => self.request(&mut piece, &mut worn).await,
                 };
                 let fault = match end {
-                    Ok(()) => continue,
+                    Ok(()) => {
+                        (worn, attempts) = (None, Attempts::none(self.step.clock.now()));
+                        continue;
+                    }
                     Err(Interruption::Fault(fault)) => fault,
                     Err(end) => return Err(end),
                 };
                 attempts.count(self.transfer.borrow().most > before);
-                if asks_for_less(&fault) && self.connections.get() > 1 {
-                    self.retire(piece, &fault);
+                if let Next::Fewer(quiet) = self.step.next(&fault, attempts, self.connections.get()) {
+                    self.retire(piece, &fault, quiet);
                     return Ok(());
                 }
                 self.step.recover(fault, attempts).await.map_err(Interruption::Failure)?;
@@ -140,32 +153,37 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<DownloadUrl, Failure>> Pieces<'a, 'o, F> 
         Ok(())
     }
 
-    /// One connection less, for the sake of a store that asks for it. The others take over its piece.
-    fn retire(&self, piece: Range<u64>, fault: &Fault) {
+    /// One connection less, for the sake of a store that asks for it, and silence for as long as it asks for. The others
+    /// take over its piece.
+    fn retire(&self, piece: Range<u64>, fault: &Fault, quiet: Duration) {
         self.queue.borrow_mut().push_front(piece);
         self.connections.set(self.connections.get() - 1);
+        self.quiet_until.set(self.quiet_until.get().max(self.step.clock.now() + quiet));
         self.step.journal.borrow_mut().count(fault.label());
         let left = figures::count(self.connections.get(), "connection");
-        self.step.log.line(&format!("{}; going on over {left}", fault.words));
+        let after = if quiet.is_zero() { String::new() } else { format!(" after {}", figures::span(quiet)) };
+        self.step.log.line(&format!("{}; going on over {left}{after}", fault.words));
     }
 
     /// Asks for what is missing of a piece. After a fault, `worn` is the number of the URL that was used.
     async fn request(&self, piece: &mut Range<u64>, worn: &mut Option<usize>) -> Result<(), Interruption> {
+        let quiet = || self.quiet_until.get().saturating_sub(self.step.clock.now());
+        while !quiet().is_zero() {
+            self.step.rest(quiet(), || "still waiting, as the store has asked for".to_owned()).await;
+        }
         let (url, number) = self.source.lock().await.url(self.step, *worn).await.map_err(Interruption::Failure)?;
         *worn = Some(number);
         let asked =
             Asked { from: piece.start, until: Some(piece.end), etag: self.etag.clone(), total: Some(self.total) };
         let answer = ask(self.store, url.reveal(), Some(&asked)).await?;
         match answer.meaning {
-            Meaning::Rest { until, .. } => self.receive(answer.response, piece, Some(until)).await?,
+            Meaning::Rest { until, .. } => self.receive(answer.response, piece, Some(until)).await,
             // A store that sends everything again does not play along; neither does one that has another version.
-            Meaning::Whole { .. } => return Err(self.start_over("sent the whole file where a part was asked for")),
-            Meaning::StartOver(what) => return Err(self.start_over(what)),
-            Meaning::Unusable(kind, what) => return Err(answer.unusable(kind, what).into()),
-            Meaning::Refused => return Err(answer.refusal(self.step).await.into()),
+            Meaning::Whole { .. } => Err(self.start_over("sent the whole file where a part was asked for")),
+            Meaning::StartOver(what) => Err(self.start_over(what)),
+            Meaning::Unusable(kind, what) => Err(answer.unusable(kind, what).into()),
+            Meaning::Refused => Err(answer.refusal(self.step).await.into()),
         }
-        *worn = None;
-        Ok(())
     }
 
     /// Takes a body up to the end of the piece, or up to `until`, where that is earlier. More than that is a fault, if the
@@ -210,20 +228,18 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<DownloadUrl, Failure>> Pieces<'a, 'o, F> 
         }
     }
 
-    /// What is held cannot be trusted to be of one version: the file is begun again, over one connection.
+    /// What is held cannot be trusted to be of one version: all connections end, and the file is begun again over one.
     fn start_over(&self, what: &str) -> Interruption {
         let mut transfer = self.transfer.borrow_mut();
         transfer.alone = true;
         match transfer.start_over() {
-            Ok(()) => Fault::store(Kind::Mismatch, format!("the store {what}: starting over")).into(),
+            Ok(()) => Interruption::StartOver(Fault::store(
+                Kind::Mismatch,
+                format!("the store {what}: starting over, over one connection"),
+            )),
             Err(error) => error.into(),
         }
     }
-}
-
-/// Whether the store asks for fewer requests: `503 SlowDown`, or 429.
-fn asks_for_less(fault: &Fault) -> bool {
-    matches!(fault.kind, Kind::Status(429 | 503))
 }
 
 #[cfg(test)]

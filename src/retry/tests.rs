@@ -7,6 +7,7 @@ const STATE: State = State {
     started: None,
     timeout: Duration::from_secs(3600),
     poll_interval: Duration::from_secs(15),
+    connections: 1,
 };
 
 const NOW: Duration = Duration::from_secs(10);
@@ -114,6 +115,25 @@ fn a_store_is_given_up_after_eight_attempts_without_a_new_byte() {
     assert_eq!(next(&fault, &State { faults: 8, ..STATE }, NOW, 1.0), Next::GiveUp(Reason::Fruitless));
     let api = Fault::api(Kind::Connect, "");
     assert!(matches!(next(&api, &State { faults: 80, ..STATE }, NOW, 1.0), Next::Again(_)));
+}
+
+#[test]
+fn a_store_that_asks_for_less_gets_one_connection_less_as_long_as_there_are_others() {
+    let of = |status, wait, connections| {
+        let fault = Fault { retry_after: wait, ..Fault::store(Kind::Status(status), "") };
+        next(&fault, &State { connections, ..STATE }, NOW, 1.0)
+    };
+    for status in 100..=599 {
+        let asks_for_less = [429, 503].contains(&status);
+        assert_eq!(of(status, None, 2) == Next::Fewer(Duration::ZERO), asks_for_less, "{status}");
+        assert_eq!(of(status, Some(seconds(7)), 2) == Next::Fewer(seconds(7)), asks_for_less, "{status}");
+        assert_eq!(of(status, Some(seconds(7)), 1), Next::Again(seconds(7)), "{status}");
+        assert_eq!(of(status, Some(seconds(4000)), 8), Next::GiveUp(Reason::RetryAfter(seconds(4000))), "{status}");
+    }
+    let api = Fault::api(Kind::Status(503), "");
+    assert_eq!(next(&api, &State { connections: 8, ..STATE }, NOW, 1.0), Next::Again(seconds(1)));
+    let fruitless = State { connections: 8, faults: 8, ..STATE };
+    assert_eq!(next(&Fault::store(Kind::Status(503), ""), &fruitless, NOW, 1.0), Next::GiveUp(Reason::Fruitless));
 }
 
 #[test]

@@ -220,15 +220,8 @@ fn pieces_outlive_their_url() {
 
 #[test]
 fn a_piece_that_fails_is_fetched_again_by_itself() {
-    let stand_in = large();
+    let stand_in = large_and_slow();
     let whole = |request: &_, file: &File| vec![Act::Send(answer(request, file, &[]))];
-    // The first answer has to be slow enough to be spread, so that the next ones are pieces.
-    stand_in.store_next(|request, file| {
-        let bytes = answer(request, file, &[]);
-        let (start, rest) = bytes.split_at(1_000_000);
-        let pause = Act::Pause(Duration::from_millis(150));
-        vec![Act::Send(start.to_vec()), pause, Act::Send(rest.to_vec())]
-    });
     stand_in.store_next(|_, _| vec![Act::Reset]);
     stand_in.store_next(|_, _| vec![Act::Send(refusal(403, "AccessDenied"))]);
     stand_in.store_next(|_, _| vec![Act::Send(refusal(503, "SlowDown"))]);
@@ -240,14 +233,21 @@ fn a_piece_that_fails_is_fetched_again_by_itself() {
     assert!((2..=3).contains(&calls), "{calls} calls: one URL for each that has failed, not one for each piece");
 }
 
-#[test]
-fn a_store_that_asks_for_less_keeps_one_connection() {
+/// The same; and its first answer is slow enough to be spread, so that the next ones are pieces.
+fn large_and_slow() -> StandIn {
     let stand_in = large();
     stand_in.store_next(|request, file| {
         let bytes = answer(request, file, &[]);
         let (start, rest) = bytes.split_at(1_000_000);
-        vec![Act::Send(start.to_vec()), Act::Pause(Duration::from_millis(150)), Act::Send(rest.to_vec())]
+        let pause = Act::Pause(Duration::from_millis(150));
+        vec![Act::Send(start.to_vec()), pause, Act::Send(rest.to_vec())]
     });
+    stand_in
+}
+
+#[test]
+fn a_store_that_asks_for_less_keeps_one_connection() {
+    let stand_in = large_and_slow();
     for _ in 0..9 {
         stand_in.store_next(|_, _| vec![Act::Send(refusal(503, "SlowDown"))]);
     }
@@ -259,14 +259,49 @@ fn a_store_that_asks_for_less_keeps_one_connection() {
 
 #[test]
 fn a_store_that_does_not_play_along_is_asked_over_one_connection() {
-    let stand_in = large();
-    stand_in.store_next(|request, file| {
-        let bytes = answer(request, file, &[]);
-        let (start, rest) = bytes.split_at(1_000_000);
-        vec![Act::Send(start.to_vec()), Act::Pause(Duration::from_millis(150)), Act::Send(rest.to_vec())]
-    });
+    let stand_in = large_and_slow();
     stand_in.store_next(|_, file| vec![Act::Send(response(200, &[], &file.bytes))]);
     let ended = Run::on_github(program()).against(&stand_in).run().exited(0);
     assert!(ended.read(FILE) == stand_in.file(), "{}", ended.stdout);
     assert_eq!(ended.stdout.matches("going on over").count(), 1, "{}", ended.stdout);
+}
+
+#[test]
+fn a_file_that_changes_while_its_pieces_come_is_begun_again_once() {
+    let stand_in = large_and_slow();
+    let mut newer = stand_in.file();
+    newer.reverse();
+    let newer = File::new(&newer);
+    let running = Run::on_github(program()).against(&stand_in).input("poll-interval", "1h").spawn();
+    running.wait_for_line("going on over 8 connections");
+    stand_in.replace_file(newer.clone());
+    let ended = running.end().exited(0);
+    assert!(ended.read(FILE) == newer.bytes, "{}", ended.stdout);
+    assert_eq!(ended.stdout.matches("starting over").count(), 1, "{}", ended.stdout);
+    assert!(ended.summary.contains("1 answer that did not fit from the store, 1 fresh URL."), "{}", ended.summary);
+}
+
+#[test]
+fn a_store_that_gives_a_piece_now_and_then_is_not_given_up() {
+    let stand_in = large_and_slow();
+    let slow_down = |_: &_, _: &File| vec![Act::Send(refusal(503, "SlowDown"))];
+    for _ in 0..7 {
+        stand_in.store_next(slow_down);
+    }
+    for _ in 0..12 {
+        stand_in.store_next(|request, file| vec![Act::Send(answer(request, file, &[]))]).store_next(slow_down);
+    }
+    let ended = Run::on_github(program()).against(&stand_in).run().exited(0);
+    assert!(ended.read(FILE) == stand_in.file(), "{}", ended.stdout);
+}
+
+#[test]
+fn retry_after_silences_all_connections() {
+    let stand_in = large_and_slow();
+    stand_in.store_next(|_, _| vec![Act::Send(response(503, &[("Retry-After", "2")], b"<Code>SlowDown</Code>"))]);
+    let ended = Run::on_github(program()).against(&stand_in).run().exited(0);
+    assert!(ended.read(FILE) == stand_in.file(), "{}", ended.stdout);
+    assert!(ended.stdout.contains("code SlowDown; going on over 7 connections after 2 s\n"), "{}", ended.stdout);
+    let saved = ended.stdout.lines().find(|line| line.contains("  saved ")).unwrap().trim_start();
+    assert!(!["0:00", "0:01"].iter().any(|time| saved.starts_with(time)), "{}", ended.stdout);
 }
