@@ -4,6 +4,7 @@ pub mod lists;
 mod scalar;
 
 use std::fmt;
+use std::rc::Rc;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, LOCATION, RETRY_AFTER};
@@ -16,6 +17,7 @@ use crate::fault::{Fault, Kind};
 use crate::http;
 use crate::inputs::{ApiKey, BaseUrl, Id, Service};
 use crate::retry;
+use crate::secrets::Secrets;
 use crate::status::Status;
 use scalar::Scalar;
 
@@ -26,12 +28,12 @@ const CALLS_LEFT: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 const KEY_HEADER: HeaderName = HeaderName::from_static("x-api-key");
 
 /// The API of one host, asked with one key.
-#[derive(Debug)]
 pub struct Api {
     client: Client,
     base_url: BaseUrl,
     key: ApiKey,
     clock: Clock,
+    secrets: Rc<Secrets>,
 }
 
 /// What the API says of a run.
@@ -77,8 +79,8 @@ impl fmt::Debug for DownloadUrl {
 impl Api {
     /// The API that `service` names, asked over a client that follows no redirect.
     #[must_use]
-    pub fn new(client: Client, service: &Service, clock: Clock) -> Self {
-        Self { client, base_url: service.base_url.clone(), key: service.api_key.clone(), clock }
+    pub fn new(client: Client, service: &Service, clock: Clock, secrets: Rc<Secrets>) -> Self {
+        Self { client, base_url: service.base_url.clone(), key: service.api_key.clone(), clock, secrets }
     }
 
     /// Asks how far a run is.
@@ -159,7 +161,7 @@ impl Api {
     }
 
     fn unreadable(&self, headers: &HeaderMap, what: &str) -> Fault {
-        let sent = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(clean::words);
+        let sent = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(|sent| self.words(sent));
         let sent = sent.map(|sent| format!(" ({sent})")).unwrap_or_default();
         Fault::api(Kind::Unreadable, format!("{} sent {what}{sent}", self.host()))
     }
@@ -167,11 +169,12 @@ impl Api {
     fn read(&self, body: &[u8], headers: &HeaderMap) -> Result<Answer, Fault> {
         let Envelope { export_files: wire } = self.parse(body, headers, "what a run's status needs")?;
         let run = wire.id.id().ok_or_else(|| self.unreadable(headers, "an answer whose id is not an id"))?;
-        let status = Status::read(&self.conceal(&wire.status));
-        let url = match wire.download_url.as_deref().map(str::trim) {
-            Some(url) if status.has_file() && !url.is_empty() => Some(self.usable(url)?),
-            _ => None,
-        };
+        let url = wire.download_url.as_deref().map(str::trim).filter(|url| !url.is_empty());
+        if let Some(url) = url.and_then(|url| Url::parse(url).ok()) {
+            self.secrets.keep_url(&url);
+        }
+        let status = Status::read(&self.secrets.conceal(&wire.status));
+        let url = url.filter(|_| status.has_file()).map(|url| self.usable(url)).transpose()?;
         let calls_left = headers.get(CALLS_LEFT).and_then(|value| value.to_str().ok()?.trim().parse().ok());
         Ok(Answer { run, export: wire.export_id.id(), status, url, calls_left })
     }
@@ -186,12 +189,12 @@ impl Api {
             "https" => {}
             "http" if !self.base_url.is_https() => {}
             "http" => return refused("is plain http, although the API is https".to_owned()),
-            scheme => return refused(format!("has the scheme {}", clean::words(scheme))),
+            scheme => return refused(format!("has the scheme {}", self.words(scheme))),
         }
         if http::has_credentials(&url) {
             return refused("holds a user name or a password".to_owned());
         }
-        if url.as_str().contains(self.key.reveal()) {
+        if self.secrets.hold_key(url.as_str()) {
             return refused("holds the API key, which goes to the API only".to_owned());
         }
         Ok(DownloadUrl(url))
@@ -205,7 +208,7 @@ impl Api {
         {
             let to = self.base_url.endpoint("").join(location);
             let to = to.map_or_else(|_| "somewhere that is not a URL".to_owned(), |url| http::origin(&url));
-            let words = format!("{} redirected to {}", self.host(), self.conceal(&to));
+            let words = format!("{} redirected to {}", self.host(), self.words(&to));
             return Fault::api(Kind::Redirect, words);
         }
         let no_calls_left = text(CALLS_LEFT).is_some_and(|calls| calls.trim() == "0");
@@ -223,8 +226,7 @@ impl Api {
         if let Ok(Some(body)) = http::small_body(response, LARGEST_ANSWER).await
             && let Some(message) = said(&body)
         {
-            let message = self.conceal(&clean::words(&message));
-            words = format!("{words} and says: {}", message.trim_end_matches('.'));
+            words = format!("{words} and says: {}", self.words(&message).trim_end_matches('.'));
         }
         Fault { retry_after, ..Fault::api(kind, words) }
     }
@@ -236,12 +238,12 @@ impl Api {
             Kind::Connect => format!("no connection to {}: {cause}", self.host()),
             _ => format!("no answer from {}: {cause}", self.host()),
         };
-        Fault::api(kind, self.conceal(&words))
+        Fault::api(kind, words)
     }
 
-    /// A server could send the key back; no text of it is shown with the key in it.
-    fn conceal(&self, text: &str) -> String {
-        text.replace(self.key.reveal(), "***")
+    /// Words of a server, fit to be shown. What must not be told is concealed before they are cut, or half of it would stay.
+    fn words(&self, text: &str) -> String {
+        clean::words(&self.secrets.conceal(text))
     }
 }
 

@@ -56,11 +56,13 @@ pub fn cut(text: &str, longest: usize) -> String {
     short
 }
 
+/// A word without the query of the URL that it is, or looks like: percent-encoded, too, as one URL stands in another.
 fn without_query(word: &str) -> String {
-    match word.split_once('?') {
-        Some((before, _)) if word.contains("://") || word.contains('=') => format!("{before}?…"),
-        _ => word.to_owned(),
-    }
+    let lower = word.to_ascii_lowercase();
+    let is_url = |slashes: &str, equals: &str| lower.contains(slashes) || lower.contains(equals);
+    let query = |mark, slashes, equals| lower.find(mark).filter(|_| is_url(slashes, equals));
+    let at = query("?", "://", "=").into_iter().chain(query("%3f", "%3a%2f%2f", "%3d")).min();
+    at.map_or_else(|| word.to_owned(), |at| format!("{}?…", &word[..at]))
 }
 
 #[cfg(test)]
@@ -81,6 +83,9 @@ mod tests {
             ("left\u{202e}thgir\u{2028}next", "left thgir next"),
             ("see https://s3.example/f?Signature=abc now", "see https://s3.example/f?… now"),
             ("/f?Signature=abc", "/f?…"),
+            ("https%3A%2F%2Fs3%2Ff%3FSignature%3Dabc now", "https%3A%2F%2Fs3%2Ff?… now"),
+            ("https%3a%2f%2fs3%2ff%3fx", "https%3a%2f%2fs3%2ff?…"),
+            ("100%3F", "100%3F"),
             ("really? yes", "really? yes"),
         ] {
             assert_eq!(words(said), shown, "{said:?}");

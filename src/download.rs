@@ -28,6 +28,7 @@ use crate::http;
 use crate::inputs::Encoding;
 use crate::journal::{Progress, Saved, Text};
 use crate::retry::{self, Attempts};
+use crate::secrets::Secrets;
 use crate::step::Step;
 use destination::{Destination, InPlace, Partial};
 use pieces::{Pieces, Spread};
@@ -171,7 +172,7 @@ impl<'a> Transfer<'a> {
             Meaning::Whole { total, etag } => {
                 self.start_over()?;
                 (self.total, self.etag) = (total, etag);
-                self.describe(&answer.response)?;
+                self.describe(&answer.response, step.log.secrets())?;
                 self.begin(step, &answer.host);
                 self.receive(step, store, source, answer.response, number, total).await
             }
@@ -209,10 +210,14 @@ impl<'a> Transfer<'a> {
     }
 
     /// Takes the name and the media type from an answer that has the file from its beginning.
-    fn describe(&mut self, response: &Response) -> anyhow::Result<()> {
+    fn describe(&mut self, response: &Response, secrets: &Secrets) -> anyhow::Result<()> {
+        // A redirect can have led to another signed URL.
+        secrets.keep_url(response.url());
         let disposition = response.headers().get(CONTENT_DISPOSITION).map(reqwest::header::HeaderValue::as_bytes);
-        self.name = name::of_answer(disposition, response.url());
-        self.content_type = text(response.headers(), CONTENT_TYPE).map(clean::words).filter(|sent| !sent.is_empty());
+        let disposition = disposition.filter(|value| !secrets.hold(&String::from_utf8_lossy(value)));
+        self.name = name::of_answer(disposition, response.url()).filter(|name| !secrets.hold(name));
+        let sent = text(response.headers(), CONTENT_TYPE);
+        self.content_type = sent.map(|sent| clean::words(&secrets.conceal(sent))).filter(|sent| !sent.is_empty());
         self.left_as_sent = None;
         if self.order.encoding == Encoding::Utf8 {
             match convert::charset(self.content_type.as_deref()) {
@@ -385,7 +390,8 @@ async fn refusal(step: &Step<'_>, host: &str, response: Response) -> Fault {
     let retry_after = text(response.headers(), RETRY_AFTER)
         .and_then(|value| retry::retry_after(value, text(response.headers(), DATE), step.clock.time_of_day()));
     let body = http::small_body(response, LARGEST_ERROR).await.ok().flatten().unwrap_or_default();
-    let code = error_code(&body).map(|code| format!(", code {code}")).unwrap_or_default();
+    let code = error_code(&body).filter(|code| !step.log.secrets().hold(code));
+    let code = code.map(|code| format!(", code {code}")).unwrap_or_default();
     let words = format!("the store ({host}) answered {}{code}", http::status_words(status));
     Fault { retry_after, ..Fault::store(Kind::Status(status.as_u16()), words) }
 }

@@ -609,6 +609,9 @@ impl Problems {
             Ok(value) => Some(value),
             Err(Rejection { value, why }) => {
                 let shown = value.map(|value| self.tell(&value)).unwrap_or_default();
+                // A part of the value that the reason names is hidden where the value is.
+                let parts = why.split('`').map(|part| if self.is_key(part) { "***" } else { part });
+                let why = parts.collect::<Vec<_>>().join("`");
                 self.add(input, format!("{shown} {why}").trim_start());
                 None
             }
@@ -623,9 +626,14 @@ impl Problems {
     /// Whether a value is the key, or what keys look like (32 hexadecimal digits): it stands at the wrong place then,
     /// and a message must not carry it on.
     fn is_key(&self, value: &str) -> bool {
-        let hexadecimal = value.split(|c: char| !c.is_ascii_hexdigit()).any(|digits| digits.len() >= 32);
-        hexadecimal || self.key.as_deref().is_some_and(|key| value.contains(key))
+        looks_like_a_key(value) || self.key.as_deref().is_some_and(|key| value.contains(key))
     }
+}
+
+/// Whether keys look like something in a text: 32 hexadecimal digits in a row.
+#[must_use]
+pub fn looks_like_a_key(text: &str) -> bool {
+    text.split(|c: char| !c.is_ascii_hexdigit()).any(|digits| digits.len() >= 32)
 }
 
 /// A value as messages show it.
@@ -785,7 +793,7 @@ fn parse_base_url(value: &str, allow_http: bool) -> Result<BaseUrl, Rejection> {
         _ if url.host_str().is_none() => {
             return reject(value, format!("has no scheme: a host name without https:// ?; {hint}"));
         }
-        scheme => return reject(value, format!("has the scheme {}; {hint}", clean::words(scheme))),
+        scheme => return reject(value, format!("has the scheme `{}`; {hint}", clean::words(scheme))),
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err(Rejection { value: None, why: format!("holds a query or a fragment (it is not shown); {hint}") });

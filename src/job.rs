@@ -32,7 +32,7 @@ pub async fn run(
     clients: &Clients,
     destination: &Destination,
 ) -> Result<(), Failure> {
-    let api = Api::new(clients.api.clone(), step.service, step.clock);
+    let api = Api::new(clients.api.clone(), step.service, step.clock, step.log.secrets().clone());
     let made = find(step, &api, wanted).await?;
     step.journal.borrow_mut().run = Some(made.run);
     let answer = wait::until_terminal(step, async || ended(step, &api, made).await).await?;

@@ -62,6 +62,7 @@ pub mod outputs;
 pub mod perform;
 pub mod process;
 pub mod retry;
+pub mod secrets;
 pub mod status;
 pub mod step;
 pub mod summary;
@@ -89,11 +90,20 @@ pub fn run(process: &Process) -> u8 {
             0
         }
         several => {
-            let unknown = several.iter().find(|argument| !["list", "--json"].contains(argument));
-            let unknown = unknown.unwrap_or(&several[several.len() - 1]);
-            let failure = Failure::Argument(clean::words(unknown));
-            Log::new(process.reader(), Clock::start()).failure(&failure.text(None, &Journal::default()));
+            let log = Log::new(process.reader(), Clock::start());
+            if let Some(key) = inputs::read(&process.variables).api_key {
+                log.mask(key.reveal());
+            }
+            let failure = Failure::Argument(unknown(several));
+            log.failure(&failure.text(None, &Journal::default()));
             failure.code()
         }
     }
+}
+
+/// The first argument that means nothing here, as a message shows it: without a value, for that could be the key.
+fn unknown(arguments: &[&str]) -> String {
+    let unknown = arguments.iter().find(|argument| !["list", "--json"].contains(argument));
+    let unknown = unknown.or(arguments.last()).map_or("", |argument| argument.split('=').next().unwrap_or_default());
+    if inputs::looks_like_a_key(unknown) { "that looks like a key".to_owned() } else { clean::words(unknown) }
 }

@@ -90,7 +90,7 @@ fn prepare<'a>(process: &Process, reading: &'a Reading, log: &Log) -> Result<(&'
 /// Asks for the identities, the newest cycle first, and for the exports of each. One whose exports the key may not see
 /// does not hide the others.
 async fn gather(step: &Step<'_>, clients: &Clients) -> Result<Vec<Entry>, Failure> {
-    let api = Api::new(clients.api.clone(), step.service, step.clock);
+    let api = Api::new(clients.api.clone(), step.service, step.clock, step.log.secrets().clone());
     let mut identities = step.ask(async |limit| api.identities(limit).await).await?;
     choose::newest_first(&mut identities);
     let mut entries = Vec::new();

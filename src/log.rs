@@ -5,11 +5,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, Write};
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::clean;
 use crate::clock::Clock;
 use crate::figures;
+use crate::secrets::Secrets;
 
 /// Who reads the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +24,9 @@ pub enum Reader {
     Other,
 }
 
-/// The log of one step.
+/// The log of one step. It keeps the secrets, and nothing that it prints holds one.
 pub struct Log {
+    secrets: Rc<Secrets>,
     reader: Reader,
     clock: Clock,
     last: Cell<Duration>,
@@ -42,7 +45,13 @@ impl Log {
     #[must_use]
     pub fn to(stdout: impl Write + 'static, stderr: impl Write + 'static, reader: Reader, clock: Clock) -> Self {
         let (stdout, stderr) = (RefCell::new(Box::new(stdout) as _), RefCell::new(Box::new(stderr) as _));
-        Self { reader, clock, last: Cell::new(Duration::ZERO), stdout, stderr }
+        Self { secrets: Rc::default(), reader, clock, last: Cell::new(Duration::ZERO), stdout, stderr }
+    }
+
+    /// What must not be told.
+    #[must_use]
+    pub fn secrets(&self) -> &Rc<Secrets> {
+        &self.secrets
     }
 
     /// One line of what happens, with the time since the start before it.
@@ -63,9 +72,10 @@ impl Log {
         self.clock.now().saturating_sub(self.last.get())
     }
 
-    /// Has the runner hide the key in everything that is printed from now on. Elsewhere nothing is printed: there, the
-    /// command would show the key.
+    /// Hides the key in everything that is printed from now on, and has the runner do the same. Elsewhere nothing is
+    /// printed: there, the command would show the key.
     pub fn mask(&self, secret: &str) {
+        self.secrets.keep_key(secret);
         if self.reader == Reader::GitHub {
             self.write(&self.stdout, &format!("::add-mask::{}", escape(secret)));
         }
@@ -75,20 +85,21 @@ impl Log {
     pub fn warning(&self, text: &str) {
         self.line(&format!("warning: {text}"));
         if self.reader == Reader::GitHub {
-            self.write(&self.stdout, &command("warning title=webadmit-export", text));
+            self.write(&self.stdout, &command("warning title=webadmit-export", &self.secrets.conceal(text)));
         }
     }
 
     /// Hands an output over to the following steps where that is done by a line of the log: on Azure.
     pub fn hand_over(&self, variable: &str, value: &str) {
         if self.reader == Reader::Azure {
-            self.write(&self.stdout, &azure_variable(variable, value));
+            self.write(&self.stdout, &azure_variable(variable, &self.secrets.conceal(value)));
         }
     }
 
     /// The failure that ends the step: on GitHub an annotation on stdout, elsewhere `error: …` on stderr. Further
     /// lines of the text are hints.
     pub fn failure(&self, text: &str) {
+        let text = &self.secrets.conceal(text);
         match self.reader {
             Reader::GitHub => self.write(&self.stdout, &command("error title=webadmit-export", text)),
             Reader::Azure | Reader::Other => {
@@ -99,7 +110,7 @@ impl Log {
     }
 
     fn print(&self, text: &str) {
-        self.write(&self.stdout, &clean::line(text));
+        self.write(&self.stdout, &clean::line(&self.secrets.conceal(text)));
     }
 
     fn write(&self, stream: &RefCell<Box<dyn Write>>, line: &str) {

@@ -9,6 +9,7 @@ use std::path::Path;
 use anyhow::Context;
 
 use crate::journal::Journal;
+use crate::secrets::Secrets;
 use crate::workspace::Workspace;
 
 /// One output as users meet it: in action.yml and in `--help`.
@@ -48,9 +49,9 @@ pub const DECLARATIONS: [Declaration; 10] = [
 /// An output and its value. A value is one line: whatever a server said was cleaned before it got here.
 pub type Output = (&'static str, String);
 
-/// The outputs that are known so far.
+/// The outputs that are known so far, without secrets.
 #[must_use]
-pub fn known(journal: &Journal) -> Vec<Output> {
+pub fn known(journal: &Journal, secrets: &Secrets) -> Vec<Output> {
     let saved = journal.saved.as_ref();
     let value = |name: &str| match name {
         "status" => journal.status().map(ToString::to_string),
@@ -65,7 +66,8 @@ pub fn known(journal: &Journal) -> Vec<Output> {
         "content-type" => saved.and_then(|saved| saved.content_type.clone()),
         _ => None,
     };
-    DECLARATIONS.iter().filter_map(|declared| Some((declared.name, value(declared.name)?))).collect()
+    let told = |name| value(name).map(|value| (name, secrets.conceal(&value).into_owned()));
+    DECLARATIONS.iter().filter_map(|declared| told(declared.name)).collect()
 }
 
 /// `WEBADMIT_EXPORT_FILE_ID` for `export-file-id`.

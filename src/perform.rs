@@ -137,7 +137,7 @@ impl Ready<'_> {
         log.plain(&opening(service, wanted));
         let end = process::until_signalled(job::run(&step, wanted, &clients, &destination));
         drop(destination);
-        let outputs = outputs::known(&journal.borrow());
+        let outputs = outputs::known(&journal.borrow(), log.secrets());
         let written = receivers.write(&outputs);
         tell(log, &outputs);
         match (end, written) {
@@ -182,7 +182,7 @@ fn tell(log: &Log, outputs: &[outputs::Output]) {
 fn summarize(process: &Process, report: &Report<'_>, log: &Log) {
     let Some(path) = variable(&process.variables, "GITHUB_STEP_SUMMARY") else { return };
     let file = OpenOptions::new().append(true).create(true).open(Path::new(path));
-    if let Err(error) = file.and_then(|mut file| file.write_all(report.markdown().as_bytes())) {
+    if let Err(error) = file.and_then(|mut file| file.write_all(log.secrets().conceal(&report.markdown()).as_bytes())) {
         log.line(&format!("the step summary cannot be written: {}", workspace::words(&error)));
     }
 }

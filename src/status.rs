@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::clean;
+
 /// The status of a run, as WebAdMIT's reference lists them.
 ///
 /// The reference spelled them in snake_case until June 2018 and in Title Case with spaces since; production answers in
@@ -49,7 +51,8 @@ impl Status {
             "successwitherrors" => Self::SuccessWithErrors,
             "emptylist" => Self::EmptyList,
             "failed" => Self::Failed,
-            _ => Self::Unknown(snake_case(text)),
+            // A URL in it loses its query first.
+            _ => Self::Unknown(snake_case(&clean::words(text))),
         }
     }
 

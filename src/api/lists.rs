@@ -12,7 +12,6 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Api;
 use super::scalar::Scalar;
-use crate::clean;
 use crate::fault::{Fault, Kind};
 use crate::inputs::Id;
 use crate::status::Status;
@@ -131,7 +130,7 @@ impl Api {
         let path = format!("user_identities/{identity}/export_files");
         let entries = self.list(&path, limit, |list: List| list.export_files).await?;
         let file = |entry: Wire| {
-            let status = Status::read(&self.conceal(&entry.status.words()));
+            let status = Status::read(&self.secrets.conceal(&entry.status.words()));
             Some(ExportFile { id: entry.id.id()?, export: entry.export_id.id()?, status })
         };
         Ok(distinct(entries.into_iter().filter_map(file), |file| file.id))
@@ -153,7 +152,7 @@ impl Api {
     }
 
     fn shown(&self, said: &Scalar) -> String {
-        clean::words(&self.conceal(&said.words()))
+        self.words(&said.words())
     }
 }
 

@@ -12,7 +12,9 @@ fn api(base_url: &str) -> Api {
     let variables = variables.map(|(name, value)| (format!("INPUT_{name}").into(), value.into()));
     let service = inputs::read(&variables).service.unwrap();
     let clients = clients(RootCertStore::empty(), Patience::default()).unwrap();
-    Api::new(clients.api, &service, Clock::start())
+    let secrets = Rc::new(Secrets::default());
+    secrets.keep_key(service.api_key.reveal());
+    Api::new(clients.api, &service, Clock::start(), secrets)
 }
 
 fn read(body: &str) -> Result<Answer, Fault> {

@@ -203,7 +203,7 @@ fn the_base_url_is_the_root_of_the_api() {
         ("api.webadmit.org:443", "without https://"),
         ("http://api.webadmit.org", "unencrypted"),
         ("http://localhost.example", "unencrypted"),
-        ("ftp://api.webadmit.org", "scheme ftp"),
+        ("ftp://api.webadmit.org", "scheme `ftp`"),
         ("https://", "is not a URL"),
         ("https://user:secret@api.webadmit.org", "user name or password"),
         ("https://secret@api.webadmit.org", "user name or password"),

@@ -3,6 +3,7 @@
 use webadmit_export::{help, inputs, outputs};
 
 use crate::program;
+use crate::support::stand_in::KEY;
 use crate::support::{Run, StandIn};
 
 #[test]
@@ -34,8 +35,14 @@ fn version_tells_name_and_version() {
 #[test]
 fn an_unknown_argument_is_bad_input() {
     let ended = Run::in_shell(program()).arg("--export-id=5").run().exited(2);
-    assert!(ended.failure().contains("unknown argument --export-id=5"), "{}", ended.stderr);
+    assert!(ended.failure().contains("unknown argument --export-id;"), "{}", ended.stderr);
     assert!(ended.failure().contains("--help"), "{}", ended.stderr);
+    // It could be the key, which is known from the environment, or not at all.
+    for argument in [KEY, &format!("--api-key={KEY}"), &format!("--api-key{KEY}")] {
+        for run in [Run::on_github(program()), Run::in_shell(program()).input("api-key", KEY)] {
+            run.arg(argument).run().exited(2).failing_with("unknown argument ");
+        }
+    }
 }
 
 #[test]

@@ -194,7 +194,7 @@ fn a_file_without_any_name_is_called_after_its_run() {
     let store = crate::support::Wire::start(|_| {
         vec![crate::support::Act::Send(crate::support::wire::response(200, &[], b"bytes"))]
     });
-    let answer = run_json("Available", Some(format!("{}/?Signature=x", store.url())));
+    let answer = run_json("Available", Some(format!("{}/", store.url())));
     stand_in.api_next(ResponseTemplate::new(200).set_body_json(answer));
     let ended = Run::on_github(program()).against(&stand_in).run().exited(0);
     assert_eq!(ended.files(), [format!("export-{RUN}")]);

@@ -24,6 +24,7 @@ mod model;
 mod names;
 mod network;
 mod outputs;
+mod secrets;
 mod signals;
 mod text;
 

@@ -98,7 +98,7 @@ fn without_any_authority_https_fails_before_the_first_call_and_http_works() {
 fn when_the_api_is_https_the_download_url_must_be_too() {
     let authority = Authority::new();
     let api = Wire::start_tls(authority.server(Flaw::None), |_| {
-        let answer = run_json("Available", Some("http://127.0.0.1:9/file?Signature=x".to_owned()));
+        let answer = run_json("Available", Some("http://127.0.0.1:9/file".to_owned()));
         vec![Act::Send(response(200, &[], answer.to_string().as_bytes()))]
     });
     trusting(&api.url(), Some(&authority)).exited(1).failing_with("is plain http, although the API is https");

@@ -15,8 +15,12 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::canary;
+use super::runner;
 use super::stand_in::{EXPORT, EXPORT_NAME, KEY, RUN, StandIn};
 use super::wire::PATIENCE;
+
+/// What the copy of the program is called that another user runs.
+const PROGRAM: &str = "program";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
@@ -122,7 +126,7 @@ impl Run {
     /// Runs as another user, to whom the workspace and the files of the runner then belong. Only root can do that.
     pub fn under_user(mut self, user: u32) -> Self {
         // Where the program was built, another user may not be able to look.
-        let copy = self.root.path().join("program");
+        let copy = self.root.path().join(PROGRAM);
         // By another process: a child of a test beside this one would inherit the file that is being written, and a file
         // that somebody has open for writing cannot be run.
         assert!(Command::new("cp").args([&self.program, &copy]).status().unwrap().success());
@@ -228,7 +232,14 @@ impl Running {
         };
         let (output_text, summary) = (read("GITHUB_OUTPUT"), read("GITHUB_STEP_SUMMARY"));
         let outputs = parse_outputs(&output_text);
-        let ended = Ended { status, stdout, stderr, outputs, output_text, summary, root: self.root };
+        let masks_key = self.variables.get(&OsString::from("GITHUB_ACTIONS")).is_some_and(|value| value == "true");
+        let ended = Ended { status, stdout, stderr, outputs, output_text, summary, masks_key, root: self.root };
+        let commands = [&ended.stdout, &ended.stderr].map(|text| runner::commands(text)).concat();
+        let masks = commands.iter().filter(|name| *name == "add-mask").count();
+        assert!(masks <= usize::from(masks_key), "{masks} masks:\n{}", ended.stdout);
+        for told in [&ended.stdout, &ended.stderr, &ended.output_text, &ended.summary] {
+            assert_eq!(canary::applicant(told), None, "an applicant in:\n{told}");
+        }
         let everything = ended.everything();
         assert_eq!(canary::leak(&everything), None, "a secret in:\n{}", String::from_utf8_lossy(&everything));
         ended
@@ -244,6 +255,8 @@ pub struct Ended {
     pub outputs: BTreeMap<String, String>,
     pub output_text: String,
     pub summary: String,
+    /// Whether the program may tell the key, in a command that masks it.
+    masks_key: bool,
     root: TempDir,
 }
 
@@ -294,17 +307,24 @@ impl Ended {
     }
 
     /// Everything that the program has told to anybody, but for the command that masks the key: its output, its files
-    /// with their names and contents.
+    /// with their names and contents, in the workspace and beside it.
     pub fn everything(&self) -> Vec<u8> {
         let mask = format!("::add-mask::{KEY}\n");
-        let mut everything = self.stdout.replacen(&mask, "", 1).into_bytes();
-        everything.extend_from_slice(self.stderr.replacen(&mask, "", 1).as_bytes());
+        let without_mask = |text: &str| if self.masks_key { text.replacen(&mask, "", 1) } else { text.to_owned() };
+        let mut everything = without_mask(&self.stdout).into_bytes();
+        everything.extend_from_slice(without_mask(&self.stderr).as_bytes());
         for text in [&self.output_text, &self.summary] {
             everything.extend_from_slice(text.as_bytes());
         }
-        for name in self.files() {
+        let mut names = Vec::new();
+        list(self.root.path(), "", &mut names);
+        for name in names.iter().filter(|name| *name != PROGRAM) {
             everything.extend_from_slice(name.as_bytes());
-            everything.extend(fs::read(self.workspace().join(name)).unwrap_or_default());
+            let path = self.root.path().join(name);
+            // A larger file is one of the store's, and compared with what was sent.
+            if fs::metadata(&path).is_ok_and(|metadata| metadata.len() < 1 << 20) {
+                everything.extend(fs::read(path).unwrap_or_default());
+            }
         }
         everything
     }

@@ -11,6 +11,8 @@ use std::time::Duration;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use socket2::SockRef;
 
+use super::canary;
+
 /// So long a test waits for something that has to happen, before it fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -189,7 +191,11 @@ impl Wire {
 }
 
 impl Drop for Wire {
+    /// Whatever a test was about: no server has got a secret that is not for it.
     fn drop(&mut self) {
+        if !thread::panicking() {
+            self.requests().iter().for_each(canary::check);
+        }
         self.shared.stopped.store(true, Ordering::SeqCst);
         for stream in self.shared.connections.lock().unwrap().values() {
             let _ = stream.shutdown(Shutdown::Both);

@@ -1,0 +1,255 @@
+//! What must not be told to anybody: the API key, and what makes a URL a signed one.
+//!
+//! A server can send either back, raw or in disguise. So whatever a server says goes through [`Secrets::conceal`] before
+//! it is cut to a length, and whatever this tool tells goes through it once more on its way out.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+
+use percent_encoding::percent_decode_str;
+use reqwest::Url;
+
+use crate::clean;
+
+/// A key that is shorter than this could stand in a text by chance.
+const SHORTEST_KEY: usize = 8;
+
+/// The same for a value in the query of a URL. Signatures have 28 characters and more.
+const SHORTEST_VALUE: usize = 16;
+
+/// What the names of those values hold that must not be told: `Signature`, `X-Amz-Signature`, `X-Amz-Security-Token`, `sig`.
+const TELLING: [&str; 4] = ["sig", "token", "secret", "credential"];
+
+/// A URL lives for less than 30 s; what was in older ones than the last so many is worth nothing.
+const MOST_VALUES: usize = 64;
+
+/// So often a text may have been percent-encoded.
+const LAYERS: usize = 3;
+
+/// What is shown in the place of a secret.
+const CONCEALED: &str = "***";
+
+/// The secrets of one step.
+#[derive(Default)]
+pub struct Secrets {
+    key: RefCell<Option<Secret>>,
+    values: RefCell<VecDeque<Secret>>,
+}
+
+impl Secrets {
+    /// Keeps the API key from being told.
+    pub fn keep_key(&self, key: &str) {
+        *self.key.borrow_mut() = (key.len() >= SHORTEST_KEY).then(|| Secret::new(key));
+    }
+
+    /// Keeps what signs a URL from being told.
+    pub fn keep_url(&self, url: &Url) {
+        let mut values = self.values.borrow_mut();
+        for (name, value) in url.query_pairs() {
+            // What base64 fills up with says nothing, and may be left away.
+            let (name, value) = (name.to_ascii_lowercase(), value.trim_end_matches('='));
+            let is_known = || values.iter().any(|known| known.text == value.to_ascii_lowercase());
+            if value.len() < SHORTEST_VALUE || !TELLING.iter().any(|telling| name.contains(telling)) || is_known() {
+                continue;
+            }
+            values.push_back(Secret::new(value));
+            if values.len() > MOST_VALUES {
+                values.pop_front();
+            }
+        }
+    }
+
+    /// Whether the API key is in a text, in whatever disguise.
+    #[must_use]
+    pub fn hold_key(&self, text: &str) -> bool {
+        self.key.borrow().as_ref().is_some_and(|key| key.is_in(&Disguises::of(text)))
+    }
+
+    /// Whether any secret is in a text, in whatever disguise.
+    #[must_use]
+    pub fn hold(&self, text: &str) -> bool {
+        matches!(self.conceal(text), Cow::Owned(_))
+    }
+
+    /// The text without the secrets: in the place of each there is `***`, and of one in disguise in the place of the whole
+    /// word.
+    #[must_use]
+    pub fn conceal<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let (key, values) = (self.key.borrow(), self.values.borrow());
+        let secrets = || key.iter().chain(values.iter());
+        let mut concealed = Cow::Borrowed(text);
+        for secret in secrets() {
+            if let Some(without) = secret.cut_out_of(&concealed) {
+                concealed = Cow::Owned(without);
+            }
+        }
+        let is_disguise = |word: &str| {
+            let disguises = Disguises::of(word);
+            word.len() >= SHORTEST_KEY && secrets().any(|secret| secret.is_in(&disguises))
+        };
+        if concealed.split_whitespace().any(is_disguise) {
+            let without = concealed.split_inclusive(char::is_whitespace).map(|word| match word.trim_end() {
+                bare if is_disguise(bare) => format!("{CONCEALED}{}", &word[bare.len()..]),
+                _ => word.to_owned(),
+            });
+            concealed = Cow::Owned(without.collect());
+        }
+        concealed
+    }
+}
+
+/// One secret, and what it looks like in base64.
+struct Secret {
+    /// In lower case.
+    text: String,
+    in_base64: Vec<String>,
+}
+
+impl Secret {
+    fn new(secret: &str) -> Self {
+        Self { text: secret.to_ascii_lowercase(), in_base64: in_base64(secret) }
+    }
+
+    /// The text with `***` in its place, where it stands there undisguised.
+    fn cut_out_of(&self, text: &str) -> Option<String> {
+        // Of the same length as the text, so that places in the one are places in the other.
+        let lower = text.to_ascii_lowercase();
+        let mut places = lower.match_indices(&self.text).peekable();
+        places.peek()?;
+        let (mut without, mut end) = (String::with_capacity(text.len()), 0);
+        for (at, _) in places {
+            without.push_str(&text[end..at]);
+            without.push_str(CONCEALED);
+            end = at + self.text.len();
+        }
+        without.push_str(&text[end..]);
+        Some(without)
+    }
+
+    fn is_in(&self, disguises: &Disguises) -> bool {
+        disguises.texts.iter().any(|text| {
+            text.to_ascii_lowercase().contains(&self.text) || self.in_base64.iter().any(|digits| text.contains(digits))
+        })
+    }
+}
+
+/// A text, and what is left of it when layers of percent-encoding and invisible characters are taken off.
+struct Disguises {
+    texts: Vec<String>,
+}
+
+impl Disguises {
+    fn of(text: &str) -> Self {
+        let visible = |text: &str| text.chars().filter(|&c| !clean::is_unprintable(c)).collect::<String>();
+        let mut texts = vec![visible(text)];
+        while texts.len() <= LAYERS {
+            let outer = &texts[texts.len() - 1];
+            let inner = visible(&percent_decode_str(outer).decode_utf8_lossy());
+            if inner == *outer {
+                break;
+            }
+            texts.push(inner);
+        }
+        Self { texts }
+    }
+}
+
+/// What base64 makes of a secret that stands anywhere in a text: a form for each place that its first byte can have in a
+/// group of three, without the ends that depend on what stands around; in both alphabets (RFC 4648, sections 4 and 5).
+fn in_base64(secret: &str) -> Vec<String> {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let group = |group: &[u8]| {
+        let bits = group.iter().fold(0_usize, |bits, &byte| bits << 8 | usize::from(byte));
+        [18, 12, 6, 0].map(|shift| char::from(DIGITS[bits >> shift & 63]))
+    };
+    let from = |skip: usize| secret.as_bytes()[skip..].chunks_exact(3).flat_map(group).collect::<String>();
+    let mut forms: Vec<String> = (0..3).map(from).collect();
+    forms.extend(forms.clone().iter().map(|form| form.replace('+', "-").replace('/', "_")));
+    forms.sort();
+    forms.dedup();
+    forms
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const KEY: &str = "c0ffee00c0ffee11c0ffee22c0ffee33";
+
+    fn secrets() -> Secrets {
+        let secrets = Secrets::default();
+        secrets.keep_key(KEY);
+        let query = "AWSAccessKeyId=AKIDMADEUPMADEUP&Expires=1425359248&Signature=ab%2BcdEFghijklmnop%3D&X-Amz-Security-Token=\
+            FwoGZXIvYXdzEXAMPLE&sig=short&response-content-disposition=attachment%3B%20filename%3Da-long-file-name.csv";
+        secrets.keep_url(&Url::parse(&format!("https://s3.example/x?{query}")).unwrap());
+        secrets
+    }
+
+    #[test]
+    fn a_secret_is_concealed_in_every_disguise() {
+        let encoded: String = KEY.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let twice = encoded.replace('%', "%25");
+        for (text, concealed) in [
+            (format!("the key {KEY}, twice:{KEY}"), "the key ***, twice:***"),
+            (KEY.to_uppercase(), "***"),
+            (format!("see x?key={encoded}&y and more"), "see *** and more"),
+            (twice, "***"),
+            (format!("{}\u{200e}{}", &KEY[..16], &KEY[16..]), "***"),
+            (format!("{}%E2%80%8E{} !", &KEY[..16], &KEY[16..]), "*** !"),
+            ("YzBmZmVlMDBjMGZmZWUxMWMwZmZlZTIyYzBmZmVlMzM= x".to_owned(), "*** x"),
+            ("eGMwZmZlZTAwYzBmZmVlMTFjMGZmZWUyMmMwZmZlZTMz".to_owned(), "***"),
+            ("eHhjMGZmZWUwMGMwZmZlZTExYzBmZmVlMjJjMGZmZWUzMw==".to_owned(), "***"),
+            ("AB+CDEFGHIJKLMNOP or ab%2BcdEFghijklmnop%3D".to_owned(), "*** or ***"),
+            ("a fwogzxivyxdzexample b".to_owned(), "a *** b"),
+        ] {
+            assert_eq!(secrets().conceal(&text), concealed, "{text}");
+            assert!(secrets().hold(&text));
+        }
+    }
+
+    #[test]
+    fn what_is_no_secret_stays() {
+        for text in
+            ["", "c0ffee", "1425359248", "a-long-file-name.csv", "short", "100 % of %41 and %", "AKIDMADEUPMADEUP"]
+        {
+            assert!(matches!(secrets().conceal(text), Cow::Borrowed(same) if same == text), "{text}");
+            assert!(!secrets().hold(text));
+        }
+        assert!(secrets().hold_key(KEY) && !secrets().hold_key("ab+cdEFghijklmnop="));
+        let none = Secrets::default();
+        none.keep_key("short");
+        assert_eq!(none.conceal("a short text"), "a short text");
+    }
+
+    #[test]
+    fn of_many_urls_the_last_ones_are_kept() {
+        let secrets = Secrets::default();
+        let signature = |number: usize| format!("signature-number-{number:04}");
+        for number in 0..100 {
+            secrets.keep_url(&Url::parse(&format!("https://s3.example/x?Signature={}", signature(number))).unwrap());
+        }
+        assert!(secrets.hold(&signature(99)) && secrets.hold(&signature(36)) && !secrets.hold(&signature(35)));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_left_of_a_secret_wherever_it_stands(
+            before in ".{0,20}",
+            after in ".{0,20}",
+            how in 0..4_usize,
+        ) {
+            let inside = match how {
+                0 => KEY.to_owned(),
+                1 => KEY.to_uppercase(),
+                2 => KEY.bytes().map(|byte| format!("%{byte:02x}")).collect(),
+                _ => KEY.bytes().map(|byte| format!("%25{byte:02x}")).collect(),
+            };
+            let secrets = secrets();
+            let told = secrets.conceal(&format!("{before}{inside}{after}")).into_owned();
+            prop_assert!(!secrets.hold(&told), "{told}");
+        }
+    }
+}

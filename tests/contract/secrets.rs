@@ -1,0 +1,152 @@
+//! Whatever a server sends back of the key or of a signature, and in whatever disguise: nobody is told. Every run of the
+//! program in every test is searched (`support/canary.rs`); these see to it that there is something to be found.
+
+use serde_json::json;
+use wiremock::ResponseTemplate;
+
+use crate::program;
+use crate::support::stand_in::{EXPORT, File, KEY, RUN, export_json, refusal, run_json};
+use crate::support::wire::response;
+use crate::support::{Act, Request, Run, StandIn};
+
+/// A secret as it is, and as somebody could hide it.
+fn disguises(secret: &str) -> Vec<String> {
+    let encoded: String = secret.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let base64 = |text: &str| {
+        const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let group = |group: &[u8]| {
+            let bits = group.iter().fold(0_usize, |bits, &byte| bits << 8 | usize::from(byte));
+            [18, 12, 6, 0].map(|shift| char::from(DIGITS[bits >> shift & 63]))
+        };
+        text.as_bytes().chunks_exact(3).flat_map(group).collect::<String>()
+    };
+    vec![
+        secret.to_owned(),
+        secret.to_uppercase(),
+        encoded.replace('%', "%25"),
+        encoded,
+        base64(&format!("{secret}x")),
+        base64(&format!("12{secret}")),
+        // Where a text is cut off, half of it would be left.
+        format!("{} {secret}", "x".repeat(275)),
+        format!("https://elsewhere.example/{secret}?{secret}"),
+    ]
+}
+
+fn ok(body: serde_json::Value) -> ResponseTemplate {
+    ResponseTemplate::new(200).set_body_json(body)
+}
+
+fn run(stand_in: &StandIn) -> Run {
+    Run::on_github(program()).against(stand_in).input("poll-interval", "1ms").input("output-file", "out.env")
+}
+
+#[test]
+fn an_api_that_sends_the_key_back_is_not_passed_on() {
+    for said in disguises(KEY) {
+        let stand_in = StandIn::start();
+        stand_in.api_next(ResponseTemplate::new(503).set_body_json(json!({ "message": said })));
+        stand_in.api_next(ResponseTemplate::new(500).set_body_json(json!({ "errors": { &said: [&said] } })));
+        stand_in.api_next(ResponseTemplate::new(200).set_body_raw("<html>", &format!("text/html; x={said}")));
+        stand_in.api_next(ok(run_json(&said, None)));
+        run(&stand_in).run().exited(0);
+        stand_in.api_next(ResponseTemplate::new(404).set_body_json(json!({ "message": said })));
+        run(&stand_in).run().exited(5);
+        let to = format!("https://{}.example/{said}", said.split(' ').next().unwrap().replace(['/', ':', '?'], "."));
+        stand_in.api_next(ResponseTemplate::new(302).insert_header("Location", to.as_str()));
+        run(&stand_in).run().exited(1);
+    }
+}
+
+#[test]
+fn a_list_with_the_key_in_it_is_not_passed_on() {
+    for said in disguises(KEY) {
+        let stand_in = StandIn::start();
+        let identity = json!({ "id": 305, "type": said, "association": "SOPHAS", "organization": said, "institution": said, "cycle": said });
+        let identities = || ok(json!({ "user_identities": [identity] }));
+        let exports = || ok(json!({ "exports": [export_json(EXPORT, "Nightly Applicants"), export_json(7, &said)] }));
+        stand_in.api_next(identities()).api_next(exports());
+        run(&stand_in).by_names().input("export-file-id", &RUN.to_string()).run().exited(0);
+        stand_in.api_next(identities());
+        run(&stand_in).by_names().input("identity", "nobody").run().exited(5);
+        stand_in.api_next(identities()).api_next(exports());
+        run(&stand_in).by_names().input("export-name", "nothing").run().exited(5);
+        stand_in
+            .api_next(identities())
+            .api_next(ok(json!({ "export_files": [{ "id": 9, "export_id": 8, "status": said }] })));
+        let latest = run(&stand_in).by_names().input("export-name", "").input("export-id", "5");
+        latest.input("export-file-id", "latest").run().exited(5);
+        for form in ["", "--json"] {
+            stand_in.api_next(identities()).api_next(exports());
+            Run::in_shell(program()).against(&stand_in).arg("list").arg(form).run().exited(0);
+        }
+    }
+}
+
+#[test]
+fn a_url_with_the_key_in_it_is_not_asked_for() {
+    for said in disguises(KEY).iter().chain(&[format!("{}%E2%80%8E{}", &KEY[..9], &KEY[9..])]) {
+        for url in
+            [format!("/{said}.csv"), format!("/file?response-content-disposition=attachment;filename={said}.csv")]
+        {
+            let stand_in = StandIn::start();
+            let url = format!("{}{}", stand_in.store().url(), url.replace(' ', "%20"));
+            stand_in.api_next(ok(run_json("Available", Some(url))));
+            run(&stand_in).run().exited(1).failing_with("holds the API key, which goes to the API only");
+            assert!(stand_in.store().requests().is_empty(), "{said}");
+        }
+    }
+    let stand_in = StandIn::start();
+    stand_in.api_next(ok(run_json("Available", Some(format!("{KEY}://store.example/file")))));
+    run(&stand_in).run().exited(1).failing_with("has the scheme ***");
+}
+
+#[test]
+fn a_store_that_knows_the_key_is_not_passed_on() {
+    for said in disguises(KEY) {
+        let stand_in = StandIn::builder().file(File::new(b"bytes")).start();
+        let code = said.clone();
+        stand_in.store_next(move |_, _| vec![Act::Send(refusal(403, &code))]);
+        stand_in.store_next(move |_, _| {
+            let disposition = format!("attachment; filename=\"{said}.csv\"");
+            let headers = [("Content-Disposition", disposition.as_str()), ("Content-Type", &said)];
+            vec![Act::Send(response(200, &headers, b"bytes"))]
+        });
+        run(&stand_in).run().exited(0);
+    }
+}
+
+/// The signature that a request to the store came with.
+fn signature(request: &Request) -> String {
+    let (_, rest) = request.target.split_once("Signature=").unwrap();
+    rest.split(['&', '%']).next().unwrap().to_owned()
+}
+
+#[test]
+fn a_signature_that_comes_back_is_not_passed_on() {
+    for index in 0..8 {
+        let stand_in = StandIn::start();
+        let said = move |request: &Request| disguises(&signature(request)).remove(index);
+        stand_in.store_next(move |request, _| vec![Act::Send(refusal(403, &said(request)))]);
+        stand_in.store_next(move |request, _| {
+            let disposition = format!("attachment; filename=\"{}.csv\"", said(request));
+            let headers = [("Content-Disposition", disposition.as_str()), ("Content-Type", &said(request))];
+            vec![Act::Send(response(200, &headers, b"bytes"))]
+        });
+        run(&stand_in).run().exited(0);
+    }
+}
+
+#[test]
+fn a_signed_url_is_not_passed_on_wherever_the_api_names_it() {
+    let stand_in = StandIn::start();
+    let url = "https://s3.example/file.csv?AWSAccessKeyId=x&Signature=Signature0Canary0123456789ABCDEF%3D&x=y";
+    let encoded = percent_encoding::utf8_percent_encode(url, percent_encoding::NON_ALPHANUMERIC).to_string();
+    for said in [url, &encoded, &format!("see <{url}>"), &format!("see {encoded}.")] {
+        stand_in.api_next(ok(run_json(said, None)));
+        stand_in.api_next(ResponseTemplate::new(503).set_body_json(json!({ "message": said })));
+        run(&stand_in).run().exited(0);
+        stand_in.api_next(ResponseTemplate::new(404).set_body_json(json!({ "message": said })));
+        run(&stand_in).run().exited(5);
+    }
+}
