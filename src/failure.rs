@@ -308,7 +308,7 @@ impl Told<'_> {
             Failure::Local(_) | Failure::Interrupted(_) => match (self.journal.run, failure) {
                 (Some(run), _) => Some(format!("the run stays in WebAdMIT: take it with export-file-id {run}")),
                 // What this machine lacks was found out before the first request.
-                (None, Failure::Local(_)) => {
+                (None, Failure::Local(_)) if !self.journal.answered => {
                     Some("nothing was asked of WebAdMIT: put this right, and run the step again".to_owned())
                 }
                 (None, _) => None,

@@ -37,6 +37,7 @@
 //! - Everything is done on one thread, but for look-ups of names and the conversion of a text.
 //! - Nothing partial is ever at the destination: a file is renamed into place, complete, or not at all.
 
+use anyhow::Context;
 use clock::Clock;
 use failure::Failure;
 use journal::Journal;
@@ -81,24 +82,24 @@ pub fn run(process: &Process) -> u8 {
         [] => perform::perform(process),
         ["list"] => list::list(process, list::Form::Table),
         ["list", "--json"] | ["--json", "list"] => list::list(process, list::Form::Json),
-        ["--help" | "-h", ..] | ["list", "--help" | "-h"] => {
-            log::page(&help::text());
-            0
-        }
-        ["--version" | "-V", ..] => {
-            log::page(help::VERSION);
-            0
-        }
-        several => {
-            let log = Log::new(process.reader(), Clock::start());
-            if let Some(key) = inputs::read(&process.variables).api_key {
-                log.mask(key.reveal());
-            }
-            let failure = Failure::Argument(unknown(several));
-            log.failure(&failure.text(None, &Journal::default()));
-            failure.code()
-        }
+        ["--help" | "-h", ..] | ["list", "--help" | "-h"] => show(process, &help::text()),
+        ["--version" | "-V", ..] => show(process, help::VERSION),
+        several => fail(process, &Failure::Argument(unknown(several))),
     }
+}
+
+fn show(process: &Process, text: &str) -> u8 {
+    let shown = log::page(text).context("stdout cannot be written");
+    shown.map_or_else(|error| fail(process, &Failure::Local(error)), |()| 0)
+}
+
+fn fail(process: &Process, failure: &Failure) -> u8 {
+    let log = Log::new(process.reader(), Clock::start());
+    if let Some(key) = inputs::read(&process.variables).api_key {
+        log.mask(key.reveal());
+    }
+    log.failure(&failure.text(None, &Journal::default()));
+    failure.code()
 }
 
 /// The first argument that means nothing here, as a message shows it: without a value, for that could be the key.

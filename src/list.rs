@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::io;
 
+use anyhow::Context;
 use serde::Serialize;
 
 use crate::api::Api;
@@ -54,22 +55,22 @@ pub fn list(process: &Process, form: Form) -> u8 {
     let journal = RefCell::new(Journal::default());
     let end = prepare(process, &reading, &log).and_then(|(service, clients)| {
         let step = Step { service, clock: clock.bounded(service.timeout), log: &log, journal: &journal };
-        process::until_signalled(gather(&step, &clients))
+        process::until_signalled(async {
+            let entries = gather(&step, &clients).await?;
+            let text = if form == Form::Table { table(&entries) } else { json(&entries) };
+            // Whoever reads it may be slow: a signal is heeded meanwhile.
+            let printed = tokio::task::spawn_blocking(move || log::page(&text)).await;
+            Ok(printed.context("the list cannot be printed")?.context("the list cannot be written to stdout")?)
+        })
     });
-    match end {
-        Ok(entries) => {
-            log::page(&match form {
-                Form::Table => table(&entries),
-                Form::Json => json(&entries),
-            });
-            0
-        }
-        Err(failure) => {
-            let asked = reading.service.as_ref().map(|service| Asked { service, wanted: None });
+    let asked = reading.service.as_ref().map(|service| Asked { service, wanted: None });
+    end.map_or_else(
+        |failure| {
             log.failure(&failure.text(asked, &journal.borrow()));
             failure.code()
-        }
-    }
+        },
+        |()| 0,
+    )
 }
 
 fn prepare<'a>(process: &Process, reading: &'a Reading, log: &Log) -> Result<(&'a Service, Clients), Failure> {

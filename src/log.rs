@@ -114,13 +114,20 @@ impl Log {
     }
 
     fn write(&self, stream: &RefCell<Box<dyn Write>>, line: &str) {
-        write_to(&mut *stream.borrow_mut(), line);
+        let _ = print_to(&mut *stream.borrow_mut(), line);
     }
 }
 
-/// Prints a text of several lines that is all our own: `--help`.
-pub fn page(text: &str) {
-    write_to(&mut io::stdout(), text.trim_end());
+/// Prints a text of several lines that is what was asked for: `--help`, or a list.
+///
+/// # Errors
+///
+/// When it does not arrive. Somebody who has read enough and closes the stream is none.
+pub fn page(text: &str) -> io::Result<()> {
+    match print_to(&mut io::stdout(), text.trim_end()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// A workflow command with a message for people.
@@ -142,9 +149,9 @@ fn azure_variable(variable: &str, value: &str) -> String {
     format!("##vso[task.setvariable variable={variable};isOutput=true]{value}")
 }
 
-fn write_to(stream: &mut dyn Write, line: &str) {
+fn print_to(stream: &mut dyn Write, line: &str) -> io::Result<()> {
     // One write for the whole line: nothing comes between its parts.
-    let _ = stream.write_all(format!("{line}\n").as_bytes()).and_then(|()| stream.flush());
+    stream.write_all(format!("{line}\n").as_bytes()).and_then(|()| stream.flush())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use wiremock::ResponseTemplate;
 
 use crate::program;
-use crate::support::stand_in::{EXPORT_NAME, KEY, identity_json};
+use crate::support::stand_in::{EXPORT_NAME, KEY, export_json, identity_json};
 use crate::support::{Act, Run, StandIn, Wire};
 
 fn list(stand_in: &StandIn) -> Run {
@@ -121,4 +121,40 @@ fn an_argument_that_the_list_does_not_know_is_bad_input() {
     alone.failing_with("unknown argument --json; known are list, list --json, --help and --version");
     list(&stand_in).arg("--json").arg("x").run().exited(2).failing_with("unknown argument x;");
     assert!(list(&stand_in).arg("--help").run().exited(0).stdout.contains("Usage:"));
+}
+
+#[test]
+fn a_list_that_does_not_arrive_is_a_failure() {
+    let stand_in = StandIn::start();
+    let written_to =
+        |target: &str, run: Run| run.wrapped(&["bash", "-c", &format!("exec \"$0\" \"$@\" {target}")]).run();
+    for form in ["", "--json"] {
+        let ended = written_to(">/dev/full", list(&stand_in).arg(form)).exited(1);
+        ended.failing_with("the list cannot be written to stdout: No space left on device");
+    }
+    let help = written_to(">/dev/full", Run::in_shell(program()).arg("--help")).exited(1);
+    help.failing_with("stdout cannot be written: No space left on device");
+    // Somebody who has read enough is no failure.
+    let ended = written_to("> >(exec true)", list(&stand_in)).exited(0);
+    assert_eq!(ended.stderr, "");
+}
+
+#[test]
+fn a_signal_ends_a_list_that_nobody_reads() {
+    let stand_in = StandIn::start();
+    let identities = [identity_json(305, "SOPHAS", "x", "2026"), identity_json(7, "CASPA", "x", "2025")];
+    let many: Vec<Value> = (1..=5000).map(|id| export_json(id, "more than fits into a pipe")).collect();
+    stand_in.api_next(ResponseTemplate::new(200).set_body_json(json!({ "user_identities": identities })));
+    stand_in.api_next(ResponseTemplate::new(200).set_body_json(json!({ "exports": many })));
+    stand_in.api_next(ResponseTemplate::new(403));
+    let nobody_reads = "mkfifo list && exec 3<>list && exec \"$0\" \"$@\" >list";
+    let running = list(&stand_in).wrapped(&["bash", "-c", nobody_reads]).spawn();
+    running.wait_for_complaint("the exports of identity 7 cannot be listed");
+    running.signal(Signal::TERM);
+    let ended = running.end().exited(143);
+    assert!(
+        ended.stderr.contains("\nerror: the list of identities and exports: interrupted by SIGTERM"),
+        "{}",
+        ended.stderr
+    );
 }

@@ -188,6 +188,12 @@ impl Running {
         assert!(self.stdout.wait_for(words), "no line with {words:?} in:\n{}", self.stdout.text());
     }
 
+    /// The same for stderr.
+    #[track_caller]
+    pub fn wait_for_complaint(&self, words: &str) {
+        assert!(self.stderr.wait_for(words), "no line with {words:?} in:\n{}", self.stderr.text());
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
@@ -321,8 +327,8 @@ impl Ended {
         for name in names.iter().filter(|name| *name != PROGRAM) {
             everything.extend_from_slice(name.as_bytes());
             let path = self.root.path().join(name);
-            // A larger file is one of the store's, and compared with what was sent.
-            if fs::metadata(&path).is_ok_and(|metadata| metadata.len() < 1 << 20) {
+            // A larger file is one of the store's, and compared with what was sent. A pipe has no end.
+            if fs::metadata(&path).is_ok_and(|metadata| metadata.is_file() && metadata.len() < 1 << 20) {
                 everything.extend(fs::read(path).unwrap_or_default());
             }
         }
