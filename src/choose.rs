@@ -53,8 +53,8 @@ enum Term {
 /// brackets; what is in double quotes is a whole text. Years may stand together, as in 2026-2027.
 fn terms(words: &str) -> Vec<Term> {
     let mut terms = Vec::new();
-    for (index, piece) in words.to_lowercase().split('"').enumerate() {
-        let phrase = piece.split_whitespace().collect::<Vec<_>>().join(" ");
+    for (index, piece) in clean::fold(words).split('"').enumerate() {
+        let phrase = piece.trim().to_owned();
         if index % 2 == 1 && !phrase.is_empty() {
             terms.push(Term::Whole(phrase));
             continue;
@@ -89,7 +89,7 @@ impl Term {
 
 fn texts(identity: &Identity) -> [String; 5] {
     let Identity { association, organization, institution, cycle, kind, .. } = identity;
-    [association, organization, institution, cycle, kind].map(|text| text.to_lowercase())
+    [association, organization, institution, cycle, kind].map(|text| clean::fold(text))
 }
 
 /// The identity in which each of the words occurs. Of several that differ only in their cycle, the newest.
@@ -117,9 +117,8 @@ pub fn identity<'a>(all: &'a [Identity], words: &str) -> Result<&'a Identity, Un
     fitting.sort_by_key(|identity| Reverse(years(&identity.cycle)));
     match fitting.as_slice() {
         [only] => Ok(only),
-        [newest, older, ..]
-            if years(&newest.cycle) > years(&older.cycle)
-                && fitting.iter().all(|identity| differ_only_in_cycle(newest, identity)) =>
+        [newest, older @ ..]
+            if older.iter().all(|one| differ_only_in_cycle(newest, one) && is_newer(&newest.cycle, &one.cycle)) =>
         {
             Ok(newest)
         }
@@ -138,9 +137,19 @@ pub fn newest_first(identities: &mut [Identity]) {
 fn differ_only_in_cycle(one: &Identity, other: &Identity) -> bool {
     let rest = |identity: &Identity| {
         [&identity.kind, &identity.association, &identity.organization, &identity.institution]
-            .map(|text| text.to_lowercase())
+            .map(|text| clean::fold(text))
     };
     rest(one) == rest(other)
+}
+
+/// Whether one cycle is newer than another for certain: both are named by as many years of four digits.
+fn is_newer(one: &str, other: &str) -> bool {
+    let certain = |cycle: &str| {
+        let mut numbers = cycle.split(|c: char| !c.is_ascii_digit()).filter(|digits| !digits.is_empty());
+        numbers.all(|digits| digits.len() == 4)
+    };
+    let (ones, others) = (years(one), years(other));
+    ones.len() == others.len() && certain(one) && certain(other) && ones > others
 }
 
 /// The years of a cycle, `2026 - 2027`: the later they are, the newer is the cycle.
@@ -155,16 +164,16 @@ fn line_of_identity(identity: &Identity) -> String {
     }
 }
 
-/// The export of this name. Names are compared as they are shown, without regard to case.
+/// The export of this name. Names are compared without regard to case.
 ///
 /// # Errors
 ///
 /// [`Unclear`] when there is none, or more than one.
 pub fn export<'a>(all: &'a [Export], name: &str) -> Result<&'a Export, Unclear> {
-    let wanted = clean::words(name).to_lowercase();
+    let wanted = clean::fold(name);
     let ids = || all.iter().map(|export| export.id);
     let line = |export: &Export| format!("{}  {}", export.id, export.name);
-    let fitting: Vec<&Export> = all.iter().filter(|export| export.name.to_lowercase() == wanted).collect();
+    let fitting: Vec<&Export> = all.iter().filter(|export| export.folded == wanted).collect();
     match fitting.as_slice() {
         [only] => Ok(only),
         [] => {
@@ -193,7 +202,7 @@ pub fn latest(all: &[ExportFile], export: Id) -> Result<&ExportFile, Unclear> {
 /// How alike two texts are, from 0 to 1000, by the pairs of letters that both have: neither a slip of the pen nor another
 /// order of the words counts for much. The time that it takes grows with the length of the texts, not with its square.
 fn nearness(wanted: &str, there: &str) -> u32 {
-    (strsim::sorensen_dice(&wanted.to_lowercase(), &there.to_lowercase()) * 1000.0) as u32
+    (strsim::sorensen_dice(&clean::fold(wanted), &clean::fold(there)) * 1000.0) as u32
 }
 
 #[cfg(test)]

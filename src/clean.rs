@@ -45,6 +45,14 @@ pub fn is_unprintable(c: char) -> bool {
         || matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
+/// A text as it is compared with another one: in one letter case, and with white space alike. In capitals at first, for
+/// `ß` has none of its own.
+#[must_use]
+pub fn fold(text: &str) -> String {
+    let line = line(text).to_uppercase().to_lowercase();
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// The text, or its beginning with `…` where it has more than `longest` characters.
 #[must_use]
 pub fn cut(text: &str, longest: usize) -> String {
@@ -91,6 +99,22 @@ mod tests {
             assert_eq!(words(said), shown, "{said:?}");
         }
         assert_eq!(words(&"a".repeat(5000)).chars().count(), LONGEST_WORDS);
+    }
+
+    #[test]
+    fn texts_are_alike_in_any_letter_case_and_with_any_white_space() {
+        for (one, other) in [
+            (" Nightly  Applicants\n", "nightly applicants"),
+            ("Straße", "STRASSE"),
+            ("ΟΔΟΣ", "οδοσ"),
+            ("Zoë", "ZOË"),
+            ("a\u{202e}b", "A B"),
+            ("Cohort ##1", "cohort # #1"),
+        ] {
+            assert_eq!(fold(one), fold(other));
+        }
+        assert_ne!(fold(&format!("{}a", "x".repeat(400))), fold(&format!("{}b", "x".repeat(400))));
+        assert_ne!(fold("Report w=1?a"), fold("Report w=1?b"));
     }
 
     proptest! {

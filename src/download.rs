@@ -41,6 +41,9 @@ const PROGRESS: Duration = Duration::from_secs(5);
 /// The store's error is a short XML document; of a longer answer nothing is read.
 const LARGEST_ERROR: usize = 1 << 16;
 
+/// For the store's error so much time is taken.
+const ERROR_TIME: Duration = Duration::from_secs(5);
+
 /// How the file is wanted.
 #[derive(Clone, Copy, Debug)]
 pub struct Order<'a> {
@@ -90,7 +93,7 @@ pub async fn download(
     let InPlace { path, size, sha256, source_sha256, text } = destination.save(transfer.partial, &filename)?;
     let text = transfer.left_as_sent.map_or(text, Text::LeftAsSent);
     let content_type = match &text {
-        Text::From(_) => transfer.content_type.as_deref().map(convert::in_utf_8),
+        Text::From(_) => transfer.converted_type,
         Text::AsSent | Text::LeftAsSent(_) => transfer.content_type,
     };
     let took = step.clock.now().saturating_sub(since);
@@ -133,6 +136,8 @@ struct Transfer<'a> {
     most: u64,
     name: Option<String>,
     content_type: Option<String>,
+    /// The same when it is converted.
+    converted_type: Option<String>,
     /// Why the text is not converted, although that is wanted.
     left_as_sent: Option<String>,
     /// Whether one connection has to do.
@@ -151,6 +156,7 @@ impl<'a> Transfer<'a> {
             most: 0,
             name: None,
             content_type: None,
+            converted_type: None,
             left_as_sent: None,
             alone: false,
             meter: Meter { at: now, held: 0 },
@@ -217,12 +223,15 @@ impl<'a> Transfer<'a> {
         let disposition = disposition.filter(|value| !secrets.hold(&String::from_utf8_lossy(value)));
         self.name = name::of_answer(disposition, response.url()).filter(|name| !secrets.hold(name));
         let sent = text(response.headers(), CONTENT_TYPE);
-        self.content_type = sent.map(|sent| clean::words(&secrets.conceal(sent))).filter(|sent| !sent.is_empty());
-        self.left_as_sent = None;
+        let told = |sent: &str| Some(clean::words(&secrets.conceal(sent))).filter(|told| !told.is_empty());
+        (self.content_type, self.left_as_sent) = (sent.and_then(told), None);
         if self.order.encoding == Encoding::Utf8 {
-            match convert::charset(self.content_type.as_deref()) {
-                Ok(charset) => self.destination.convert(&mut self.partial, charset)?,
-                Err(why) => self.left_as_sent = Some(why),
+            match convert::charset(sent) {
+                Ok(charset) => {
+                    self.destination.convert(&mut self.partial, charset)?;
+                    self.converted_type = sent.map(convert::in_utf_8).as_deref().and_then(told);
+                }
+                Err(why) => self.left_as_sent = Some(clean::words(&secrets.conceal(&why))),
             }
         }
         Ok(())
@@ -357,12 +366,16 @@ impl Meter {
 
 fn head(response: &Response) -> Head {
     let header = |name| text(response.headers(), name).map(str::to_owned);
+    // A coding can be named in a header of its own.
+    let codings = response.headers().get_all(CONTENT_ENCODING).iter();
+    let codings = codings.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     Head {
         status: response.status().as_u16(),
         etag: header(ETAG),
         length: header(CONTENT_LENGTH),
         range: header(CONTENT_RANGE),
-        content_coding: header(CONTENT_ENCODING),
+        content_coding: codings.reduce(|all, coding| format!("{all},{coding}")),
+        content_type: header(CONTENT_TYPE),
         transfer_coding: header(TRANSFER_ENCODING),
     }
 }
@@ -389,7 +402,9 @@ async fn refusal(step: &Step<'_>, host: &str, response: Response) -> Fault {
     let status = response.status();
     let retry_after = text(response.headers(), RETRY_AFTER)
         .and_then(|value| retry::retry_after(value, text(response.headers(), DATE), step.clock.time_of_day()));
-    let body = http::small_body(response, LARGEST_ERROR).await.ok().flatten().unwrap_or_default();
+    // Its words are worth some seconds, but not the whole timeout.
+    let body = tokio::time::timeout(ERROR_TIME, http::small_body(response, LARGEST_ERROR)).await;
+    let body = body.ok().and_then(Result::ok).flatten().unwrap_or_default();
     let code = error_code(&body).filter(|code| !step.log.secrets().hold(code));
     let code = code.map(|code| format!(", code {code}")).unwrap_or_default();
     let words = format!("the store ({host}) answered {}{code}", http::status_words(status));

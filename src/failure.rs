@@ -342,7 +342,8 @@ impl Told<'_> {
                 "look in WebAdMIT whether and under which identity it was run; without export-file-id this step starts a run itself"
             }
         };
-        format!("{hint}; webadmit-export list shows all there is")
+        let list = if sought == Sought::Latest { "" } else { "; webadmit-export list shows all there is" };
+        format!("{hint}{list}")
     }
 
     /// Whether something is looked up before anything is asked that has an id in it.

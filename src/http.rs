@@ -15,7 +15,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::clean;
 use crate::fault::Kind;
-use crate::inputs::host;
+use crate::inputs::{BaseUrl, host};
 
 /// How long a server may be silent.
 #[derive(Clone, Copy, Debug)]
@@ -44,12 +44,13 @@ pub struct Clients {
     pub store: Client,
 }
 
-/// Builds both clients. They trust the given authorities and no others.
+/// Builds both clients. They trust the given authorities and no others. Where the API is asked in plain http on this very
+/// machine, no proxy comes between: the key would leave the machine.
 ///
 /// # Errors
 ///
 /// When TLS cannot be set up.
-pub fn clients(authorities: RootCertStore, patience: Patience) -> anyhow::Result<Clients> {
+pub fn clients(authorities: RootCertStore, patience: Patience, base_url: &BaseUrl) -> anyhow::Result<Clients> {
     let provider = rustls::crypto::ring::default_provider();
     let tls = ClientConfig::builder_with_provider(provider.into())
         .with_safe_default_protocol_versions()
@@ -64,9 +65,10 @@ pub fn clients(authorities: RootCertStore, patience: Patience) -> anyhow::Result
             .connect_timeout(patience.connect)
             .read_timeout(patience.silence)
     };
-    let api = builder().redirect(Policy::none()).build();
+    let api = builder().redirect(Policy::none());
+    let api = if base_url.is_plain_loopback() { api.no_proxy() } else { api }.build();
     let store = builder().redirect(Policy::custom(follow)).build();
-    let context = "the HTTP client cannot be set up: is a proxy variable malformed?";
+    let context = "the HTTP client cannot be set up";
     Ok(Clients { api: api.context(context)?, store: store.context(context)? })
 }
 
@@ -77,7 +79,10 @@ fn follow(attempt: Attempt<'_>) -> reqwest::redirect::Action {
     if attempt.previous().len() > MOST_REDIRECTS {
         return attempt.error("redirected more than five times");
     }
-    if to.scheme() != "https" && (from_https || to.scheme() != "http") {
+    if to.scheme() != "https" && to.scheme() != "http" {
+        return attempt.error("redirected to a place that is neither https nor http");
+    }
+    if to.scheme() == "http" && from_https {
         return attempt.error("redirected from https to a place without it");
     }
     if has_credentials(to) {
@@ -163,6 +168,9 @@ fn certificate_problem(error: &(dyn Error + 'static)) -> Option<String> {
             Bad::NotValidYet | Bad::NotValidYetContext { .. } => "it is not valid yet".to_owned(),
             Bad::NotValidForName | Bad::NotValidForNameContext { .. } => "it was made out to another host".to_owned(),
             Bad::Revoked => "it has been revoked".to_owned(),
+            bad if bad.to_string().contains("CaUsedAsEndEntity") => {
+                "it is the certificate of an authority, and not one of a server".to_owned()
+            }
             bad => format!("it is not valid ({})", clean::words(&bad.to_string())),
         },
         rustls::Error::NoCertificatesPresented => "there is none".to_owned(),

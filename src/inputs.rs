@@ -305,6 +305,12 @@ impl BaseUrl {
         self.0.scheme() == "https"
     }
 
+    /// Whether it is on this very machine, and the connection is not encrypted.
+    #[must_use]
+    pub fn is_plain_loopback(&self) -> bool {
+        !self.is_https() && is_loopback(&self.0)
+    }
+
     /// Host, with the port where it is not the usual one.
     #[must_use]
     pub fn host(&self) -> String {
@@ -516,7 +522,8 @@ fn paths(given: &Given, problems: &mut Problems) -> Paths {
 
 fn which_export(given: &Given, problems: &mut Problems) -> Option<Export> {
     problems.one_of(("export-name", &given.export_name), ("export-id", &given.export_id));
-    if given.export_name.is_none() && given.export_id.is_none() {
+    let is_missing = given.export_name.is_none() && given.export_id.is_none();
+    if is_missing && !problems.name("export-name") && !problems.name("export-id") {
         let (name, id) = (variable("export-name"), variable("export-id"));
         problems.add("export-name", &format!("missing: set {name} to the name of the export, or {id} to its id"));
     }
@@ -537,6 +544,9 @@ fn which_run(given: &Given, problems: &mut Problems) -> Option<Run> {
     let has_identity = given.identity.is_some() || given.user_identity_id.is_some();
     let (words, id) = (variable("identity"), variable("user-identity-id"));
     match (&given.export_file_id, run) {
+        (None, _) if ["export-file-id", "identity", "user-identity-id"].iter().any(|input| problems.name(input)) => {
+            None
+        }
         (None, _) if !has_identity => {
             let text = format!(
                 "missing: give words that mark it, such as SOPHAS (or user-identity-id), to start a run of the export under it; or give export-file-id, to take a run that is there (as variables: {words}, {id}, {})",
@@ -556,7 +566,7 @@ fn which_run(given: &Given, problems: &mut Problems) -> Option<Run> {
 }
 
 fn api_key_of<'a>(problems: &mut Problems, value: Option<&'a str>) -> Option<&'a str> {
-    if value.is_none() {
+    if value.is_none() && !problems.name("api-key") {
         let text = format!(
             "missing or empty: set {} to the WebAdMIT API key; is there a secret of just that name, and may this job see it?",
             variable("api-key")
@@ -576,6 +586,11 @@ struct Problems {
 impl Problems {
     fn add(&mut self, input: &'static str, text: &str) {
         self.found.push(Problem { input, text: text.to_owned() });
+    }
+
+    /// Whether something is wrong with this input already.
+    fn name(&self, input: &str) -> bool {
+        self.found.iter().any(|problem| problem.input == input)
     }
 
     /// Two inputs say the same thing: only one of them may be given.

@@ -194,14 +194,19 @@ fn note(step: &Step<'_>, export: Id, answer: &Answer) {
     journal.started = None;
     let is_first = journal.asked.is_none();
     journal.asked.get_or_insert(now);
-    let seen_before = journal.course.iter().any(|seen| seen.status == answer.status);
+    let is_unknown = |status: &Status| matches!(status, Status::Unknown(_));
+    // GitHub shows ten warnings of a step: one for all unknown statuses is enough.
+    let warned = journal
+        .course
+        .iter()
+        .any(|seen| seen.status == answer.status || is_unknown(&seen.status) && is_unknown(&answer.status));
     if journal.see(&answer.status, now) {
         step.log.line(&format!("status: {}", answer.status));
         match &answer.status {
-            Status::Unknown(name) if !seen_before => {
+            Status::Unknown(name) if !warned => {
                 step.log.warning(&format!("`{name}` is no status that this version knows: waiting on"));
             }
-            Status::SuccessWithErrors if !seen_before => {
+            Status::SuccessWithErrors if !warned => {
                 step.log.warning("WebAdMIT met errors while it made this file: it may lack applicants");
             }
             _ => {}

@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::Context;
+use rustix::fs::OFlags;
 
 use crate::journal::Journal;
 use crate::secrets::Secrets;
@@ -97,7 +98,7 @@ impl Receivers {
     ) -> anyhow::Result<Self> {
         let github = match github_output {
             Some(path) => {
-                let opened = OpenOptions::new().read(true).append(true).create(true).open(path);
+                let opened = writable().read(true).append(true).create(true).open(path);
                 let context = || format!("GITHUB_OUTPUT ({}) cannot be written", Path::new(path).display());
                 Some(opened.with_context(context)?)
             }
@@ -129,14 +130,22 @@ impl Receivers {
 /// Empties an output file that an earlier step has left, where this one ends before it has outputs of its own: they must
 /// not be taken for this one's. What cannot be emptied is told when it is to be written.
 pub fn forget(output_file: &Path) {
-    let _ = OpenOptions::new().write(true).truncate(true).open(output_file);
+    let _ = writable().write(true).truncate(true).open(output_file);
+}
+
+/// How files for outputs are opened: a pipe that nobody reads is an error, and not waited for.
+#[must_use]
+pub fn writable() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    options
 }
 
 fn create(path: &Path, workspace: &Workspace) -> io::Result<File> {
     if let Some(directory) = path.parent() {
         workspace.make_directories(directory)?;
     }
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(path)?;
+    let file = writable().write(true).create(true).truncate(true).mode(0o644).open(path)?;
     workspace.give(&file)?;
     Ok(file)
 }

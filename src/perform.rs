@@ -1,7 +1,6 @@
 //! One step, from the environment to the exit code.
 
 use std::cell::RefCell;
-use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -181,7 +180,7 @@ fn tell(log: &Log, outputs: &[outputs::Output]) {
 /// Adds the report to `$GITHUB_STEP_SUMMARY`. A step does not fail over it.
 fn summarize(process: &Process, report: &Report<'_>, log: &Log) {
     let Some(path) = variable(&process.variables, "GITHUB_STEP_SUMMARY") else { return };
-    let file = OpenOptions::new().append(true).create(true).open(Path::new(path));
+    let file = outputs::writable().append(true).create(true).open(Path::new(path));
     if let Err(error) = file.and_then(|mut file| file.write_all(log.secrets().conceal(&report.markdown()).as_bytes())) {
         log.line(&format!("the step summary cannot be written: {}", workspace::words(&error)));
     }

@@ -1,9 +1,11 @@
 //! What the process was given, and what everything that it does needs of this machine.
 
 use std::ffi::OsString;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
+use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::failure::{Failure, Interruption};
@@ -61,19 +63,27 @@ pub fn clients(service: &Service, trust: Trust, log: &Log) -> anyhow::Result<Cli
     if service.base_url.is_https() && trust.authorities.is_empty() {
         return Err(anyhow!(NO_AUTHORITIES));
     }
-    http::clients(trust.authorities, Patience::default())
+    http::clients(trust.authorities, Patience::default(), &service.base_url)
 }
 
 /// Waits for the end of something on this one thread, or for a signal that ends it before.
 ///
 /// # Errors
 ///
-/// What it ends with, or [`Failure::Interrupted`].
+/// What it ends with, or [`Failure::Interrupted`]; and [`Failure::Local`] where this machine does not give what it needs.
 pub fn until_signalled<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    // The runtime panics where there can be no more threads or files. What was reached until then is told all the same.
+    let end = catch_unwind(AssertUnwindSafe(|| signalled(work)));
+    end.unwrap_or_else(|_| Err(Failure::Local(anyhow!("this machine gives no more threads, files or memory"))))
+}
+
+fn signalled<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
     let end = runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
         let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
+        // Unhandled, it ends the process when a file grows beyond a limit; handled, the write says so.
+        let _file_size = signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).context("SIGXFSZ cannot be handled")?;
         tokio::select! {
             end = work => end,
             _ = interrupt.recv() => Err(Failure::Interrupted(Interruption::Interrupt)),

@@ -66,9 +66,12 @@ impl Trust {
     /// Adds the authorities of the input `ca-file`, a path below `root`, or tells what is wrong with it.
     pub fn add_input(&mut self, root: &Path, ca_file: &str) -> Option<Problem> {
         let path = root.join(ca_file);
+        // A pipe would be waited for.
+        if !path.is_file() {
+            return Some(Problem::with("ca-file", ca_file, "is not a file that can be read"));
+        }
         let found = load_certs_from_paths(Some(&path), None);
-        let why = if path.is_file() { "holds no certificate in PEM form" } else { "is not a file that can be read" };
         let (added, _) = self.authorities.add_parsable_certificates(found.certs);
-        (added == 0).then(|| Problem::with("ca-file", ca_file, why))
+        (added == 0).then(|| Problem::with("ca-file", ca_file, "holds no certificate in PEM form, or cannot be read"))
     }
 }

@@ -8,6 +8,8 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::Context;
 
+use crate::clean;
+
 /// Where the step works: `$GITHUB_WORKSPACE`, and where that is not set the working directory.
 #[derive(Clone, Debug)]
 pub struct Workspace {
@@ -28,6 +30,11 @@ pub enum Misled {
     /// It leads out of the workspace.
     #[error("leads out of the workspace ({0}); a path inside of it is accepted, or an absolute one")]
     Outside(&'static str),
+    /// It leads to a place whose name cannot be told in a line.
+    #[error(
+        "leads to a place whose name holds control characters or is not valid UTF-8, so it could not be told to the following steps"
+    )]
+    Untold,
     /// It goes through something that is not a directory, or cannot be looked at.
     #[error("cannot be used: {at}: {why}")]
     Unreadable {
@@ -55,7 +62,10 @@ impl Workspace {
             }
             Ok((root, metadata))
         };
-        let (root, metadata) = found().with_context(|| format!("the workspace {} cannot be used", path.display()))?;
+        let (root, metadata) = found().with_context(|| {
+            let path = if path.as_os_str().is_empty() { Path::new("in the working directory") } else { &path };
+            format!("the workspace {} cannot be used", path.display())
+        })?;
         // Files that root makes in somebody else's workspace break later steps and the next checkout
         // (actions/runner#434).
         let is_ours = !rustix::process::geteuid().is_root() || metadata.uid() == 0;
@@ -69,16 +79,23 @@ impl Workspace {
         &self.root
     }
 
-    /// The absolute path that an input names. A relative one must stay inside the workspace.
+    /// The absolute path that an input names, without links as far as it exists. A relative one must stay inside the
+    /// workspace.
     ///
     /// # Errors
     ///
-    /// [`Misled`] when it does not, be it by `..` or by a link.
+    /// [`Misled`] when it does not, be it by `..` or by a link, and when it has a name that cannot be told.
     pub fn resolve(&self, path: &str) -> Result<PathBuf, Misled> {
         let path = Path::new(path);
-        if path.is_absolute() {
-            return Ok(path.to_owned());
+        let resolved = if path.is_absolute() { settled(path) } else { self.inside(path)? };
+        let told = resolved.strip_prefix(&self.root).unwrap_or(&resolved).to_str();
+        if told.is_none_or(|told| told.chars().any(clean::is_unprintable)) {
+            return Err(Misled::Untold);
         }
+        Ok(resolved)
+    }
+
+    fn inside(&self, path: &Path) -> Result<PathBuf, Misled> {
         let mut resolved = self.root.clone();
         for component in path.components() {
             match component {
@@ -129,6 +146,10 @@ impl Workspace {
                 self.give(&directory)
             });
             if let Err(error) = made_and_given {
+                // A step beside this one has been faster; what it has made is not ours to remove.
+                if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() {
+                    return self.make_directories(path).map(|more| [&missing[..made], &more].concat());
+                }
                 remove_directories(&missing[..=made]);
                 return Err(error);
             }
@@ -146,6 +167,19 @@ impl Workspace {
             Some(owner) => fchown(file, Some(owner.user), Some(owner.group)),
             None => Ok(()),
         }
+    }
+}
+
+/// An absolute path whose existing part has no links: the workspace is known by such a path, too.
+fn settled(path: &Path) -> PathBuf {
+    let existing = path.ancestors().find_map(|part| Some((part, fs::canonicalize(part).ok()?)));
+    match existing {
+        Some((part, real)) => match path.strip_prefix(part) {
+            Ok(rest) if rest.as_os_str().is_empty() => real,
+            Ok(rest) => real.join(rest),
+            Err(_) => path.to_owned(),
+        },
+        None => path.to_owned(),
     }
 }
 

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Api;
 use super::scalar::Scalar;
+use crate::clean;
 use crate::fault::{Fault, Kind};
 use crate::inputs::Id;
 use crate::status::Status;
@@ -46,8 +47,11 @@ pub struct Identity {
 pub struct Export {
     /// Its id.
     pub id: Id,
-    /// Its name.
+    /// Its name, fit to be shown.
     pub name: String,
+    /// Its name as it is compared with another one: all of it.
+    #[serde(skip)]
+    pub folded: String,
     /// Which applicants it takes: `all`, `clipboard`, `search`.
     pub list_type: String,
     /// `Comma-Separated Values` and the like.
@@ -109,6 +113,7 @@ impl Api {
             Some(Export {
                 id: entry.id.id()?,
                 name: self.shown(&entry.name),
+                folded: clean::fold(&entry.name.words()),
                 list_type: self.shown(&entry.list_type),
                 format: self.shown(&entry.format),
                 mime_type: self.shown(&entry.mime_type),
@@ -183,7 +188,7 @@ impl<'de> Deserialize<'de> for Entries {
                 let mut kept = Vec::new();
                 while kept.len() < MOST_ENTRIES {
                     let Some(entry) = list.next_element()? else { return Ok(Entries { kept, more: false }) };
-                    kept.push(entry);
+                    kept.extend::<Option<Wire>>(entry);
                 }
                 let more = list.next_element::<IgnoredAny>()?.is_some();
                 while list.next_element::<IgnoredAny>()?.is_some() {}

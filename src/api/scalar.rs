@@ -22,13 +22,16 @@ pub(super) enum Scalar {
 }
 
 impl Scalar {
-    /// The id that it is: a number, or a number in a string.
+    /// The id that it is: a positive number, or the digits of one in a string.
     pub(super) fn id(&self) -> Option<Id> {
-        match self {
-            Self::Number(number) => Some(Id(*number)),
-            Self::Words(words) => words.trim().parse().ok().map(Id),
-            Self::Other => None,
-        }
+        let number = match self {
+            Self::Number(number) => *number,
+            Self::Words(words) if words.trim().bytes().all(|byte| byte.is_ascii_digit()) => {
+                words.trim().parse().ok()?
+            }
+            Self::Words(_) | Self::Other => return None,
+        };
+        (number > 0).then_some(Id(number))
     }
 
     /// The words that it is: a cycle may come as a number. What is neither is no words.
@@ -103,6 +106,9 @@ mod tests {
             ("\"\"", None, ""),
             ("18446744073709551615", Some(u64::MAX), "18446744073709551615"),
             ("18446744073709551616", None, ""),
+            ("\"18446744073709551616\"", None, "18446744073709551616"),
+            ("0", None, "0"),
+            ("\"+7\"", None, "+7"),
             ("-1", None, ""),
             ("1.0", None, ""),
             ("1e0", None, ""),

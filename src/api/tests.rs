@@ -11,7 +11,7 @@ fn api(base_url: &str) -> Api {
     let variables = [("API_KEY", "secretkey"), ("EXPORT_ID", "1"), ("EXPORT_FILE_ID", "2"), ("BASE_URL", base_url)];
     let variables = variables.map(|(name, value)| (format!("INPUT_{name}").into(), value.into()));
     let service = inputs::read(&variables).service.unwrap();
-    let clients = clients(RootCertStore::empty(), Patience::default()).unwrap();
+    let clients = clients(RootCertStore::empty(), Patience::default(), &service.base_url).unwrap();
     let secrets = Rc::new(Secrets::default());
     secrets.keep_key(service.api_key.reveal());
     Api::new(clients.api, &service, Clock::start(), secrets)

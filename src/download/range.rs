@@ -16,8 +16,10 @@ pub struct Head {
     pub length: Option<String>,
     /// `Content-Range`.
     pub range: Option<String>,
-    /// `Content-Encoding`.
+    /// `Content-Encoding`, all of them.
     pub content_coding: Option<String>,
+    /// `Content-Type`.
+    pub content_type: Option<String>,
     /// `Transfer-Encoding`.
     pub transfer_coding: Option<String>,
 }
@@ -103,6 +105,11 @@ fn rest(head: &Head, asked: &Asked) -> Meaning {
     if head.etag.as_deref().and_then(strong) != Some(asked.etag.as_str()) {
         return Meaning::StartOver("sent a part that is not certain to be of the same version");
     }
+    // RFC 9110, section 15.3.7.2: each part has a head of its own, in the body.
+    if head.content_type.as_deref().is_some_and(|sent| sent.trim_start().to_ascii_lowercase().starts_with("multipart/"))
+    {
+        return Meaning::StartOver("sent several parts where one was asked for");
+    }
     let Some((first, last, total)) = head.range.as_deref().and_then(content_range) else {
         return Meaning::StartOver("sent a part without saying which");
     };
@@ -151,8 +158,10 @@ fn is_chunked(head: &Head) -> bool {
 }
 
 fn is_coded(head: &Head) -> bool {
-    let named =
-        |coding: &str, harmless: &str| !coding.trim().is_empty() && !coding.trim().eq_ignore_ascii_case(harmless);
+    let named = |codings: &str, harmless: &str| {
+        let mut codings = codings.split(',').map(str::trim).filter(|coding| !coding.is_empty());
+        codings.any(|coding| !coding.eq_ignore_ascii_case(harmless))
+    };
     head.content_coding.as_deref().is_some_and(|coding| named(coding, "identity"))
         || head.transfer_coding.as_deref().is_some_and(|coding| named(coding, "chunked"))
 }

@@ -135,6 +135,14 @@ fn the_key_is_shown_in_no_message_about_inputs() {
 }
 
 #[test]
+fn what_is_wrong_with_an_input_is_told_once() {
+    let bytes = || OsString::from_vec(vec![b'5', 0xff]);
+    let run = Run::in_shell(program()).env("INPUT_API_KEY", bytes()).env("INPUT_EXPORT_ID", bytes());
+    let ended = run.env("INPUT_EXPORT_FILE_ID", bytes()).run().exited(2).failing_with("3 bad inputs; ");
+    assert_eq!(ended.failure().matches(": its value is not valid UTF-8").count(), 3, "{}", ended.failure());
+}
+
+#[test]
 fn a_value_that_is_not_utf_8_is_a_bad_input_and_other_variables_may_be_anything() {
     let stand_in = StandIn::start();
     let bytes = OsString::from_vec(vec![b'a', 0xff]);
@@ -166,6 +174,16 @@ fn a_directory_that_leads_out_of_the_workspace_is_refused() {
     run.input("directory", "link/x").run().exited(2).failing_with("leads out of the workspace (by a link)");
     let run = Run::on_github(program()).against(&stand_in);
     run.input("directory", "a/../..").run().exited(2).failing_with("leads out of the workspace (by ..)");
+    let elsewhere = tempfile::tempdir().unwrap();
+    std::fs::write(elsewhere.path().join("victim"), "victim").unwrap();
+    for path in ["link/out.env", "file.env"] {
+        let run = Run::on_github(program()).against(&stand_in);
+        symlink(elsewhere.path(), run.workspace().join("link")).unwrap();
+        symlink(elsewhere.path().join("victim"), run.workspace().join("file.env")).unwrap();
+        let ended = run.input("output-file", path).run().exited(2);
+        ended.failing_with("output-file: `").failing_with("leads out of the workspace (by a link)");
+    }
+    assert_eq!(std::fs::read(elsewhere.path().join("victim")).unwrap(), b"victim");
     assert!(stand_in.api_requests().is_empty());
 }
 
@@ -190,6 +208,32 @@ fn an_absolute_directory_inside_the_workspace_is_told_relative() {
     let run = Run::on_github(program()).against(&stand_in);
     let inside = run.workspace().join("inside").display().to_string();
     assert_eq!(run.input("directory", &inside).run().exited(0).outputs["path"], "inside/Test-API-Export.csv");
+}
+
+#[test]
+fn a_workspace_that_is_reached_by_a_link_is_the_same_workspace() {
+    let stand_in = StandIn::start();
+    let run = Run::on_github(program()).against(&stand_in);
+    let link = run.workspace().parent().unwrap().join("link");
+    symlink(run.workspace(), &link).unwrap();
+    let inside = link.join("new/deep").display().to_string();
+    let run = run.env("GITHUB_WORKSPACE", &link).input("directory", &inside);
+    assert_eq!(run.run().exited(0).outputs["path"], "new/deep/Test-API-Export.csv");
+    let run = Run::on_github(program()).against(&stand_in);
+    let by_another_way = format!("{}/../workspace/a.csv", run.workspace().display());
+    let run = run.input("output-file", &by_another_way).input("filename", "a.csv");
+    run.run().exited(2).failing_with("is the path of the export file too");
+}
+
+#[test]
+fn a_place_that_cannot_be_told_in_a_line_is_refused() {
+    let stand_in = StandIn::start();
+    for input in ["directory", "output-file"] {
+        let run = Run::on_github(program()).against(&stand_in).file_before("real\npath=evil/x", b"");
+        symlink("real\npath=evil", run.workspace().join("exports")).unwrap();
+        let ended = run.input(input, "exports/here").run().exited(2);
+        ended.failing_with("leads to a place whose name holds control characters");
+    }
 }
 
 #[test]

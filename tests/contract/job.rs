@@ -89,6 +89,13 @@ fn a_status_that_is_not_known_is_warned_of_once_and_never_downloaded() {
     assert_eq!(ended.stdout.matches("::warning ").count(), 1, "{}", ended.stdout);
     assert!(ended.stdout.contains("`almost_available` is no status that this version knows"), "{}", ended.stdout);
     assert_eq!(stand_in.store().requests().len(), 1);
+    // GitHub shows ten warnings of a step.
+    for number in 0..20 {
+        stand_in.api_next(ResponseTemplate::new(200).set_body_json(run_json(&format!("Odd {number}"), None)));
+    }
+    let ended = Run::on_github(program()).against(&stand_in).input("poll-interval", "1ms").run().exited(0);
+    assert_eq!(ended.stdout.matches("::warning ").count(), 1, "{}", ended.stdout);
+    assert!(ended.stdout.contains("  status: odd_19\n"), "{}", ended.stdout);
 }
 
 #[test]

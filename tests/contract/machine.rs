@@ -60,6 +60,51 @@ fn a_directory_that_cannot_be_written_is_found_out_before_the_first_call() {
 }
 
 #[test]
+fn a_disk_that_is_read_only_is_found_out_before_the_first_call() {
+    if !has_namespaces("--mount") {
+        return;
+    }
+    let stand_in = StandIn::start();
+    let read_only = "mkdir disk && mount -t tmpfs none disk && echo older > disk/Test-API-Export.csv \
+        && mount -o remount,ro disk && { \"$0\"; code=$?; cat disk/*; ls -A disk; exit $code; }";
+    let wrapper = ["unshare", "--mount", "--map-root-user", "sh", "-c", read_only];
+    let ended =
+        Run::in_shell(program()).against(&stand_in).input("directory", "disk").wrapped(&wrapper).run().exited(1);
+    assert!(ended.stdout.ends_with("older\nTest-API-Export.csv\n"), "{}", ended.stdout);
+    ended
+        .failing_with("no file can be made in disk: Read-only file system")
+        .failing_with("nothing was asked of WebAdMIT");
+    assert!(stand_in.api_requests().is_empty());
+}
+
+#[test]
+fn a_file_that_may_not_grow_is_a_disk_that_takes_no_more() {
+    let file = crate::support::stand_in::File::new(&vec![b'x'; 200_000]);
+    let stand_in = StandIn::builder().file(file).start();
+    let run = Run::on_github(program()).against(&stand_in).file_before(FILE, b"older");
+    let ended = run.wrapped(&["bash", "-c", "ulimit -f 64; exec \"$0\""]).run().exited(1);
+    assert_eq!((ended.files(), ended.read(FILE)), (vec![FILE.to_owned()], b"older".to_vec()));
+    ended.failing_with("the disk took no more of the file after ").failing_with(": File too large");
+}
+
+#[test]
+fn a_machine_without_open_files_to_give_is_told() {
+    let stand_in = StandIn::start();
+    for files in 4..16 {
+        let run = Run::on_github(program()).against(&stand_in).input("timeout", "300ms");
+        let ended = run.wrapped(&["bash", "-c", &format!("ulimit -n {files}; exec \"$0\"")]).run();
+        // So few that not even its libraries can be loaded, or enough: then there is nothing to be told.
+        if [Some(0), Some(127)].contains(&ended.status.code()) {
+            continue;
+        }
+        assert!([Some(1), Some(4)].contains(&ended.status.code()), "{:?}:\n{}", ended.status, ended.stderr);
+        let failure = ended.failure().to_lowercase();
+        assert!(failure.contains("too many open files") || failure.contains("no more threads, files"), "{failure}");
+        assert_eq!(ended.files(), [""; 0]);
+    }
+}
+
+#[test]
 fn a_directory_below_a_file_cannot_be_made() {
     let stand_in = StandIn::start();
     let run = Run::on_github(program()).against(&stand_in).file_before("file", b"").input("directory", "file/below");
@@ -80,21 +125,26 @@ fn what_root_makes_belongs_to_the_owner_of_the_workspace() {
     let stand_in = StandIn::start();
     let run = Run::on_github(program()).against(&stand_in).input("directory", "a/b").input("output-file", "c/out.env");
     let owner = if geteuid().is_root() { SOMEBODY } else { geteuid().as_raw() };
-    chown(run.workspace(), Some(owner), None).unwrap();
+    let group = if geteuid().is_root() { 4321 } else { fs::metadata(run.workspace()).unwrap().gid() };
+    chown(run.workspace(), Some(owner), Some(group)).unwrap();
     let ended = run.run().exited(0);
     for path in ["a", "a/b", "a/b/Test-API-Export.csv", "c", "c/out.env"] {
-        assert_eq!(fs::metadata(ended.workspace().join(path)).unwrap().uid(), owner, "{path}");
+        let metadata = fs::metadata(ended.workspace().join(path)).unwrap();
+        assert_eq!((metadata.uid(), metadata.gid()), (owner, group), "{path}");
     }
 }
 
 #[test]
 fn an_ordinary_user_in_somebody_elses_workspace_keeps_its_files() {
+    let (user, other) = if geteuid().is_root() { (SOMEBODY, 1234) } else { (geteuid().as_raw(), geteuid().as_raw()) };
     let stand_in = StandIn::start();
-    let run = Run::on_github(program()).against(&stand_in);
+    let workspace = tempfile::tempdir().unwrap();
+    chown(workspace.path(), Some(other), Some(other)).unwrap();
+    fs::set_permissions(workspace.path(), Permissions::from_mode(0o777)).unwrap();
+    let run = Run::on_github(program()).against(&stand_in).env("GITHUB_WORKSPACE", workspace.path());
     let run = if geteuid().is_root() { run.under_user(SOMEBODY) } else { run };
-    let ended = run.run().exited(0);
-    let user = if geteuid().is_root() { SOMEBODY } else { geteuid().as_raw() };
-    assert_eq!(fs::metadata(ended.workspace().join(FILE)).unwrap().uid(), user);
+    run.run().exited(0);
+    assert_eq!(fs::metadata(workspace.path().join(FILE)).unwrap().uid(), user);
 }
 
 #[test]

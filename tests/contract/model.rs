@@ -229,7 +229,7 @@ fn play(script: Vec<Deed>, size: usize, tagged: bool, spread: Spread, encoding: 
     let workspace = Workspace::find(None, directory.path()).unwrap();
     let destination = Destination::prepare(&workspace, directory.path(), None, None).unwrap();
     let patience = Patience { connect: Duration::from_secs(5), silence };
-    let clients = http::clients(RootCertStore::empty(), patience).unwrap();
+    let clients = http::clients(RootCertStore::empty(), patience, &service.base_url).unwrap();
     let url = || DownloadUrl::new(Url::parse(&format!("{}/object", wire.url())).unwrap());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let order = Order { filename: Some("file"), fallback_name: "other", encoding, spread };

@@ -1,6 +1,9 @@
 //! The section "Outputs".
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use rustix::process::geteuid;
 
 use crate::program;
 use crate::support::stand_in::{EXPORT, KEY, RUN};
@@ -120,8 +123,53 @@ fn outputs_of_an_earlier_step_are_gone_however_this_one_ends() {
 }
 
 #[test]
+fn files_of_the_runner_that_are_not_there_yet_are_made() {
+    let stand_in = StandIn::start();
+    let run = Run::on_github(program()).against(&stand_in);
+    let beside = |name: &str| run.workspace().parent().unwrap().join(name);
+    let (outputs, summary) = (beside("new-outputs"), beside("new-summary.md"));
+    let ended = run.env("GITHUB_OUTPUT", outputs).env("GITHUB_STEP_SUMMARY", summary).run().exited(0);
+    assert_eq!(ended.outputs["status"], "available");
+    assert!(ended.summary.starts_with("### WebAdMIT export: "), "{}", ended.summary);
+}
+
+#[test]
+fn outputs_that_nobody_may_write_are_found_out_before_the_first_call() {
+    let stand_in = StandIn::start();
+    let run = Run::on_github(program()).against(&stand_in).file_before("sealed", b"");
+    let sealed = run.workspace().join("sealed");
+    fs::set_permissions(&sealed, fs::Permissions::from_mode(0o444)).unwrap();
+    let run = run.env("GITHUB_OUTPUT", sealed);
+    let run = if geteuid().is_root() { run.under_user(65_534) } else { run };
+    run.run().exited(1).failing_with("GITHUB_OUTPUT (").failing_with("cannot be written: Permission denied");
+    assert!(stand_in.api_requests().is_empty());
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_is_not_waited_for() {
+    let stand_in = StandIn::start();
+    let piped = |name: &str| {
+        let run = Run::in_shell(program()).against(&stand_in);
+        run.wrapped(&["bash", "-c", &format!("mkfifo {name}; exec \"$0\"")])
+    };
+    piped("out.env")
+        .input("output-file", "out.env")
+        .run()
+        .exited(1)
+        .failing_with("the output-file out.env cannot be written");
+    piped("ca.pem").input("ca-file", "ca.pem").run().exited(2).failing_with("ca-file: `ca.pem` is not a file");
+    let summary = piped("summary").env("GITHUB_STEP_SUMMARY", "summary").run().exited(0);
+    assert!(summary.stdout.contains("the step summary cannot be written: "), "{}", summary.stdout);
+}
+
+#[test]
 fn outputs_that_do_not_arrive_fail_the_step() {
     let stand_in = StandIn::start();
+    let to_a_full_disk = Run::on_github(program()).against(&stand_in).input("output-file", "/dev/full");
+    to_a_full_disk
+        .run()
+        .exited(1)
+        .failing_with("the outputs cannot be written to the output-file: No space left on device");
     let ended = Run::on_github(program()).against(&stand_in).env("GITHUB_OUTPUT", "/dev/full").run().exited(1);
     ended.failing_with("the outputs cannot be written to GITHUB_OUTPUT").failing_with("its file is saved as");
 }

@@ -4,10 +4,11 @@ use std::hint::spin_loop;
 use std::sync::Arc;
 
 use rustix::process::Signal;
+use wiremock::ResponseTemplate;
 
 use crate::program;
 use crate::support::wire::{Gate, head};
-use crate::support::{Act, Course, Run, StandIn};
+use crate::support::{Act, Course, Run, StandIn, Wire};
 
 #[test]
 fn a_signal_while_waiting_ends_the_step_and_writes_the_outputs() {
@@ -42,12 +43,36 @@ fn a_signal_in_the_middle_of_a_download_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_signal_before_the_first_answer_ends_the_step() {
-    let api = crate::support::Wire::start(|_| vec![Act::Hang]);
-    let running = Run::in_shell(program()).asking(&api.url()).spawn();
-    api.wait_for_requests(1);
-    running.signal(Signal::TERM);
-    running.end().exited(143).failing_with("interrupted by SIGTERM");
+fn a_signal_at_any_other_moment_ends_the_step_too() {
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let silent = Wire::start(|_| vec![Act::Hang]);
+        for run in
+            [Run::in_shell(program()).asking(&silent.url()), Run::in_shell(program()).asking(&silent.url()).by_names()]
+        {
+            let before = silent.requests().len();
+            let running = run.spawn();
+            silent.wait_for_requests(before + 1);
+            running.signal(signal);
+            assert!(running.end().exited(code).failure().contains("interrupted by SIG"), "before the first answer");
+        }
+        let stand_in = StandIn::start();
+        stand_in.api_next(ResponseTemplate::new(503));
+        let running = Run::on_github(program()).against(&stand_in).input("poll-interval", "1h").spawn();
+        running.wait_for_line("trying again in ");
+        running.signal(signal);
+        running.end().exited(code).failing_with("interrupted by SIG");
+        stand_in.store_next(|_, _| vec![Act::Hang]);
+        let running = Run::on_github(program()).against(&stand_in).input("directory", "new").spawn();
+        stand_in.store().wait_for_requests(1);
+        running.signal(signal);
+        let ended =
+            running.end().exited(code).failing_with("hint: the run stays in WebAdMIT: take it with export-file-id");
+        assert_eq!(
+            (ended.files(), ended.outputs["status"].as_str()),
+            (vec![], "available"),
+            "before the store's answer"
+        );
+    }
 }
 
 /// The rename itself is one call of the system, which no signal divides. So the signal comes at many moments about it, and
@@ -56,6 +81,7 @@ fn a_signal_before_the_first_answer_ends_the_step() {
 fn a_signal_about_the_rename_leaves_the_older_file_or_the_whole_new_one() {
     const NAME: &str = "Test-API-Export.csv";
     for moment in 0..40 {
+        let (signal, its_code) = if moment % 2 == 0 { (Signal::TERM, 143) } else { (Signal::INT, 130) };
         let (stand_in, gate) = (StandIn::start(), Gate::new());
         let last_byte = Arc::clone(&gate);
         stand_in.store_next(move |_, _| {
@@ -69,11 +95,11 @@ fn a_signal_about_the_rename_leaves_the_older_file_or_the_whole_new_one() {
         for _ in 0..moment * 5_000 {
             spin_loop();
         }
-        running.signal(Signal::TERM);
+        running.signal(signal);
         let ended = running.end();
         let (code, is_told) = (ended.status.code(), ended.outputs.get("path").is_some_and(|path| path == NAME));
         assert_eq!(ended.files(), [NAME]);
         assert!(ended.read(NAME) == if is_told { vec![b'x'; 1000] } else { b"older".to_vec() }, "{}", ended.stdout);
-        assert!(code == Some(143) || code == Some(0) && is_told, "{code:?}");
+        assert!(code == Some(its_code) || code == Some(0) && is_told, "{code:?}");
     }
 }

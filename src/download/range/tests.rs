@@ -9,6 +9,7 @@ fn head(status: u16, headers: &[(&str, &str)]) -> Head {
         length: find("length"),
         range: find("range"),
         content_coding: find("coding"),
+        content_type: find("type"),
         transfer_coding: find("transfer"),
     }
 }
@@ -31,6 +32,8 @@ fn a_200_is_the_whole_file_whatever_was_asked() {
         assert!(matches!(judge(&[("length", "many")]), Meaning::Unusable(Kind::Unverifiable, _)));
         assert!(matches!(judge(&[("length", "9"), ("coding", "gzip")]), Meaning::Unusable(Kind::Coded, _)));
         assert!(matches!(judge(&[("transfer", "gzip, chunked")]), Meaning::Unusable(Kind::Coded, _)));
+        assert!(matches!(judge(&[("length", "9"), ("coding", "identity, gzip")]), Meaning::Unusable(Kind::Coded, _)));
+        assert_eq!(judge(&[("coding", "identity, , IDENTITY"), ("length", "1")]), whole(Some(1), None));
     }
 }
 
@@ -65,6 +68,12 @@ fn a_206_continues_only_what_it_fits() {
     assert!(matches!(judge(&head(206, &shifted), Some(&asked())), Meaning::StartOver(_)));
     let short = [("etag", "\"a\""), ("range", "bytes 40-49/100"), ("length", "10")];
     assert_eq!(judge(&head(206, &short), Some(&asked())), Meaning::Rest { until: 50, total: 100 });
+    assert!(matches!(judge(&head(206, &[fits[0], fits[2]]), Some(&asked())), Meaning::StartOver(_)), "no range");
+    assert!(matches!(judge(&head(206, &[fits[1], fits[2]]), Some(&asked())), Meaning::StartOver(_)), "no ETag");
+    let with_one_more = |more| judge(&head(206, &[fits[0], fits[1], fits[2], more]), Some(&asked()));
+    assert!(matches!(with_one_more(("coding", "gzip")), Meaning::Unusable(Kind::Coded, _)));
+    assert!(matches!(with_one_more(("type", " Multipart/byteranges; boundary=x")), Meaning::StartOver(_)));
+    assert_eq!(with_one_more(("type", "text/csv")), Meaning::Rest { until: 100, total: 100 });
     let chunked = [("etag", "\"a\""), ("range", "bytes 40-99/100"), ("transfer", "chunked")];
     assert_eq!(judge(&head(206, &chunked), Some(&asked())), Meaning::Rest { until: 100, total: 100 });
     assert!(matches!(judge(&head(206, &fits[..2]), Some(&asked())), Meaning::Unusable(Kind::Unverifiable, _)));
