@@ -111,7 +111,7 @@ pub fn reduce(error: reqwest::Error) -> (Kind, String) {
     if let Some(certificate) = find_in_chain(&error, certificate_problem) {
         return (Kind::Certificate, certificate);
     }
-    let cause = clean::words(&root_cause(&error));
+    let cause = find_in_chain(&error, not_tls).unwrap_or_else(|| clean::words(&root_cause(&error)));
     match () {
         () if error.is_redirect() => (Kind::StoreRedirect, cause),
         () if error.is_connect() && error.is_timeout() => (Kind::Connect, "it did not come about in time".to_owned()),
@@ -153,6 +153,16 @@ pub fn status_words(status: StatusCode) -> String {
     match status.canonical_reason() {
         Some(reason) => format!("{} ({reason})", status.as_u16()),
         None => status.as_u16().to_string(),
+    }
+}
+
+/// What is to be said of a server that does not speak TLS, where that is what an error is about.
+fn not_tls(error: &(dyn Error + 'static)) -> Option<String> {
+    match error.downcast_ref::<rustls::Error>()? {
+        rustls::Error::InvalidMessage(_) => {
+            Some("it does not speak TLS: is it plain http, or another port?".to_owned())
+        }
+        _ => None,
     }
 }
 

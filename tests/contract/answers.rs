@@ -5,7 +5,7 @@ use wiremock::ResponseTemplate;
 
 use crate::program;
 use crate::support::stand_in::{KEY, RUN, api_that_first, run_json};
-use crate::support::wire::response;
+use crate::support::wire::{head, response};
 use crate::support::{Act, Run, StandIn, Wire};
 
 fn ok(body: &str) -> ResponseTemplate {
@@ -46,14 +46,53 @@ fn fields_that_are_not_known_do_no_harm() {
     Run::on_github(program()).against(&stand_in).run().exited(0);
 }
 
+/// What a program prints that may have only so many KiB of addresses. A debug build needs 40 MB before it has done anything.
+fn in_little_memory(run: Run) -> Run {
+    run.wrapped(&["bash", "-c", "ulimit -v 120000; exec \"$0\""])
+}
+
+/// 155 MB of nothing in less than 1 MiB of gzip (RFC 1951, section 3.2.6): a zero, and then "the last byte 258 times more",
+/// which takes 13 bits, again and again.
+fn bomb() -> Vec<u8> {
+    let (start, zero, again, end) = ("110", "00110000", "1100010100000", "0000000");
+    let bits = [start, zero].into_iter().chain(std::iter::repeat_n(again, 600_000)).chain([end]).flat_map(str::bytes);
+    let mut packed = b"\x1f\x8b\x08\0\0\0\0\0\0\xff".to_vec();
+    let (mut byte, mut count) = (0_u8, 0);
+    for bit in bits {
+        byte |= (bit - b'0') << count;
+        count += 1;
+        if count == 8 {
+            packed.push(byte);
+            (byte, count) = (0, 0);
+        }
+    }
+    packed.push(byte);
+    packed
+}
+
 #[test]
-fn a_coded_answer_is_not_unpacked() {
+fn a_bomb_is_not_unpacked() {
+    let bomb = bomb();
+    assert!(bomb.len() < 1 << 20, "it is no larger than an answer may be");
     let stand_in = StandIn::start();
-    let packed =
-        ResponseTemplate::new(200).insert_header("Content-Encoding", "gzip").set_body_bytes(b"\x1f\x8b\x08\x00bomb");
-    stand_in.api_next(packed);
-    Run::on_github(program()).against(&stand_in).run().exited(0);
+    let packed = || ResponseTemplate::new(200).insert_header("Content-Encoding", "gzip").set_body_bytes(bomb.clone());
+    stand_in.api_next(packed()).api_next(packed());
+    let ended = in_little_memory(Run::in_shell(program()).against(&stand_in)).run().exited(0);
+    assert_eq!(ended.stdout.matches("something that is not JSON").count(), 2, "{}", ended.stdout);
     assert!(stand_in.api_requests().iter().all(|request| !request.headers.contains_key("accept-encoding")));
+}
+
+#[test]
+fn a_refusal_without_end_does_not_fill_the_memory() {
+    let endless = || vec![Act::Send(head(404, &[], 1 << 40)), Act::Repeat(vec![b'x'; 1 << 16], 1 << 14), Act::Close];
+    let api = Wire::start(move |_| endless());
+    let ended = in_little_memory(Run::in_shell(program()).asking(&api.url())).run().exited(5);
+    ended.failing_with("answered 404 (Not Found);");
+    let stand_in = StandIn::start();
+    stand_in.store_next(|_, _| {
+        vec![Act::Send(head(403, &[], 1 << 40)), Act::Repeat(vec![b'x'; 1 << 16], 1 << 14), Act::Close]
+    });
+    in_little_memory(Run::in_shell(program()).against(&stand_in)).run().exited(0);
 }
 
 #[test]
@@ -73,9 +112,17 @@ fn what_is_not_http_is_a_broken_connection() {
 
 #[test]
 fn headers_without_end_do_not_fill_the_memory() {
-    let many = Act::Repeat(b"X-More: and more and more and more and more\r\n".repeat(1000), 100);
-    let api = api_that_first(vec![Act::Send(b"HTTP/1.1 200 OK\r\n".to_vec()), many, Act::Hang]);
-    Run::on_github(program()).asking(&api.url()).run().exited(3);
+    let endless = || {
+        let more = b"X-More: and more and more and more and more\r\n".repeat(1000);
+        vec![Act::Send(b"HTTP/1.1 200 OK\r\n".to_vec()), Act::Repeat(more, u64::MAX)]
+    };
+    let api = api_that_first(endless());
+    let ended = in_little_memory(Run::in_shell(program()).asking(&api.url())).run().exited(3);
+    assert!(ended.stdout.contains("message head is too large; trying again in "), "{}", ended.stdout);
+    let stand_in = StandIn::start();
+    stand_in.store_next(move |_, _| endless());
+    let ended = in_little_memory(Run::in_shell(program()).against(&stand_in)).run().exited(0);
+    assert!(ended.stdout.contains("message head is too large; trying again in "), "{}", ended.stdout);
 }
 
 #[test]

@@ -95,6 +95,24 @@ fn a_range_that_is_not_satisfiable_and_a_failed_precondition_start_the_file_over
 }
 
 #[test]
+fn a_failed_precondition_without_any_condition_is_a_refusal_like_others() {
+    let stand_in = stand_in();
+    for status in [412, 416] {
+        stand_in.store_next(move |_, _| vec![Act::Send(refusal(status, "PreconditionFailed"))]);
+    }
+    comes_whole(&stand_in, 3);
+}
+
+#[test]
+fn a_body_that_drips_is_cut_at_the_timeout() {
+    let stand_in = stand_in();
+    stand_in.store_next(|request, file| vec![Act::Drip(answer(request, file, &[]), Duration::from_millis(20))]);
+    let run = Run::on_github(program()).against(&stand_in).input("timeout", "400ms");
+    let ended = run.run().exited(4).failing_with("timed out after 400 ms in the download, ");
+    assert_eq!(ended.files(), [""; 0]);
+}
+
+#[test]
 fn a_part_that_nobody_asked_for_is_not_taken() {
     let stand_in = stand_in();
     stand_in.store_next(|_, file| {

@@ -192,10 +192,20 @@ fn what_does_not_fit_together_is_never_joined() {
     let total = file.bytes.len();
     let etag = file.etag.clone().unwrap();
     let good_range = format!("bytes 10000-{}/{total}", total - 1);
-    let wrong: [(&str, Vec<(&str, String)>); 5] = [
+    let wrong: [(&str, Vec<(&str, String)>); 8] = [
         ("a changed ETag", vec![("ETag", "\"other\"".to_owned()), ("Content-Range", good_range.clone())]),
         ("a weak ETag", vec![("ETag", format!("W/{etag}")), ("Content-Range", good_range.clone())]),
-        ("no ETag", vec![("Content-Range", good_range)]),
+        ("no ETag", vec![("Content-Range", good_range.clone())]),
+        ("no Content-Range", vec![("ETag", etag.clone())]),
+        ("another unit", vec![("ETag", etag.clone()), ("Content-Range", good_range.replace("bytes", "lines"))]),
+        (
+            "several parts",
+            vec![
+                ("ETag", etag.clone()),
+                ("Content-Range", good_range),
+                ("Content-Type", "multipart/byteranges; boundary=x".to_owned()),
+            ],
+        ),
         ("another start", vec![("ETag", etag.clone()), ("Content-Range", format!("bytes 9999-{}/{total}", total - 2))]),
         ("an unknown total", vec![("ETag", etag), ("Content-Range", format!("bytes 10000-{}/*", total - 1))]),
     ];
@@ -246,6 +256,16 @@ fn a_coded_answer_is_an_error() {
     stand_in.store_next(|_, _| vec![Act::Send(response(200, &[("Content-Encoding", "gzip")], b"x"))]);
     let ended = Run::on_github(program()).against(&stand_in).run().exited(1).failing_with("content coding");
     assert_eq!(ended.files(), [""; 0]);
+    // In a header of its own, and where only the rest of the file was asked for.
+    stand_in.store_next(|_, _| {
+        vec![Act::Send(response(200, &[("Content-Encoding", "identity"), ("Content-Encoding", "gzip")], b"x"))]
+    });
+    Run::on_github(program()).against(&stand_in).run().exited(1).failing_with("content coding");
+    let stand_in = StandIn::builder().file(File::new(&made_up_applicants(500))).start();
+    stand_in
+        .store_cuts_after(5000)
+        .store_next(|request, file| vec![Act::Send(answer(request, file, &[("Content-Encoding", "gzip")]))]);
+    Run::on_github(program()).against(&stand_in).run().exited(1).failing_with("content coding");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use wiremock::ResponseTemplate;
 
 use crate::program;
 use crate::support::stand_in::{File, api_that_first, made_up_applicants, refusal, run_json};
-use crate::support::wire::{head, response};
+use crate::support::wire::{greeter, head, response};
 use crate::support::{Act, Authority, Course, Ended, Flaw, Request, Run, StandIn, Wire};
 
 /// A fault, what the tool does about it, and a night with it.
@@ -302,8 +302,7 @@ fn trusting(authority: &Authority, url: &str) -> Run {
 }
 
 fn without_tls() -> Ended {
-    let api = Wire::start(|_| vec![Act::Close]);
-    let url = api.url().replace("http://127.0.0.1", "https://localhost");
+    let url = format!("https://localhost:{}", greeter(b"HTTP/1.1 400 Bad Request\r\n\r\n"));
     trusting(&Authority::new(), &url).input("timeout", "1s").run().exited(4)
 }
 

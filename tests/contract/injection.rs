@@ -168,7 +168,7 @@ fn assert_harmless(ended: &Ended) {
     let names = outputs::DECLARATIONS.map(|output| output.name);
     assert!(ended.outputs.keys().all(|name| names.contains(&name.as_str())), "{}", ended.output_text);
     for line in ended.output_text.lines().chain(ended.stdout.lines()) {
-        assert!(!line.chars().any(char::is_control) && line.chars().count() < 1500, "{line:?}");
+        assert!(!line.chars().any(clean::is_unprintable) && line.chars().count() < 1500, "{line:?}");
     }
     assert!(
         ended.output_text.lines().all(|line| names.contains(&line.split('=').next().unwrap())),
@@ -179,6 +179,7 @@ fn assert_harmless(ended: &Ended) {
         let text = String::from_utf8(ended.read(path)).unwrap();
         assert!(text.lines().all(|line| line.starts_with("WEBADMIT_")), "{text}");
     }
+    assert!(!ended.summary.chars().any(|c| c != '\n' && clean::is_unprintable(c)), "{}", ended.summary);
     if !ended.summary.is_empty() {
         assert_stays_in_place(&ended.summary);
     }

@@ -199,15 +199,66 @@ fn an_export_without_a_file_is_told_with_the_files_that_there_are() {
 }
 
 #[test]
-fn a_look_up_is_tried_again_like_every_other_request() {
+fn every_look_up_is_tried_again_like_every_other_request() {
+    let bad = || {
+        let bodies =
+            [json!({ "user_identities": 5 }), json!({ "exports": "x" }), json!({ "export_files": {} }), json!([])];
+        let unreadable = bodies.into_iter().map(json_of);
+        [ResponseTemplate::new(503), ResponseTemplate::new(200).set_body_string("<html>")].into_iter().chain(unreadable)
+    };
+    let good = [
+        identities(&[identity_json(305, "SOPHAS", "x", "2026")]),
+        exports(&[export_json(EXPORT, EXPORT_NAME)]),
+        json_of(json!({ "export_files": [{ "id": RUN, "export_id": EXPORT, "status": "Available" }] })),
+    ];
     let stand_in = StandIn::start();
-    stand_in.api_next(ResponseTemplate::new(503)).api_next(ResponseTemplate::new(200).set_body_string("<html>"));
-    for body in [json!({ "user_identities": 5 }), json!({ "exports": [] }), json!([])] {
-        stand_in.api_next(json_of(body));
+    for good in good {
+        bad().for_each(|bad| {
+            stand_in.api_next(bad);
+        });
+        stand_in.api_next(good);
     }
-    let ended = by_names(&stand_in).run().exited(0);
-    assert_eq!(calls(&stand_in).iter().filter(|call| call.ends_with("/user_identities")).count(), 6);
+    let ended = by_names(&stand_in).input("export-file-id", "latest").input("poll-interval", "1ms").run().exited(0);
+    for path in ["user_identities", "user_identities/305/exports", "user_identities/305/export_files"] {
+        let call = format!("GET /api/v1/{path}");
+        assert_eq!(calls(&stand_in).iter().filter(|one| **one == call).count(), 7, "{path}");
+    }
     assert!(ended.stdout.contains("sent JSON that lacks the list that was asked for"), "{}", ended.stdout);
+}
+
+#[test]
+fn every_list_is_bounded() {
+    let endless = |key: &str| {
+        let body = format!("{{\"{key}\":[{}", "{\"id\":1},".repeat(1 << 20));
+        ResponseTemplate::new(200).set_body_string(body)
+    };
+    let stand_in = StandIn::start();
+    let (all, one) =
+        (identities(&[identity_json(305, "SOPHAS", "x", "2026")]), exports(&[export_json(5, EXPORT_NAME)]));
+    let words = "sent more than 8 MiB in one answer";
+    stand_in.api_next(endless("user_identities"));
+    by_names(&stand_in).run().exited(1).failing_with(words);
+    stand_in.api_next(all.clone()).api_next(endless("exports"));
+    by_names(&stand_in).run().exited(1).failing_with(words);
+    stand_in.api_next(all).api_next(one).api_next(endless("export_files"));
+    by_names(&stand_in).input("export-file-id", "latest").run().exited(1).failing_with(words);
+}
+
+#[test]
+fn names_are_compared_in_full() {
+    let stand_in = StandIn::start();
+    let long = "a long name ".repeat(30);
+    let names = [format!("{long}1"), format!("{long}2"), "Report w=1?a".to_owned(), "Report w=1?b".to_owned()];
+    let all: Vec<Value> = names.iter().zip(1..).map(|(name, id)| export_json(id, name)).collect();
+    let list = || {
+        stand_in.api_next(identities(&[identity_json(305, "SOPHAS", "x", "2026")])).api_next(exports(&all));
+        by_names(&stand_in)
+    };
+    for (name, id) in names.iter().zip(1..) {
+        let ended = list().input("export-name", name).input("export-file-id", "1").run();
+        assert!(ended.stdout.contains(&format!("  export: {id}, ")), "{name}: {}", ended.stdout);
+    }
+    list().input("export-name", &format!("{long}3")).run().exited(5).failing_with("not among the 4 exports");
 }
 
 #[test]
@@ -266,15 +317,12 @@ fn a_new_cycle_without_the_export_is_told_with_the_way_back() {
 }
 
 #[test]
-fn lists_of_thousands_are_fine_and_one_without_end_is_refused() {
+fn lists_of_thousands_are_fine() {
     let stand_in = StandIn::start();
     let mut many: Vec<Value> = (1..=20_000).map(|id| export_json(id, &format!("Export number {id}"))).collect();
     many.push(export_json(EXPORT, EXPORT_NAME));
     stand_in.api_next(identities(&[identity_json(305, "SOPHAS", "x", "2026")])).api_next(exports(&many));
     by_names(&stand_in).run().exited(0);
-    let endless = format!("{{\"user_identities\":[{}", "{\"id\":1},".repeat(1 << 20));
-    stand_in.api_next(ResponseTemplate::new(200).set_body_string(endless));
-    by_names(&stand_in).run().exited(1).failing_with("sent more than 8 MiB in one answer");
 }
 
 #[test]
@@ -302,7 +350,14 @@ fn an_entry_is_only_as_good_as_its_id() {
     odd["cycle"] = json!(2026);
     odd["institution"] = Value::Null;
     odd["organization"] = json!({ "name": "x" });
-    let mut entries = vec![json!({}), json!({ "id": null, "association": "SOPHAS" }), odd.clone(), odd];
+    let mut entries = vec![
+        Value::Null,
+        json!({}),
+        json!({ "id": 0, "association": "SOPHAS" }),
+        json!({ "id": null, "association": "SOPHAS" }),
+        odd.clone(),
+        odd,
+    ];
     entries.push(json!({ "id": {}, "association": "SOPHAS", "cycle": "2027" }));
     stand_in.api_next(identities(&entries));
     let twice = [export_json(EXPORT, EXPORT_NAME), export_json(EXPORT, EXPORT_NAME)];

@@ -6,7 +6,7 @@ use wiremock::ResponseTemplate;
 
 use crate::program;
 use crate::support::stand_in::{KEY, run_json};
-use crate::support::wire::response;
+use crate::support::wire::{greeter, response};
 use crate::support::{Act, Authority, Ended, Flaw, Request, Run, StandIn, Wire};
 
 /// An API over TLS that says of the run that it has nothing.
@@ -77,9 +77,27 @@ fn a_certificate_that_cannot_be_trusted_ends_the_step_at_once() {
 
 #[test]
 fn a_server_without_tls_is_a_connection_that_fails() {
-    let api = Wire::start(|_| vec![Act::Send(empty_answer())]);
-    let url = api.url().replace("http://127.0.0.1", "https://localhost");
-    trusting(&url, None).exited(4).failing_with("no connection to localhost");
+    let port =
+        greeter(b"HTTP/1.1 400 The plain HTTP request was sent to an HTTPS port, or the other way round\r\n\r\n");
+    let ended = trusting(&format!("https://localhost:{port}"), None).exited(4);
+    assert!(ended.stdout.contains("; trying again in "), "{}", ended.stdout);
+    ended
+        .failing_with("no connection to localhost")
+        .failing_with("it does not speak TLS: is it plain http, or another port?");
+}
+
+#[test]
+fn a_store_with_a_certificate_that_cannot_be_trusted_ends_the_step_at_once() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let store = Wire::start_tls(theirs.server(Flaw::None), |_| vec![Act::Send(response(200, &[], b"bytes"))]);
+    let answer = run_json("Available", Some(format!("{}/file.csv", store.url()))).to_string();
+    let api = Wire::start_tls(ours.server(Flaw::None), move |_| vec![Act::Send(response(200, &[], answer.as_bytes()))]);
+    let ended = trusting(&api.url(), Some(&ours)).exited(1);
+    ended
+        .failing_with("the certificate of the store (localhost:")
+        .failing_with("it is not signed by an authority that is trusted here")
+        .failing_with("ca-file");
+    assert!(store.requests().is_empty());
 }
 
 #[test]
@@ -167,24 +185,54 @@ fn a_proxy_carries_tls_without_seeing_the_key() {
 }
 
 #[test]
+fn a_file_comes_over_the_proxy_too_and_any_proxy_variable_will_do() {
+    for variable in ["http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"] {
+        let signed = run_json("Available", Some("http://store.invalid/file.csv".to_owned())).to_string();
+        let proxy = Wire::start(move |request| {
+            let is_call = request.target.starts_with("http://webadmit.invalid/");
+            vec![Act::Send(response(200, &[], if is_call { signed.as_bytes() } else { b"bytes" }))]
+        });
+        let run = Run::on_github(program()).asking("http://webadmit.invalid").input("allow-http", "true");
+        let ended = run.env(variable, format!("http://127.0.0.1:{}", proxy.port())).run().exited(0);
+        assert_eq!(ended.read("file.csv"), b"bytes", "{variable}");
+        assert!(proxy.requests()[1].target.starts_with("http://store.invalid/file.csv?"), "{variable}");
+    }
+}
+
+#[test]
 fn no_proxy_goes_past_the_proxy() {
+    let authority = Authority::new();
+    let api = empty_list(&authority, Flaw::None);
     let proxy = Wire::start(|_| vec![Act::Send(response(502, &[], b""))]);
-    let stand_in = StandIn::start();
-    through(&proxy, &stand_in.api_url()).env("NO_PROXY", "127.0.0.1").run().exited(0);
+    let run = through(&proxy, &api.url()).file_before("ca.pem", authority.pem().as_bytes()).input("ca-file", "ca.pem");
+    run.env("NO_PROXY", "localhost").run().exited(3);
     assert!(proxy.requests().is_empty());
 }
 
 #[test]
+fn plain_http_to_this_very_machine_does_not_leave_it() {
+    let proxy = Wire::start(|_| vec![Act::Send(response(502, &[], b""))]);
+    let api = Wire::start(|_| vec![Act::Send(empty_answer())]);
+    for url in [api.url(), api.url().replace("127.0.0.1", "localhost")] {
+        through(&proxy, &url).run().exited(3);
+    }
+    assert!(proxy.requests().is_empty(), "the key went to a proxy, unencrypted");
+}
+
+#[test]
 fn a_proxy_that_refuses_is_told_of_without_its_credentials() {
-    for (status, reason) in [(403, "refusing"), (407, "asking for authentication")] {
+    for (status, cause) in [(403, "tunnel error: unsuccessful"), (407, "tunnel error: proxy authorization required")] {
         let proxy = Wire::start(move |_| vec![Act::Send(response(status, &[], b""))]);
         let ended = through(&proxy, "https://webadmit.invalid").run();
-        assert!(!ended.tells("proxy-password") && !ended.tells("b2ZmaWNl"), "{reason}: {}", ended.stdout);
+        assert!(!ended.tells("proxy-password") && !ended.tells("b2ZmaWNl"), "{cause}: {}", ended.stdout);
         ended
             .exited(4)
-            .failing_with("no connection to webadmit.invalid")
+            .failing_with(&format!("no connection to webadmit.invalid: {cause}"))
             .failing_with("whether a proxy stands between");
     }
+    let proxy = Wire::start(|_| vec![Act::Send(response(407, &[], b""))]);
+    let ended = through(&proxy, "http://webadmit.invalid").run().exited(1);
+    ended.failing_with("hint: a proxy asks for a user name and a password");
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let address = format!("http://office:proxy-password@127.0.0.1:{nobody}");
     let run = Run::on_github(program()).asking("https://webadmit.invalid").input("timeout", "300ms");
@@ -202,6 +250,31 @@ fn a_redirect_of_the_store_to_another_host_has_neither_key_nor_referer() {
     let request = &elsewhere.requests()[0];
     assert_eq!((request.header("referer"), request.header("x-api-key")), (None, None));
     assert!(!request.text().contains(KEY));
+}
+
+#[test]
+fn a_redirect_of_the_store_to_a_place_that_may_not_be_asked_is_not_followed() {
+    let elsewhere = Wire::start(|_| vec![Act::Send(response(200, &[], b"not this"))]);
+    for (to, why) in [
+        (elsewhere.url().replace("http://", "http://user:word@"), "with a user name or a password"),
+        (elsewhere.url().replace("http://", "ftp://"), "that is neither https nor http"),
+    ] {
+        let stand_in = StandIn::start();
+        stand_in.store_next(move |_, _| vec![Act::Send(response(302, &[("Location", &to)], b""))]);
+        let ended = Run::on_github(program()).against(&stand_in).run().exited(1).failing_with(why);
+        assert!(!ended.tells("user:word") && ended.files().is_empty(), "{}", ended.stdout);
+    }
+    assert!(elsewhere.requests().is_empty());
+    // What is no place at all is an answer like other refusals, or an end.
+    for to in ["file:///etc/passwd", "data:text/csv,x", "javascript:alert(1)", "http://"] {
+        let stand_in = StandIn::start();
+        stand_in.store_next(move |_, _| vec![Act::Send(response(302, &[("Location", to)], b"not this"))]);
+        let ended = Run::on_github(program()).against(&stand_in).run();
+        match ended.status.code() {
+            Some(0) => assert_eq!(ended.read("Test-API-Export.csv"), stand_in.file(), "{to}"),
+            code => assert_eq!((code, ended.files().len()), (Some(1), 0), "{to}"),
+        }
+    }
 }
 
 #[test]

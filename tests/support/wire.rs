@@ -265,6 +265,21 @@ impl Shared {
     }
 }
 
+/// A server that says something before it is asked, and then listens to the end: its port. It lives as long as the test's
+/// process.
+pub fn greeter(greeting: &'static [u8]) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            thread::spawn(move || {
+                let _ = stream.write_all(greeting).and_then(|()| io::copy(&mut stream, &mut io::sink()));
+            });
+        }
+    });
+    port
+}
+
 fn tunnel(here: &TcpStream, port: u16) -> io::Result<()> {
     let there = TcpStream::connect(("127.0.0.1", port))?;
     let (mut from_here, mut to_there) = (here.try_clone()?, there.try_clone()?);
