@@ -7,7 +7,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, LOCATION, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, LOCATION};
 use reqwest::{Client, Method, Response, StatusCode, Url};
 use serde::Deserialize;
 
@@ -16,7 +16,6 @@ use crate::clock::Clock;
 use crate::fault::{Fault, Kind};
 use crate::http;
 use crate::inputs::{ApiKey, BaseUrl, Id, Service};
-use crate::retry;
 use crate::secrets::Secrets;
 use crate::status::Status;
 use scalar::Scalar;
@@ -217,8 +216,7 @@ impl Api {
         } else {
             Kind::Status(status.as_u16())
         };
-        let retry_after =
-            text(RETRY_AFTER).and_then(|value| retry::retry_after(value, text(DATE), self.clock.time_of_day()));
+        let retry_after = http::retry_after(headers, &self.clock);
         let mut words = format!("{} answered {}", self.host(), http::status_words(status));
         if kind == Kind::RateLimited {
             words.push_str(": this key has no calls left in this hour");

@@ -53,6 +53,12 @@ pub fn fold(text: &str) -> String {
     line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// What the system says of an error, without its number.
+#[must_use]
+pub fn without_number(words: &str) -> &str {
+    words.split(" (os error").next().unwrap_or_default()
+}
+
 /// The text, or its beginning with `…` where it has more than `longest` characters.
 #[must_use]
 pub fn cut(text: &str, longest: usize) -> String {

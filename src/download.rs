@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use reqwest::header::{
     ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
-    DATE, ETAG, HeaderMap, HeaderName, IF_MATCH, RANGE, RETRY_AFTER, TRANSFER_ENCODING,
+    ETAG, HeaderMap, HeaderName, IF_MATCH, RANGE, TRANSFER_ENCODING,
 };
 use reqwest::{Client, Response, StatusCode, Url};
 use tokio::sync::Mutex;
@@ -27,7 +27,7 @@ use crate::figures;
 use crate::http;
 use crate::inputs::Encoding;
 use crate::journal::{Progress, Saved, Text};
-use crate::retry::{self, Attempts};
+use crate::retry::Attempts;
 use crate::secrets::Secrets;
 use crate::step::Step;
 use destination::{Destination, InPlace, Partial};
@@ -400,8 +400,7 @@ fn connection_fault(url: &Url, error: reqwest::Error) -> Fault {
 /// expired URL, `NoSuchKey` a file that is gone.
 async fn refusal(step: &Step<'_>, host: &str, response: Response) -> Fault {
     let status = response.status();
-    let retry_after = text(response.headers(), RETRY_AFTER)
-        .and_then(|value| retry::retry_after(value, text(response.headers(), DATE), step.clock.time_of_day()));
+    let retry_after = http::retry_after(response.headers(), &step.clock);
     // Its words are worth some seconds, but not the whole timeout.
     let body = tokio::time::timeout(ERROR_TIME, http::small_body(response, LARGEST_ERROR)).await;
     let body = body.ok().and_then(Result::ok).flatten().unwrap_or_default();
@@ -431,6 +430,7 @@ mod tests {
 
     use super::{Meter, error_code};
     use crate::clock::Clock;
+    use crate::corpus;
     use crate::inputs;
     use crate::journal::{Journal, Progress};
     use crate::log::{Log, Reader};
@@ -495,7 +495,32 @@ mod tests {
         assert_eq!(error_code(format!("<Code>{}</Code>", "a".repeat(49)).as_bytes()), None);
     }
 
+    /// What stores have sent, or could.
+    const ERRORS: [&str; 14] = [
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>",
+        "<Error><Code>NoSuchKey</Code><Key>export_files/1.csv</Key></Error>",
+        "\u{feff}<Error><Code>SlowDown</Code></Error>",
+        "<Error xmlns=\"http://s3.amazonaws.com/doc/\"><s3:Code>AccessDenied</s3:Code></Error>",
+        "<Error><Code lang=\"en\">AccessDenied</Code></Error>",
+        "<Error><Code><![CDATA[::error::x]]></Code></Error>",
+        "<Error><!-- <Code>Commented</Code> --><Code>Real</Code></Error>",
+        "<!DOCTYPE x [<!ENTITY a \"aaaa\"><!ENTITY b \"&a;&a;\">]><Error><Code>&b;</Code></Error>",
+        "<Error><Code>\r\n##[error]x</Code></Error>",
+        "<Error><Code><Code><Code></Code></Code></Code></Error>",
+        "<Error><Code>AccessDenied",
+        "</Code><Code>",
+        "<\0E\0r\0r\0o\0r\0>\0<\0C\0o\0d\0e\0>\0",
+        "{\"error\":{\"code\":\"AuthenticationFailed\"}}",
+    ];
+
     proptest! {
+        #[test]
+        fn of_no_error_more_than_a_plain_code_is_taken(body in corpus::mutated(&ERRORS)) {
+            if let Some(code) = error_code(&body) {
+                prop_assert!((1..=48).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+            }
+        }
+
         #[test]
         fn whatever_the_store_says_its_code_is_letters_and_digits(
             before in "(?:<Code>|</Code>|.)*",

@@ -1,6 +1,7 @@
 //! How a step can fail: its exit codes, and what a person is told.
 
 use crate::choose::Unclear;
+use crate::clean;
 use crate::fault::{Fault, Kind, Side};
 use crate::figures::{self, span};
 use crate::inputs::{Export, Identity, Problem, Run, Service, Wanted};
@@ -117,7 +118,7 @@ impl Failure {
 /// What this machine says, cause by cause, without the numbers of the system's errors.
 fn local(error: &anyhow::Error) -> String {
     let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
-    let causes = causes.iter().map(|cause| cause.split(" (os error").next().unwrap_or_default());
+    let causes = causes.iter().map(|cause| clean::without_number(cause));
     causes.collect::<Vec<_>>().join(": ")
 }
 

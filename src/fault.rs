@@ -1,6 +1,7 @@
 //! What can go wrong between the tool and a server.
 //!
-//! Every foreign error is reduced to a [`Kind`] here, once; [`crate::retry`] decides from it what happens next.
+//! Every foreign error is reduced to a [`Kind`] once, by [`crate::http`] or where an answer is read; [`crate::retry`] decides
+//! from it what happens next.
 
 use std::time::Duration;
 

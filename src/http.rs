@@ -9,13 +9,16 @@ use std::io;
 use std::time::Duration;
 
 use anyhow::Context;
+use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Client, ClientBuilder, Response, StatusCode, Url};
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::clean;
+use crate::clock::Clock;
 use crate::fault::Kind;
 use crate::inputs::{BaseUrl, host};
+use crate::retry;
 
 /// How long a server may be silent.
 #[derive(Clone, Copy, Debug)]
@@ -147,6 +150,13 @@ pub async fn small_body(mut response: Response, most: usize) -> Result<Option<Ve
     Ok(Some(body))
 }
 
+/// How long the head of an answer asks to be left alone, where it does.
+#[must_use]
+pub fn retry_after(headers: &HeaderMap, clock: &Clock) -> Option<Duration> {
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    retry::retry_after(text(RETRY_AFTER)?, text(DATE), clock.time_of_day())
+}
+
 /// A status as messages show it: `503 (Service Unavailable)`.
 #[must_use]
 pub fn status_words(status: StatusCode) -> String {
@@ -209,6 +219,16 @@ fn root_cause(error: &(dyn Error + 'static)) -> String {
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    let words = innermost.to_string();
-    words.split(" (os error").next().unwrap_or_default().to_lowercase()
+    clean::without_number(&innermost.to_string()).to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_may_be_silent_for_twenty_seconds() {
+        let Patience { connect, silence } = Patience::default();
+        assert_eq!((connect, silence), (Duration::from_secs(10), Duration::from_secs(20)));
+    }
 }

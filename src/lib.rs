@@ -26,13 +26,16 @@
 //!
 //! What holds everywhere:
 //!
-//! - The environment is read in `main.rs` and handed in; the log prints and nothing else does.
-//! - The API key is in the API's client and in no other. A download URL is in the download and in no text.
+//! - The environment is read in `main.rs` and handed in, but for the proxy variables, which the HTTP client reads; the log
+//!   prints and nothing else does.
+//! - The API key is in the API's client and in no other. A download URL is in the download and in no text. What a server
+//!   says of either is concealed by [`secrets`], as it comes in and as anything goes out.
 //! - Inputs are parsed once, at the edge. Below it nobody checks them again.
 //! - Three loops in three places: a request that is tried again ([`step`]), a run that is polled ([`wait`]), a file that
-//!   is resumed ([`download`]). What they do after a fault is decided in [`retry`], which is pure.
-//! - [`inputs`], [`choose`], [`retry`], [`download::range`], [`download::name`], [`clean`] and [`figures`] know no clock, no
-//!   disk and no network.
+//!   is resumed ([`download`]; and each piece of a large one in [`download::pieces`]). What they do after a fault is decided
+//!   in [`retry`], which is pure.
+//! - [`inputs`], [`choose`], [`retry`], [`download::range`], [`download::name`], [`secrets`], [`clean`] and [`figures`] know no
+//!   clock, no disk and no network.
 //! - Whatever a server says goes through [`clean`] before a person or a runner sees it.
 //! - Everything is done on one thread, but for look-ups of names and the conversion of a text.
 //! - Nothing partial is ever at the destination: a file is renamed into place, complete, or not at all.
@@ -48,6 +51,8 @@ pub mod api;
 pub mod choose;
 pub mod clean;
 pub mod clock;
+#[cfg(test)]
+mod corpus;
 pub mod download;
 pub mod failure;
 pub mod fault;

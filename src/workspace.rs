@@ -194,8 +194,7 @@ pub fn remove_directories(made: &[PathBuf]) {
 /// What the system says of an error, without its number.
 #[must_use]
 pub fn words(error: &io::Error) -> String {
-    let words = error.to_string();
-    words.split(" (os error").next().unwrap_or_default().to_lowercase()
+    clean::without_number(&error.to_string()).to_lowercase()
 }
 
 /// A variable of the environment.

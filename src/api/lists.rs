@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use reqwest::Method;
+use reqwest::header::HeaderMap;
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -78,11 +79,16 @@ impl Api {
     ///
     /// A [`Fault`] for everything but a list.
     pub async fn identities(&self, limit: Duration) -> Result<Vec<Identity>, Fault> {
+        let (headers, body) = self.ask(Method::GET, "user_identities", limit, LARGEST_LIST).await?;
+        self.read_identities(&body, &headers)
+    }
+
+    fn read_identities(&self, body: &[u8], headers: &HeaderMap) -> Result<Vec<Identity>, Fault> {
         #[derive(Deserialize)]
         struct List {
             user_identities: Entries,
         }
-        let entries = self.list("user_identities", limit, |list: List| list.user_identities).await?;
+        let entries = self.entries(body, headers, |list: List| list.user_identities)?;
         let identity = |entry: Wire| {
             Some(Identity {
                 id: entry.id.id()?,
@@ -103,12 +109,17 @@ impl Api {
     ///
     /// A [`Fault`] for everything but a list.
     pub async fn exports(&self, identity: Option<Id>, limit: Duration) -> Result<Vec<Export>, Fault> {
+        let path = identity.map_or_else(|| "exports".to_owned(), |id| format!("user_identities/{id}/exports"));
+        let (headers, body) = self.ask(Method::GET, &path, limit, LARGEST_LIST).await?;
+        self.read_exports(&body, &headers)
+    }
+
+    fn read_exports(&self, body: &[u8], headers: &HeaderMap) -> Result<Vec<Export>, Fault> {
         #[derive(Deserialize)]
         struct List {
             exports: Entries,
         }
-        let path = identity.map_or_else(|| "exports".to_owned(), |id| format!("user_identities/{id}/exports"));
-        let entries = self.list(&path, limit, |list: List| list.exports).await?;
+        let entries = self.entries(body, headers, |list: List| list.exports)?;
         let export = |entry: Wire| {
             Some(Export {
                 id: entry.id.id()?,
@@ -128,12 +139,17 @@ impl Api {
     ///
     /// A [`Fault`] for everything but a list.
     pub async fn export_files(&self, identity: Id, limit: Duration) -> Result<Vec<ExportFile>, Fault> {
+        let path = format!("user_identities/{identity}/export_files");
+        let (headers, body) = self.ask(Method::GET, &path, limit, LARGEST_LIST).await?;
+        self.read_export_files(&body, &headers)
+    }
+
+    fn read_export_files(&self, body: &[u8], headers: &HeaderMap) -> Result<Vec<ExportFile>, Fault> {
         #[derive(Deserialize)]
         struct List {
             export_files: Entries,
         }
-        let path = format!("user_identities/{identity}/export_files");
-        let entries = self.list(&path, limit, |list: List| list.export_files).await?;
+        let entries = self.entries(body, headers, |list: List| list.export_files)?;
         let file = |entry: Wire| {
             let status = Status::read(&self.secrets.conceal(&entry.status.words()));
             Some(ExportFile { id: entry.id.id()?, export: entry.export_id.id()?, status })
@@ -141,14 +157,13 @@ impl Api {
         Ok(distinct(entries.into_iter().filter_map(file), |file| file.id))
     }
 
-    async fn list<T: for<'a> Deserialize<'a>>(
+    fn entries<T: for<'a> Deserialize<'a>>(
         &self,
-        path: &str,
-        limit: Duration,
+        body: &[u8],
+        headers: &HeaderMap,
         entries: impl FnOnce(T) -> Entries,
     ) -> Result<Vec<Wire>, Fault> {
-        let (headers, body) = self.ask(Method::GET, path, limit, LARGEST_LIST).await?;
-        let Entries { kept, more } = entries(self.parse(&body, &headers, "the list that was asked for")?);
+        let Entries { kept, more } = entries(self.parse(body, headers, "the list that was asked for")?);
         if more {
             let words = format!("{} sent a list of more than {MOST_ENTRIES} entries", self.host());
             return Err(Fault::api(Kind::TooLarge, words));
@@ -225,5 +240,62 @@ impl Identity {
         let parts = [&self.association, &self.cycle, &self.organization, &self.institution];
         let parts: Vec<&str> = parts.into_iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
         if parts.is_empty() { "without a name".to_owned() } else { parts.join(", ") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::corpus;
+
+    /// Lists that have been, or could be, seen.
+    const LISTS: [&str; 11] = [
+        r#"{"href":"/api/v1/exports","exports":[{"id":86446,"name":"Nightly Applicants","list_type":"all","format":"x"}]}"#,
+        r#"{"user_identities":[{"id":305,"type":"User","association":"SOPHAS","organization":"x","cycle":"2026 - 2027"}]}"#,
+        r#"{"export_files":[{"id":"9","export_id":86446,"status":"In Progress"},{"id":10,"export_id":"5","status":null}]}"#,
+        r#"{"exports":[null,{},[],{"id":0},{"id":-1},{"id":1.5},{"id":"+7"},{"id":99999999999999999999}]}"#,
+        r#"{"exports":[5,"x",true]}"#,
+        r#"{"exports":[{"id":1,"name":{"deep":[[[{}]]]}},{"id":1,"name":"again"}]}"#,
+        r#"{"exports":[{"id":2,"name":"\u0000\n::error::x\u2028##[error]y https://s3/x?Signature=z"}]}"#,
+        r#"{"exports":{"id":1,"name":"one object"}}"#,
+        r#"[{"id":1,"name":"no envelope"}]"#,
+        r#"{"exports":[{"id":1,"id":2}]}"#,
+        "",
+    ];
+
+    #[test]
+    fn an_entry_is_taken_for_its_id_and_each_id_once() {
+        let api = crate::api::tests::api("https://api.example");
+        let ids = |body: &str| {
+            let exports = api.read_exports(body.as_bytes(), &HeaderMap::new());
+            exports
+                .map(|exports| exports.iter().map(|export| export.id.0).collect::<Vec<_>>())
+                .map_err(|fault| fault.kind)
+        };
+        assert_eq!(ids(LISTS[0]), Ok(vec![86446]));
+        assert_eq!(ids(LISTS[3]), Ok(vec![]));
+        assert_eq!(ids(LISTS[4]), Err(Kind::Unreadable));
+        assert_eq!(ids(LISTS[5]), Ok(vec![1]));
+        assert_eq!(ids(LISTS[7]), Err(Kind::Unreadable));
+        let many = |number: usize| format!("{{\"exports\":[{}{{}}]}}", "{},".repeat(number - 1));
+        assert_eq!((ids(&many(MOST_ENTRIES)), ids(&many(MOST_ENTRIES + 1))), (Ok(vec![]), Err(Kind::TooLarge)));
+    }
+
+    proptest! {
+        #[test]
+        fn of_no_list_more_is_taken_than_ids_and_clean_words(body in corpus::mutated(&LISTS)) {
+            let (api, headers) = (crate::api::tests::api("https://api.example"), HeaderMap::new());
+            let exports = api.read_exports(&body, &headers).unwrap_or_default();
+            let identities = api.read_identities(&body, &headers).unwrap_or_default();
+            let _ = api.read_export_files(&body, &headers);
+            let names = exports.iter().map(|export| export.name.clone());
+            for words in names.chain(identities.iter().map(Identity::title)) {
+                prop_assert!(!words.chars().any(clean::is_unprintable), "{words:?}");
+                prop_assert!(!words.contains("##") && !words.contains("Signature="), "{words}");
+            }
+            prop_assert!(exports.iter().all(|export| export.id.0 > 0));
+        }
     }
 }

@@ -73,7 +73,8 @@ fn parameters(value: &str) -> Vec<(String, String)> {
     let start = value.find([';', '=']).map_or(value.len(), |at| if value.as_bytes()[at] == b';' { at } else { 0 });
     let mut rest = &value[start..];
     while let Some((name, after)) = rest.split_once('=') {
-        let name = name.trim_start_matches([';', ' ', '\t']).trim().to_owned();
+        // What stands before it without a value is no parameter.
+        let name = name.rsplit(';').next().unwrap_or_default().trim().to_owned();
         let after = after.trim_start();
         let (value, next) = match after.strip_prefix('"') {
             Some(quoted) => quoted_string(quoted),

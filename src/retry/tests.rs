@@ -170,7 +170,42 @@ fn retry_after_is_read_in_all_its_forms() {
     }
 }
 
+/// What servers have sent as `Retry-After` and `Date`, or could.
+const DATES: [&str; 16] = [
+    "120",
+    "0",
+    "-1",
+    "1.5",
+    "1e3",
+    "+5",
+    "0x10",
+    "18446744073709551615",
+    "99999999999999999999999",
+    "Sun, 06 Nov 1994 08:49:37 GMT",
+    "Sunday, 06-Nov-94 08:49:37 GMT",
+    "Sun Nov  6 08:49:37 1994",
+    "Fri, 31 Dec 9999 23:59:59 GMT",
+    "Thu, 01 Jan 1970 00:00:00 GMT",
+    "Sun, 06 Nov 1994 08:49:37 +0000",
+    "120, 240",
+];
+
 proptest! {
+    #[test]
+    fn a_wait_is_what_is_asked_for_or_none(
+        value in crate::corpus::mutated_text(&DATES),
+        date in proptest::option::of(crate::corpus::mutated_text(&DATES)),
+    ) {
+        let wait = retry_after(&value, date.as_deref(), SystemTime::UNIX_EPOCH);
+        let digits = !value.trim().is_empty() && value.trim().bytes().all(|byte| byte.is_ascii_digit());
+        if digits {
+            prop_assert_eq!(wait, Some(seconds(value.trim().parse().unwrap_or(u64::MAX))));
+        }
+        if !digits && httpdate::parse_http_date(value.trim()).is_err() {
+            prop_assert_eq!(wait, None);
+        }
+    }
+
     #[test]
     fn a_wait_without_retry_after_never_exceeds_the_poll_interval_or_the_timeout(
         faults in 0_u32..1000,

@@ -46,11 +46,6 @@ fn fields_that_are_not_known_do_no_harm() {
     Run::on_github(program()).against(&stand_in).run().exited(0);
 }
 
-/// What a program prints that may have only so many KiB of addresses. A debug build needs 40 MB before it has done anything.
-fn in_little_memory(run: Run) -> Run {
-    run.wrapped(&["bash", "-c", "ulimit -v 120000; exec \"$0\""])
-}
-
 /// 155 MB of nothing in less than 1 MiB of gzip (RFC 1951, section 3.2.6): a zero, and then "the last byte 258 times more",
 /// which takes 13 bits, again and again.
 fn bomb() -> Vec<u8> {
@@ -77,7 +72,7 @@ fn a_bomb_is_not_unpacked() {
     let stand_in = StandIn::start();
     let packed = || ResponseTemplate::new(200).insert_header("Content-Encoding", "gzip").set_body_bytes(bomb.clone());
     stand_in.api_next(packed()).api_next(packed());
-    let ended = in_little_memory(Run::in_shell(program()).against(&stand_in)).run().exited(0);
+    let ended = Run::in_shell(program()).against(&stand_in).in_little_memory().run().exited(0);
     assert_eq!(ended.stdout.matches("something that is not JSON").count(), 2, "{}", ended.stdout);
     assert!(stand_in.api_requests().iter().all(|request| !request.headers.contains_key("accept-encoding")));
 }
@@ -86,13 +81,13 @@ fn a_bomb_is_not_unpacked() {
 fn a_refusal_without_end_does_not_fill_the_memory() {
     let endless = || vec![Act::Send(head(404, &[], 1 << 40)), Act::Repeat(vec![b'x'; 1 << 16], 1 << 14), Act::Close];
     let api = Wire::start(move |_| endless());
-    let ended = in_little_memory(Run::in_shell(program()).asking(&api.url())).run().exited(5);
+    let ended = Run::in_shell(program()).asking(&api.url()).in_little_memory().run().exited(5);
     ended.failing_with("answered 404 (Not Found);");
     let stand_in = StandIn::start();
     stand_in.store_next(|_, _| {
         vec![Act::Send(head(403, &[], 1 << 40)), Act::Repeat(vec![b'x'; 1 << 16], 1 << 14), Act::Close]
     });
-    in_little_memory(Run::in_shell(program()).against(&stand_in)).run().exited(0);
+    Run::in_shell(program()).against(&stand_in).in_little_memory().run().exited(0);
 }
 
 #[test]
@@ -117,11 +112,11 @@ fn headers_without_end_do_not_fill_the_memory() {
         vec![Act::Send(b"HTTP/1.1 200 OK\r\n".to_vec()), Act::Repeat(more, u64::MAX)]
     };
     let api = api_that_first(endless());
-    let ended = in_little_memory(Run::in_shell(program()).asking(&api.url())).run().exited(3);
+    let ended = Run::in_shell(program()).asking(&api.url()).in_little_memory().run().exited(3);
     assert!(ended.stdout.contains("message head is too large; trying again in "), "{}", ended.stdout);
     let stand_in = StandIn::start();
     stand_in.store_next(move |_, _| endless());
-    let ended = in_little_memory(Run::in_shell(program()).against(&stand_in)).run().exited(0);
+    let ended = Run::in_shell(program()).against(&stand_in).in_little_memory().run().exited(0);
     assert!(ended.stdout.contains("message head is too large; trying again in "), "{}", ended.stdout);
 }
 

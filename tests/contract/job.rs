@@ -293,10 +293,5 @@ fn a_download_is_shown_with_its_size_and_ends_with_a_line_that_tells_all() {
     let sha256 = &ended.outputs["sha256"];
     assert!(ended.stdout.contains(&format!("downloading {FILE}, 2.1 kB from 127.0.0.1:")), "{}", ended.stdout);
     assert!(ended.stdout.contains(&format!("saved {FILE} (2.1 kB, sha256 {sha256}), waited ")), "{}", ended.stdout);
-    assert_eq!(*sha256, sha256_of(&stand_in::made_up_applicants(40)));
-}
-
-fn sha256_of(bytes: &[u8]) -> String {
-    use sha2::{Digest, Sha256};
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    assert_eq!(*sha256, stand_in::sha256_of(&stand_in::made_up_applicants(40)));
 }

@@ -1,53 +1,71 @@
 //! What takes too long for every run: `cargo test --test contract -- --ignored`.
 
-use std::fs;
+use std::time::Duration;
 
 use crate::faults_page::{SILENT_API, SILENT_STORE, steady};
 use crate::program;
-use crate::support::wire::head;
-use crate::support::{Act, Gate, Run, StandIn};
+use crate::support::stand_in::run_json;
+use crate::support::wire::{head, response};
+use crate::support::{Act, Run, StandIn, Wire};
 
 #[test]
 #[ignore = "takes 2 GiB of disk and some seconds"]
 fn two_gibibytes_pass_in_under_32_mib_of_memory() {
     for encoding in ["as-sent", "utf-8"] {
-        two_gibibytes(encoding);
+        for connections in [1, 8] {
+            two_gibibytes(encoding, connections);
+        }
     }
 }
 
-fn two_gibibytes(encoding: &str) {
-    const PART: usize = 1 << 20;
-    const PARTS: u64 = 2048;
-    let stand_in = StandIn::start();
-    let gate = Gate::new();
-    let for_store = gate.clone();
-    stand_in.store_next(move |_, _| {
-        let headers = [("Content-Type", "text/csv;charset=iso-8859-1")];
-        let head = head(200, &headers, PART * usize::try_from(PARTS).unwrap());
-        let almost_all = Act::Repeat(vec![b'x'; PART], PARTS - 1);
-        vec![Act::Send(head), almost_all, Act::Await(for_store.clone()), Act::Send(vec![b'x'; PART])]
-    });
-    let running = Run::on_github(program()).against(&stand_in).input("encoding", encoding).spawn();
-    // The last part is held back until the program has taken all the others, so that it is still there to be measured.
-    let partial = loop {
-        let paths = fs::read_dir(running.workspace()).unwrap().flatten().map(|entry| entry.path());
-        let is_almost_whole = |path: &std::path::PathBuf| {
-            fs::metadata(path).is_ok_and(|metadata| metadata.len() >= (PARTS - 2) * PART as u64)
-        };
-        if let Some(path) = paths.into_iter().find(is_almost_whole) {
-            break path;
+/// Made on the fly: a store that gives any part of 2 GiB, over several connections because it holds back the first one.
+fn two_gibibytes(encoding: &str, connections: usize) {
+    const PART: u64 = 1 << 20;
+    const TOTAL: u64 = 2048 * PART;
+    let headers = [("Content-Type", "text/csv;charset=iso-8859-1"), ("Accept-Ranges", "bytes"), ("ETag", "\"x\"")];
+    let store = Wire::start(move |request| {
+        let range = request.header("range").and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
+        let number = |text: &str| text.parse::<u64>().unwrap();
+        let (first, end) = range.map_or((0, TOTAL), |(first, last)| (number(first), number(last) + 1));
+        let range = format!("bytes {first}-{}/{TOTAL}", end - 1);
+        let (status, more) = if first == 0 { (200, vec![]) } else { (206, vec![("Content-Range", range.as_str())]) };
+        let headers = if connections == 1 { headers[..1].to_vec() } else { [&headers[..], &more].concat() };
+        let length = end - first;
+        let mut acts = vec![Act::Send(head(status, &headers, usize::try_from(length).unwrap()))];
+        if first == 0 && connections > 1 {
+            acts.extend([Act::Send(vec![b'\xe9'; 1000]), Act::Pause(Duration::from_millis(200))]);
+            acts.push(Act::Send(vec![b'\xe9'; (PART - 1000) as usize]));
+            acts.push(Act::Repeat(vec![b'\xe9'; PART as usize], length / PART - 1));
+            return acts;
         }
-        std::thread::yield_now();
-    };
-    assert!(partial.to_string_lossy().ends_with(".partial"));
-    let status = fs::read_to_string(format!("/proc/{}/status", running.id())).unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
-    let peak: u64 = peak.unwrap();
-    eprintln!("peak, {encoding}: {peak} kB");
-    gate.open();
+        acts.push(Act::Repeat(vec![b'\xe9'; PART as usize], length / PART));
+        acts.push(Act::Send(vec![b'\xe9'; (length % PART) as usize]));
+        acts
+    });
+    let url = store.url() + "/file.csv";
+    let api = Wire::start(move |_| {
+        vec![Act::Send(response(200, &[], run_json("Available", Some(url.clone())).to_string().as_bytes()))]
+    });
+    let running = Run::on_github(program()).asking(&api.url()).input("encoding", encoding).spawn();
+    let peak = running.peak_until_the_end();
+    eprintln!("peak, {encoding}, {connections} connections: {peak} KiB");
     let ended = running.end().exited(0);
-    assert_eq!(ended.outputs["size"], (PARTS * PART as u64).to_string());
-    assert!(peak < 32 * 1024, "{peak} kB");
+    assert_eq!(ended.stdout.contains("going on over 8 connections"), connections == 8, "{}", ended.stdout);
+    let characters = if encoding == "utf-8" { 2 } else { 1 };
+    assert_eq!(ended.outputs["size"], (characters * TOTAL).to_string());
+    assert!(peak > 1024 && peak < 32 * 1024, "{peak} KiB");
+}
+
+#[test]
+#[ignore = "waits for 5 s, as long as a store may take to say why it refuses"]
+fn a_refusal_that_drips_does_not_take_the_whole_timeout() {
+    let stand_in = StandIn::start();
+    stand_in.store_next(|_, _| {
+        let head = head(403, &[], 100_000);
+        vec![Act::Send(head), Act::Drip(b"<Code>Late".repeat(1000), Duration::from_millis(100))]
+    });
+    let ended = Run::on_github(program()).against(&stand_in).run().exited(0);
+    assert!(ended.stdout.contains("answered 403 (Forbidden); trying again in "), "{}", ended.stdout);
 }
 
 #[test]

@@ -2,29 +2,18 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::process::Command;
 
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 
 use crate::program;
 use crate::support::stand_in::{exports_json, identities_json};
 use crate::support::wire::head;
-use crate::support::{Act, Course, Run, StandIn, Wire};
+use crate::support::{Act, Course, Run, StandIn, Wire, has_namespaces};
 
 const FILE: &str = "Test-API-Export.csv";
 
 /// Somebody who is not root and owns nothing.
 const SOMEBODY: u32 = 65_534;
-
-/// Whether this machine lets a test have a namespace of its own. Where it does not, the tests that need one say so.
-fn has_namespaces(kind: &str) -> bool {
-    let granted = Command::new("unshare").args([kind, "--map-root-user", "true"]).output();
-    let granted = granted.is_ok_and(|output| output.status.success());
-    if !granted {
-        eprintln!("NOT TESTED: unshare {kind} is not allowed on this machine");
-    }
-    granted
-}
 
 #[test]
 fn a_full_disk_ends_the_step_and_leaves_the_older_file() {
@@ -102,6 +91,18 @@ fn a_machine_without_open_files_to_give_is_told() {
         assert!(failure.contains("too many open files") || failure.contains("no more threads, files"), "{failure}");
         assert_eq!(ended.files(), [""; 0]);
     }
+}
+
+#[test]
+fn outputs_that_nobody_may_write_are_found_out_before_the_first_call() {
+    let stand_in = StandIn::start();
+    let run = Run::on_github(program()).against(&stand_in).file_before("sealed", b"");
+    let sealed = run.workspace().join("sealed");
+    fs::set_permissions(&sealed, Permissions::from_mode(0o444)).unwrap();
+    let run = run.env("GITHUB_OUTPUT", sealed);
+    let run = if geteuid().is_root() { run.under_user(SOMEBODY) } else { run };
+    run.run().exited(1).failing_with("GITHUB_OUTPUT (").failing_with("cannot be written: Permission denied");
+    assert!(stand_in.api_requests().is_empty());
 }
 
 #[test]

@@ -23,6 +23,7 @@ use webadmit_export::log::{Log, Reader};
 use webadmit_export::step::Step;
 use webadmit_export::workspace::Workspace;
 
+use crate::support::stand_in::sha256_of;
 use crate::support::wire::{head, response};
 use crate::support::{Act, Request, Wire};
 
@@ -259,11 +260,6 @@ fn check(script: &[Deed], size: usize, tagged: bool, connections: usize, encodin
             assert_eq!(saved.text == Text::AsSent, encoding == Encoding::AsSent);
         }
     }
-}
-
-fn sha256_of(bytes: &[u8]) -> String {
-    use sha2::{Digest, Sha256};
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 proptest! {

@@ -336,10 +336,8 @@ fn a_list_of_nothing_much_does_not_fill_the_memory() {
         (wide, 5, "the only identity of this key does not have all of these words"),
     ] {
         stand_in.api_next(ResponseTemplate::new(200).set_body_string(body));
-        // Addresses, not pages in use: a debug build needs 40 MB of them before it has done anything.
         let run = Run::in_shell(program()).against(&stand_in).by_names();
-        let run = run.wrapped(&["bash", "-c", "ulimit -v 120000; exec \"$0\""]);
-        run.run().exited(code).failing_with(words);
+        run.in_little_memory().run().exited(code).failing_with(words);
     }
 }
 

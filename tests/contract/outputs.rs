@@ -1,9 +1,6 @@
 //! The section "Outputs".
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-
-use rustix::process::geteuid;
 
 use crate::program;
 use crate::support::stand_in::{EXPORT, KEY, RUN};
@@ -131,18 +128,6 @@ fn files_of_the_runner_that_are_not_there_yet_are_made() {
     let ended = run.env("GITHUB_OUTPUT", outputs).env("GITHUB_STEP_SUMMARY", summary).run().exited(0);
     assert_eq!(ended.outputs["status"], "available");
     assert!(ended.summary.starts_with("### WebAdMIT export: "), "{}", ended.summary);
-}
-
-#[test]
-fn outputs_that_nobody_may_write_are_found_out_before_the_first_call() {
-    let stand_in = StandIn::start();
-    let run = Run::on_github(program()).against(&stand_in).file_before("sealed", b"");
-    let sealed = run.workspace().join("sealed");
-    fs::set_permissions(&sealed, fs::Permissions::from_mode(0o444)).unwrap();
-    let run = run.env("GITHUB_OUTPUT", sealed);
-    let run = if geteuid().is_root() { run.under_user(65_534) } else { run };
-    run.run().exited(1).failing_with("GITHUB_OUTPUT (").failing_with("cannot be written: Permission denied");
-    assert!(stand_in.api_requests().is_empty());
 }
 
 #[test]

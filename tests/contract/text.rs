@@ -1,23 +1,16 @@
 //! Text in UTF-8: the input `encoding`.
 
-use std::process::Command;
-
 use rustix::process::Signal;
-use sha2::{Digest, Sha256};
 
 use crate::program;
-use crate::support::stand_in::{File, made_up_applicants};
+use crate::support::stand_in::{File, made_up_applicants, sha256_of};
 use crate::support::wire::head;
-use crate::support::{Act, Run, StandIn};
+use crate::support::{Act, Run, StandIn, has_namespaces};
 
 const FILE: &str = "Test-API-Export.csv";
 
 fn in_utf_8(stand_in: &StandIn) -> Run {
     Run::on_github(program()).against(stand_in).input("encoding", "utf-8")
-}
-
-fn sha256_of(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[test]
@@ -125,9 +118,7 @@ fn a_signal_in_the_middle_of_a_conversion_leaves_nothing_behind() {
 
 #[test]
 fn a_disk_that_has_no_room_for_the_text_keeps_the_older_file() {
-    let granted = Command::new("unshare").args(["--mount", "--map-root-user", "true"]).output();
-    if !granted.is_ok_and(|output| output.status.success()) {
-        eprintln!("NOT TESTED: unshare --mount is not allowed on this machine");
+    if !has_namespaces("--mount") {
         return;
     }
     let stand_in = StandIn::builder().file(File::new(&vec![0xE9; 100_000])).start();

@@ -18,6 +18,6 @@ pub mod stand_in;
 pub mod wire;
 
 pub use certificates::{Authority, Flaw};
-pub use run::{Ended, Run};
+pub use run::{Ended, Run, has_namespaces};
 pub use stand_in::{Course, StandIn};
 pub use wire::{Act, Gate, Request, Wire};

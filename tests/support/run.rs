@@ -123,6 +123,15 @@ impl Run {
         self
     }
 
+    /// Lets the program have so much memory and no more, in addresses: a debug build needs 40 MB of them before it has done
+    /// anything. Where a container runs the program, its own means would be limited, so nothing is.
+    pub fn in_little_memory(self) -> Self {
+        if std::env::var_os("WEBADMIT_EXPORT_PROGRAM").is_some() {
+            return self;
+        }
+        self.wrapped(&["bash", "-c", "ulimit -v 120000; exec \"$0\""])
+    }
+
     /// Runs as another user, to whom the workspace and the files of the runner then belong. Only root can do that.
     pub fn under_user(mut self, user: u32) -> Self {
         // Where the program was built, another user may not be able to look.
@@ -219,6 +228,23 @@ impl Running {
     /// The workspace of the run.
     pub fn workspace(&self) -> PathBuf {
         self.root.path().join("workspace")
+    }
+
+    /// The most memory that it has had at a time until its end, in KiB.
+    pub fn peak_until_the_end(&self) -> u64 {
+        let mut peak = 0;
+        // What has ended has no memory any more.
+        while let Some(so_far) = self.peak() {
+            peak = so_far;
+            thread::yield_now();
+        }
+        peak
+    }
+
+    fn peak(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).ok()?;
+        let mut lines = status.lines();
+        lines.find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok())
     }
 
     /// Waits until the program has ended. One that goes on for three minutes is killed.
@@ -339,6 +365,18 @@ impl Ended {
     pub fn tells(&self, words: &str) -> bool {
         String::from_utf8_lossy(&self.everything()).contains(words)
     }
+}
+
+/// Whether this machine lets a test have a namespace of its own. Where it does not, that is told; in CI it has to.
+#[track_caller]
+pub fn has_namespaces(kind: &str) -> bool {
+    let granted = Command::new("unshare").args([kind, "--map-root-user", "true"]).output();
+    let granted = granted.is_ok_and(|output| output.status.success());
+    assert!(granted || std::env::var_os("CI").is_none(), "unshare {kind} is not allowed, and so a test proves nothing");
+    if !granted {
+        eprintln!("NOT TESTED: unshare {kind} is not allowed on this machine");
+    }
+    granted
 }
 
 /// Gives a directory and everything in it to a user.

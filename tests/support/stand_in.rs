@@ -107,9 +107,7 @@ pub struct File {
 
 impl File {
     pub fn new(bytes: &[u8]) -> Self {
-        let digest = Sha256::digest(bytes);
-        let etag: String = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { bytes: bytes.to_vec(), etag: Some(format!("\"{etag}\"")) }
+        Self { bytes: bytes.to_vec(), etag: Some(format!("\"{}\"", &sha256_of(bytes)[..32])) }
     }
 }
 
@@ -478,6 +476,11 @@ pub fn answer(request: &Request, file: &File, headers: &[(&str, &str)]) -> Vec<u
         }
         _ => refusal(416, "InvalidRange"),
     }
+}
+
+/// SHA-256 in lower-case hexadecimal.
+pub fn sha256_of(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// How a store says no.

@@ -46,6 +46,8 @@ fn a_disposition_is_read_as_it_comes() {
         ("attachment; filename=\"my_second_test_report.csv\"", Some("my_second_test_report.csv")),
         ("attachment;filename = \"a.csv\" ; size=5", Some("a.csv")),
         ("ATTACHMENT; FILENAME=a.csv", Some("a.csv")),
+        ("attachment; inline; filename=a.csv", Some("a.csv")),
+        (";; ; filename=a.csv", Some("a.csv")),
         ("attachment; filename=two words.csv; x=y", Some("two words.csv")),
         ("attachment; filename=\"a;b=c.csv\"", Some("a;b=c.csv")),
         ("attachment; filename=\"say \\\"hi\\\".csv\"", Some("say _hi_.csv")),
@@ -86,7 +88,37 @@ fn the_header_comes_before_the_urls_parameter_and_that_before_its_path() {
     }
 }
 
+/// What stores have sent as `Content-Disposition`, or could.
+const DISPOSITIONS: [&str; 20] = [
+    "attachment; filename=Test-API-Export.csv",
+    "attachment; filename=\"my_second_test_report.csv\"",
+    "attachment; filename*=UTF-8''Bewerber%20f%C3%BCr%202026.csv; filename=x.csv",
+    "attachment; filename*=iso-8859-1'en'na%EFve.csv",
+    "attachment; filename*=utf-16''x; filename=ok.csv",
+    "attachment; filename=\"../../etc/passwd\"",
+    "attachment; filename=\"C:\\Users\\x\\y.csv\"",
+    "attachment; filename=\"a\\\"b;c=d.csv\"; size=5",
+    "attachment; filename*=UTF-8''%2e%2e%2f%00%0a%E2%80%AE.csv",
+    "attachment; filename=\"unterminated",
+    "attachment; filename=",
+    "attachment; filename=\"\"",
+    "attachment;filename=a=b;c",
+    "attachment; inline; filename=a.csv",
+    "filename=x.csv",
+    "inline",
+    "attachment; filename=..",
+    "attachment; filename=\"CON\"",
+    "attachment; filename=\"-rf\"",
+    "attachment; filename=\"##[error]::error::x\"",
+];
+
 proptest! {
+    #[test]
+    fn of_no_disposition_anything_but_a_plain_name_is_taken(value in crate::corpus::mutated_text(&DISPOSITIONS)) {
+        let name = of_disposition(&value);
+        prop_assert_eq!(name.as_deref().and_then(plain), name);
+    }
+
     #[test]
     fn a_plain_name_is_plain(name in "(?:[./\\\\\"*?:<>| -]|\\PC|.){0,300}") {
         if let Some(plain) = plain(&name) {

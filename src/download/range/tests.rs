@@ -147,7 +147,34 @@ fn only_a_strong_entity_tag_is_one() {
     }
 }
 
+/// What stores have sent as `Content-Range`, or could.
+const RANGES: [&str; 14] = [
+    "bytes 0-9/10",
+    "bytes 40-99/100",
+    "bytes 40-99/*",
+    "bytes */100",
+    "bytes 40-39/100",
+    "bytes 99-40/100",
+    "bytes 40-100/100",
+    "bytes=40-99/100",
+    "BYTES 40-99/100",
+    "bytes 40-99/100, bytes 0-9/10",
+    "bytes  40 - 99 / 100 ",
+    "bytes -40-99/100",
+    "bytes 18446744073709551615-18446744073709551616/18446744073709551617",
+    "none",
+];
+
 proptest! {
+    #[test]
+    fn what_is_read_of_a_range_stands_in_it(value in crate::corpus::mutated_text(&RANGES)) {
+        if let Some((first, last, total)) = content_range(&value) {
+            prop_assert!(first <= last && last < total);
+            let numbers: Vec<u64> = value.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect();
+            prop_assert_eq!(numbers, vec![first, last, total]);
+        }
+    }
+
     #[test]
     fn whatever_range_is_read_lies_within_its_total(value in "bytes [0-9]{1,3}-[0-9]{1,3}/[0-9*]{1,3}|.*") {
         if let Some((first, last, total)) = content_range(&value) {
