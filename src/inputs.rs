@@ -46,7 +46,7 @@ pub const DECLARATIONS: [Declaration; 16] = [
         name: "export-name",
         required: false,
         default: None,
-        meaning: "Name of the export as WebAdMIT shows it, in any letter case. It is looked up among the identity's exports, or among all where no identity is given.",
+        meaning: "Name of the export as WebAdMIT shows it, in any letter case; this or export-id is needed. It is looked up among the identity's exports, or among all where no identity is given.",
     },
     Declaration {
         name: "export-id",
@@ -58,7 +58,7 @@ pub const DECLARATIONS: [Declaration; 16] = [
         name: "identity",
         required: false,
         default: None,
-        meaning: "Words, each of which occurs in the identity's association, organization, institution or cycle, in any letter case: SOPHAS, PharmCAS 2025. Of several that differ only in their cycle, the newest is taken. With no export-file-id: start a run of the export under this identity, then wait for it.",
+        meaning: "Words, each of which occurs in the identity's association, organization, institution, cycle or type, in any letter case: SOPHAS, PharmCAS 2025. In double quotes: the whole of one of these texts. Of several identities that differ only in their cycle, the newest is taken. A run of the export is started under it, or with export-file-id latest its files are looked through. With export-id and the id of a run it is not used.",
     },
     Declaration {
         name: "user-identity-id",

@@ -4,6 +4,10 @@ use std::fs;
 
 use webadmit_export::{help, inputs, outputs};
 
+use crate::program;
+use crate::support::stand_in::{CYCLES, KEY};
+use crate::support::{Run, StandIn};
+
 fn read(path: &str) -> String {
     let path = format!("{}/{path}", env!("CARGO_MANIFEST_DIR"));
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
@@ -55,6 +59,33 @@ fn the_readme_lists_every_input_output_and_exit_code() {
     for (codes, meaning) in help::EXIT_CODES {
         let row = format!("| {codes} | {meaning} |");
         assert!(readme.contains(&row), "the README lacks the row\n{row}");
+    }
+}
+
+/// The inputs of the first workflow in the README.
+fn first_workflow(readme: &str) -> Vec<(&str, &str)> {
+    let (_, workflow) = readme.split_once("```yaml\n").unwrap();
+    let (workflow, _) = workflow.split_once("```").unwrap();
+    let (_, step) = workflow.split_once("uses: OWNER/webadmit-export@v1\n").unwrap();
+    let lines = step.lines().skip(1).take_while(|line| !line.is_empty());
+    lines.map(|line| line.trim().split_once(": ").unwrap()).collect()
+}
+
+#[test]
+fn the_readmes_first_workflow_has_no_id_and_survives_a_change_of_cycle() {
+    let readme = read("README.md");
+    let inputs = first_workflow(&readme);
+    assert!(inputs.iter().all(|(name, _)| !name.ends_with("-id")) && inputs.len() > 3, "{inputs:?}");
+    let stand_in = StandIn::start();
+    for cycle in &CYCLES[1..] {
+        let run = Run::on_github(program()).input("base-url", &stand_in.api_url());
+        let run = inputs.iter().fold(run, |run, (name, value)| {
+            run.input(name, value.replace("${{ secrets.WEBADMIT_API_KEY }}", KEY).as_str())
+        });
+        let ended = run.run().exited(0);
+        assert_eq!(ended.outputs["export-id"], cycle.export.to_string());
+        assert_eq!(ended.read("exports/Test-API-Export.csv"), stand_in.file());
+        stand_in.turn_to_next_cycle();
     }
 }
 
