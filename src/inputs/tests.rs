@@ -287,7 +287,7 @@ fn the_variable_of_an_input_is_one_that_a_shell_can_write() {
 
 #[test]
 fn a_misspelt_input_is_named() {
-    let others = ["INPUT_TIME_OUT", "INPUT_ENCODNG", "input_exportname", "INPUT_COLOUR", "INPUT_ARGS", "INPUTS"];
+    let others = ["INPUT_TIME_OUT", "INPUT_ENCODINGS", "input_exportname", "INPUT_COLOUR", "INPUT_ARGS", "INPUTS"];
     let others: Vec<_> = others.iter().map(|&name| (name, "x")).collect();
     let reading = read(&variables(&others));
     let unknown: Vec<_> = reading.unknown.iter().map(|unknown| (unknown.variable.as_str(), unknown.meant)).collect();
@@ -295,7 +295,7 @@ fn a_misspelt_input_is_named() {
         unknown,
         [
             ("INPUT_COLOUR", None),
-            ("INPUT_ENCODNG", Some("encoding")),
+            ("INPUT_ENCODINGS", Some("encoding")),
             ("INPUT_TIME_OUT", Some("timeout")),
             ("input_exportname", Some("export-name")),
         ]
