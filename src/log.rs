@@ -92,7 +92,7 @@ impl Log {
     /// Hands an output over to the following steps where that is done by a line of the log: on Azure.
     pub fn hand_over(&self, variable: &str, value: &str) {
         if self.reader == Reader::Azure {
-            self.write(&self.stdout, &azure_variable(variable, &self.secrets.conceal(value)));
+            self.write(&self.stdout, &azure_variable(variable, value));
         }
     }
 

@@ -10,7 +10,6 @@ use anyhow::Context;
 use rustix::fs::OFlags;
 
 use crate::journal::Journal;
-use crate::secrets::Secrets;
 use crate::workspace::Workspace;
 
 /// One output as users meet it: in action.yml and in `--help`.
@@ -50,9 +49,10 @@ pub const DECLARATIONS: [Declaration; 10] = [
 /// An output and its value. A value is one line: whatever a server said was cleaned before it got here.
 pub type Output = (&'static str, String);
 
-/// The outputs that are known so far, without secrets.
+/// The outputs that are known so far. What a server said of them was cleaned, and secrets concealed in it, as it came in; a
+/// path is told as it is, or it would lead nowhere.
 #[must_use]
-pub fn known(journal: &Journal, secrets: &Secrets) -> Vec<Output> {
+pub fn known(journal: &Journal) -> Vec<Output> {
     let saved = journal.saved.as_ref();
     let value = |name: &str| match name {
         "status" => journal.status().map(ToString::to_string),
@@ -67,8 +67,7 @@ pub fn known(journal: &Journal, secrets: &Secrets) -> Vec<Output> {
         "content-type" => saved.and_then(|saved| saved.content_type.clone()),
         _ => None,
     };
-    let told = |name| value(name).map(|value| (name, secrets.conceal(&value).into_owned()));
-    DECLARATIONS.iter().filter_map(|declared| told(declared.name)).collect()
+    DECLARATIONS.iter().filter_map(|declared| Some((declared.name, value(declared.name)?))).collect()
 }
 
 /// `WEBADMIT_EXPORT_FILE_ID` for `export-file-id`.

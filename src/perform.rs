@@ -136,7 +136,7 @@ impl Ready<'_> {
         log.plain(&opening(service, wanted));
         let end = process::until_signalled(job::run(&step, wanted, &clients, &destination));
         drop(destination);
-        let outputs = outputs::known(&journal.borrow(), log.secrets());
+        let outputs = outputs::known(&journal.borrow());
         let written = receivers.write(&outputs);
         tell(log, &outputs);
         match (end, written) {

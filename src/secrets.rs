@@ -1,7 +1,7 @@
 //! What must not be told to anybody: the API key, and what makes a URL a signed one.
 //!
 //! A server can send either back, raw or in disguise. So whatever a server says goes through [`Secrets::conceal`] before
-//! it is cut to a length, and whatever this tool tells goes through it once more on its way out.
+//! it is cut to a length, and whatever this tool tells a person goes through it once more on its way out.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -18,8 +18,9 @@ const SHORTEST_KEY: usize = 8;
 /// The same for a value in the query of a URL. Signatures have 28 characters and more.
 const SHORTEST_VALUE: usize = 16;
 
-/// What the names of those values hold that must not be told: `Signature`, `X-Amz-Signature`, `X-Amz-Security-Token`, `sig`.
-const TELLING: [&str; 4] = ["sig", "token", "secret", "credential"];
+/// What the names of those values hold that must not be told: `Signature`, `X-Amz-Signature`, `X-Amz-Security-Token`. And
+/// there is `sig`, which stands in other words, too.
+const TELLING: [&str; 4] = ["signature", "token", "secret", "credential"];
 
 /// A URL lives for less than 30 s; what was in older ones than the last so many is worth nothing.
 const MOST_VALUES: usize = 64;
@@ -50,7 +51,8 @@ impl Secrets {
             // What base64 fills up with says nothing, and may be left away.
             let (name, value) = (name.to_ascii_lowercase(), value.trim_end_matches('='));
             let is_known = || values.iter().any(|known| known.text == value.to_ascii_lowercase());
-            if value.len() < SHORTEST_VALUE || !TELLING.iter().any(|telling| name.contains(telling)) || is_known() {
+            let is_telling = name == "sig" || TELLING.iter().any(|telling| name.contains(telling));
+            if value.len() < SHORTEST_VALUE || !is_telling || is_known() {
                 continue;
             }
             values.push_back(Secret::new(value));
@@ -183,7 +185,7 @@ mod tests {
         let secrets = Secrets::default();
         secrets.keep_key(KEY);
         let query = "AWSAccessKeyId=AKIDMADEUPMADEUP&Expires=1425359248&Signature=ab%2BcdEFghijklmnop%3D&X-Amz-Security-Token=\
-            FwoGZXIvYXdzEXAMPLE&sig=short&response-content-disposition=attachment%3B%20filename%3Da-long-file-name.csv";
+            FwoGZXIvYXdzEXAMPLE&sig=short&design=an-ordinary-long-word&sig=a-signature-of-azure&response-content-disposition=attachment%3B%20filename%3Da-long-file-name.csv";
         secrets.keep_url(&Url::parse(&format!("https://s3.example/x?{query}")).unwrap());
         secrets
     }
@@ -204,6 +206,7 @@ mod tests {
             ("eHhjMGZmZWUwMGMwZmZlZTExYzBmZmVlMjJjMGZmZWUzMw==".to_owned(), "***"),
             ("AB+CDEFGHIJKLMNOP or ab%2BcdEFghijklmnop%3D".to_owned(), "*** or ***"),
             ("a fwogzxivyxdzexample b".to_owned(), "a *** b"),
+            ("A-Signature-of-Azure".to_owned(), "***"),
         ] {
             assert_eq!(secrets().conceal(&text), concealed, "{text}");
             assert!(secrets().hold(&text));
@@ -212,9 +215,16 @@ mod tests {
 
     #[test]
     fn what_is_no_secret_stays() {
-        for text in
-            ["", "c0ffee", "1425359248", "a-long-file-name.csv", "short", "100 % of %41 and %", "AKIDMADEUPMADEUP"]
-        {
+        for text in [
+            "",
+            "c0ffee",
+            "1425359248",
+            "a-long-file-name.csv",
+            "an-ordinary-long-word",
+            "short",
+            "100 % of %41 and %",
+            "AKIDMADEUPMADEUP",
+        ] {
             assert!(matches!(secrets().conceal(text), Cow::Borrowed(same) if same == text), "{text}");
             assert!(!secrets().hold(text));
         }
