@@ -107,8 +107,8 @@ fn a_failed_precondition_without_any_condition_is_a_refusal_like_others() {
 fn a_body_that_drips_is_cut_at_the_timeout() {
     let stand_in = stand_in();
     stand_in.store_next(|request, file| vec![Act::Drip(answer(request, file, &[]), Duration::from_millis(20))]);
-    let run = Run::on_github(program()).against(&stand_in).input("timeout", "400ms");
-    let ended = run.run().exited(4).failing_with("timed out after 400 ms in the download, ");
+    let run = Run::on_github(program()).against(&stand_in).input("timeout", "1s");
+    let ended = run.run().exited(4).failing_with("timed out after 1 s in the download, ");
     assert_eq!(ended.files(), [""; 0]);
 }
 

@@ -451,7 +451,7 @@ fn other_run() -> Ended {
 
 fn timeout() -> Ended {
     let stand_in = StandIn::builder().course(Course::by_checks(&["In Progress"])).start();
-    github(&stand_in).input("timeout", "200ms").run().exited(4)
+    github(&stand_in).input("timeout", "1s").run().exited(4)
 }
 
 fn failed() -> Ended {
@@ -598,7 +598,7 @@ fn half(_: &Request, _: &File) -> Vec<Act> {
 fn slow() -> Ended {
     let stand_in = StandIn::start();
     stand_in.store_next(half);
-    github(&stand_in).input("timeout", "300ms").run().exited(4)
+    github(&stand_in).input("timeout", "1s").run().exited(4)
 }
 
 fn no_workspace() -> Ended {

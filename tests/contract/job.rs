@@ -258,9 +258,9 @@ fn a_refusal_ends_with_code_5_and_the_servers_own_message() {
 #[test]
 fn the_timeout_names_how_long_and_the_last_status() {
     let stand_in = StandIn::builder().course(Course::by_checks(&["In Progress"])).start();
-    let ended = Run::on_github(program()).against(&stand_in).input("timeout", "300ms").run().exited(4);
+    let ended = Run::on_github(program()).against(&stand_in).input("timeout", "1s").run().exited(4);
     assert_eq!(ended.outputs["status"], "in_progress");
-    let ended = ended.failing_with("timed out after 300 ms").failing_with("its last status was in_progress");
+    let ended = ended.failing_with("timed out after 1 s").failing_with("its last status was in_progress");
     assert_eq!(ended.files(), [""; 0]);
 }
 
@@ -268,7 +268,7 @@ fn the_timeout_names_how_long_and_the_last_status() {
 fn a_run_that_ends_at_the_timeout_is_noticed_by_the_last_check() {
     let stand_in = StandIn::builder().course(Course::by_checks(&["In Progress", "Available"])).start();
     let ended =
-        Run::on_github(program()).against(&stand_in).input("timeout", "200ms").input("poll-interval", "1h").run();
+        Run::on_github(program()).against(&stand_in).input("timeout", "900ms").input("poll-interval", "1h").run();
     assert_eq!(ended.exited(0).read(FILE), stand_in.file());
 }
 

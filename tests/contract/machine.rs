@@ -192,8 +192,8 @@ fn signals_reach_it_as_the_first_process_of_a_container() {
 fn the_timeout_cuts_a_download() {
     let stand_in = StandIn::start();
     stand_in.store_next(|_, _| vec![Act::Send(head(200, &[], 1000)), Act::Send(vec![b'x'; 500]), Act::Hang]);
-    let ended = Run::on_github(program()).against(&stand_in).input("timeout", "400ms").run().exited(4);
-    let ended = ended.failing_with("timed out after 400 ms in the download, at 500 bytes of 1.0 kB");
+    let ended = Run::on_github(program()).against(&stand_in).input("timeout", "1s").run().exited(4);
+    let ended = ended.failing_with("timed out after 1 s in the download, at 500 bytes of 1.0 kB");
     assert_eq!((ended.files().len(), ended.outputs["status"].as_str()), (0, "available"));
 }
 
@@ -211,7 +211,7 @@ fn the_timeout_cuts_a_wait_after_a_fault() {
     for _ in 0..50 {
         api.api_next(wiremock::ResponseTemplate::new(500));
     }
-    let run = Run::on_github(program()).against(&stand_in).input("timeout", "300ms").input("poll-interval", "1h");
+    let run = Run::on_github(program()).against(&stand_in).input("timeout", "1s").input("poll-interval", "1h");
     run.run().exited(4).failing_with("the last fault: 127.0.0.1").failing_with("answered 500");
 }
 
@@ -230,8 +230,8 @@ fn nothing_is_started_after_the_timeout_however_slow_the_look_ups_are() {
 #[test]
 fn a_timeout_amid_faults_of_the_store_tells_them() {
     let stand_in = StandIn::builder().url_lives(std::time::Duration::ZERO).start();
-    let run = Run::on_github(program()).against(&stand_in).input("timeout", "700ms").input("poll-interval", "1h");
-    let ended = run.run().exited(4).failing_with("timed out after 700 ms in the download, before its first byte");
+    let run = Run::on_github(program()).against(&stand_in).input("timeout", "1s").input("poll-interval", "1h");
+    let ended = run.run().exited(4).failing_with("timed out after 1 s in the download, before its first byte");
     ended
         .failing_with("the last fault: the store (")
         .failing_with("answered 403 (Forbidden), code AccessDenied")
@@ -242,7 +242,7 @@ fn a_timeout_amid_faults_of_the_store_tells_them() {
 fn a_file_that_does_not_come_is_no_run_that_goes_on() {
     let stand_in = StandIn::start();
     stand_in.store_next(|_, _| vec![Act::Hang]);
-    let ended = Run::on_github(program()).against(&stand_in).input("timeout", "300ms").run().exited(4);
+    let ended = Run::on_github(program()).against(&stand_in).input("timeout", "1s").run().exited(4);
     ended
         .failing_with("in the download, before its first byte; its last status was available")
         .failing_with("hint: give a longer timeout");

@@ -23,7 +23,7 @@ fn trusting(url: &str, authority: Option<&Authority>) -> Ended {
     let nobody = Authority::new().pem();
     let run = Run::on_github(program()).asking(url).file_before("system.pem", nobody.as_bytes());
     let system = run.workspace().join("system.pem");
-    let run = run.env("SSL_CERT_FILE", system).input("timeout", "700ms");
+    let run = run.env("SSL_CERT_FILE", system).input("timeout", "1500ms");
     match authority {
         Some(authority) => run.file_before("ca.pem", authority.pem().as_bytes()).input("ca-file", "ca.pem").run(),
         None => run.run(),
@@ -150,7 +150,7 @@ fn a_file_comes_over_tls_and_is_never_redirected_to_plain_http() {
 /// A run that is sent through a proxy, whose credentials are marked.
 fn through(proxy: &Wire, url: &str) -> Run {
     let address = format!("http://office:proxy-password@127.0.0.1:{}", proxy.port());
-    let run = Run::on_github(program()).asking(url).input("allow-http", "true").input("timeout", "700ms");
+    let run = Run::on_github(program()).asking(url).input("allow-http", "true").input("timeout", "1500ms");
     run.env("http_proxy", &address).env("HTTPS_PROXY", address)
 }
 
