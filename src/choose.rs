@@ -53,7 +53,8 @@ enum Term {
 /// brackets; what is in double quotes is a whole text. Years may stand together, as in 2026-2027.
 fn terms(words: &str) -> Vec<Term> {
     let mut terms = Vec::new();
-    for (index, piece) in clean::fold(words).split('"').enumerate() {
+    let words = clean::fold(words).replace(['“', '”', '„'], "\"");
+    for (index, piece) in words.split('"').enumerate() {
         let phrase = piece.trim().to_owned();
         if index % 2 == 1 && !phrase.is_empty() {
             terms.push(Term::Whole(phrase));
@@ -109,6 +110,15 @@ pub fn identity<'a>(all: &'a [Identity], words: &str) -> Result<&'a Identity, Un
     };
     let ids = || all.iter().map(|identity| identity.id);
     let mut fitting: Vec<&Identity> = all.iter().filter(|identity| occurring(identity) == terms.len()).collect();
+    if fitting.is_empty()
+        && let [Term::Part(first), rest @ ..] = terms.as_slice()
+        && !rest.is_empty()
+        && let Some(line) = all.iter().find(|identity| identity.id.to_string() == *first)
+        && occurring(line) == rest.len()
+    {
+        // A line of the list as it stands, with the id that it begins with.
+        return Ok(line);
+    }
     if fitting.is_empty() {
         let mut nearest: Vec<&Identity> = all.iter().collect();
         nearest.sort_by_cached_key(|one| Reverse((occurring(one), nearness(words, &one.title()), years(&one.cycle))));
@@ -134,7 +144,9 @@ pub fn newest_first(identities: &mut [Identity]) {
     identities.sort_by_key(|identity| Reverse(years(&identity.cycle)));
 }
 
-fn differ_only_in_cycle(one: &Identity, other: &Identity) -> bool {
+/// Whether nothing but their cycle, and their id, tells two identities apart.
+#[must_use]
+pub fn differ_only_in_cycle(one: &Identity, other: &Identity) -> bool {
     let rest = |identity: &Identity| {
         [&identity.kind, &identity.association, &identity.organization, &identity.institution]
             .map(|text| clean::fold(text))
@@ -177,6 +189,11 @@ pub fn export<'a>(all: &'a [Export], name: &str) -> Result<&'a Export, Unclear> 
     match fitting.as_slice() {
         [only] => Ok(only),
         [] => {
+            // A line of the list as it stands, with the id that it begins with.
+            let (first, rest) = wanted.split_once(' ').unwrap_or_default();
+            if let Some(line) = all.iter().find(|export| export.id.to_string() == first && export.folded == rest) {
+                return Ok(line);
+            }
             let mut nearest: Vec<&Export> = all.iter().collect();
             nearest.sort_by_cached_key(|export| Reverse(nearness(&wanted, &export.name)));
             Err(Unclear::new(0, ids(), name, nearest.into_iter().map(line).collect()))

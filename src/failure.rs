@@ -184,7 +184,9 @@ impl Told<'_> {
         let wanted = self.asked.wanted?;
         Some(match (&self.journal.saved, failure) {
             (Some(saved), _) => format!("its file is saved as {}", saved.path),
-            (None, Failure::Unclear { .. }) if wanted.run == Run::New => {
+            (None, Failure::Unclear { .. } | Failure::Fault { reason: Reason::Refused, .. })
+                if wanted.run == Run::New && self.journal.run.is_none() =>
+            {
                 "nothing was started or saved, and an older file is as it was".to_owned()
             }
             (None, _) => "nothing was saved, and an older file is as it was".to_owned(),

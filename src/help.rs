@@ -13,7 +13,7 @@ pub const VERSION: &str = concat!("webadmit-export ", env!("CARGO_PKG_VERSION"))
 pub fn text() -> String {
     let mut text = format!(
         "{VERSION}\n\
-         Waits until a run of a WebAdMIT export has ended and brings its file into the workspace.\n\n\
+         Starts a run of a WebAdMIT export or takes one that is there, waits for it, and brings its file into the workspace.\n\n\
          Usage: webadmit-export                   bring a file home\n       \
          webadmit-export list [--json]     show the identities and exports that the key can see\n       \
          webadmit-export --help | --version\n\n\

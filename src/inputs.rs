@@ -46,7 +46,7 @@ pub const DECLARATIONS: [Declaration; 16] = [
         name: "export-name",
         required: false,
         default: None,
-        meaning: "Name of the export as WebAdMIT shows it, in any letter case; this or export-id is needed. It is looked up among the identity's exports, or among all where no identity is given.",
+        meaning: "Name of the export as WebAdMIT shows it, in any letter case; this or export-id is needed. It is looked up among the identity's exports, or with the id of a run and no identity among all.",
     },
     Declaration {
         name: "export-id",
@@ -58,7 +58,7 @@ pub const DECLARATIONS: [Declaration; 16] = [
         name: "identity",
         required: false,
         default: None,
-        meaning: "Words, each of which occurs in the identity's association, organization, institution, cycle or type, in any letter case: SOPHAS, PharmCAS 2025. In double quotes: the whole of one of these texts. Of several identities that differ only in their cycle, the newest is taken. A run of the export is started under it, or with export-file-id latest its files are looked through. With export-id and the id of a run it is not used.",
+        meaning: "Words, each of which occurs in the identity's association, organization, institution, cycle or type, in any letter case: SOPHAS, PharmCAS 2025 - 2026. In double quotes: the whole of one of these texts. Of several identities that differ only in their cycle, the newest is taken. A run of the export is started under it, or with export-file-id latest its files are looked through. With export-id and the id of a run it is not used.",
     },
     Declaration {
         name: "user-identity-id",
@@ -82,7 +82,7 @@ pub const DECLARATIONS: [Declaration; 16] = [
         name: "directory",
         required: false,
         default: Some("."),
-        meaning: "Where the file goes, relative to the workspace; made when missing.",
+        meaning: "Where the file goes, relative to the workspace; made when missing. An absolute path can lead to where the following steps do not see it.",
     },
     Declaration {
         name: "filename",
@@ -525,7 +525,10 @@ fn which_export(given: &Given, problems: &mut Problems) -> Option<Export> {
     let is_missing = given.export_name.is_none() && given.export_id.is_none();
     if is_missing && !problems.name("export-name") && !problems.name("export-id") {
         let (name, id) = (variable("export-name"), variable("export-id"));
-        problems.add("export-name", &format!("missing: set {name} to the name of the export, or {id} to its id"));
+        problems.add(
+            "export-name",
+            &format!("missing: give the name of the export, or its id as export-id (as variables: {name}, {id})"),
+        );
     }
     let name = problems.parse("export-name", &given.export_name, printable);
     let id = problems.parse("export-id", &given.export_id, id);
@@ -549,7 +552,7 @@ fn which_run(given: &Given, problems: &mut Problems) -> Option<Run> {
         }
         (None, _) if !has_identity => {
             let text = format!(
-                "missing: give words that mark it, such as SOPHAS (or user-identity-id), to start a run of the export under it; or give export-file-id, to take a run that is there (as variables: {words}, {id}, {})",
+                "missing: give words of it, such as SOPHAS, or its id as user-identity-id; or give export-file-id, to take a run that is there (as variables: {words}, {id}, {})",
                 variable("export-file-id"),
             );
             problems.add("identity", &text);
@@ -568,7 +571,7 @@ fn which_run(given: &Given, problems: &mut Problems) -> Option<Run> {
 fn api_key_of<'a>(problems: &mut Problems, value: Option<&'a str>) -> Option<&'a str> {
     if value.is_none() && !problems.name("api-key") {
         let text = format!(
-            "missing or empty: set {} to the WebAdMIT API key; is there a secret of just that name, and may this job see it?",
+            "missing or empty: is the secret there that it is taken from, spelt the same, and may this job see it? (as a variable: {})",
             variable("api-key")
         );
         problems.add("api-key", &text);
@@ -597,8 +600,7 @@ impl Problems {
     fn one_of(&mut self, first: (&'static str, &Option<String>), second: (&'static str, &Option<String>)) {
         if let (Some(value), Some(other)) = (first.1, second.1) {
             let (value, other) = (self.tell(value), self.tell(other));
-            let text =
-                format!("{value} is given together with {} {other}: both say the same, give one of the two", second.0);
+            let text = format!("{value} is given together with {} {other}: give only one of the two", second.0);
             self.add(first.0, &text);
         }
     }
@@ -667,10 +669,10 @@ fn reject<T>(value: &str, why: impl Into<String>) -> Result<T, Rejection> {
 }
 
 fn parse_api_key(value: &str) -> Result<ApiKey, Rejection> {
-    if value.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if value.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'')) {
         return Ok(ApiKey(value.to_owned()));
     }
-    let why = "holds white space or characters that no key has; give the key alone, usually 32 hexadecimal digits (its value is not shown)";
+    let why = "holds white space, quotes or characters that no key has; give the key alone, usually 32 hexadecimal digits (its value is not shown)";
     Err(Rejection { value: None, why: why.to_owned() })
 }
 
@@ -731,7 +733,12 @@ fn duration(value: &str) -> Result<Duration, Rejection> {
 fn statuses(value: &str) -> Result<Vec<Status>, Rejection> {
     let accepted = || FAILING.iter().map(Status::name).collect::<Vec<_>>().join(", ");
     let mut statuses = Vec::new();
-    for word in value.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty()) {
+    // WebAdMIT's own spelling has spaces in it, which can part two statuses, too.
+    let parts = value.split([',', '\n', '\r']).flat_map(|part| match FAILING.contains(&Status::read(part)) {
+        true => vec![part],
+        false => part.split_whitespace().collect(),
+    });
+    for word in parts {
         let status = Status::read(word);
         if !FAILING.contains(&status) {
             return reject(value, format!("names `{}`, which is not one of {}", clean::words(word), accepted()));
@@ -764,10 +771,13 @@ fn file_name(value: &str) -> Result<String, Rejection> {
 }
 
 fn words(value: &str) -> Result<String, Rejection> {
+    if value.matches('"').count() % 2 == 1 {
+        return reject(value, "has a double quote that is not closed");
+    }
     if value.chars().any(char::is_alphanumeric) {
         return printable(value);
     }
-    reject(value, "has no word in it: words that mark the identity are accepted, such as SOPHAS 2026")
+    reject(value, "has no word in it: words of the identity are accepted, such as SOPHAS")
 }
 
 fn path(value: &str) -> Result<String, Rejection> {
@@ -790,7 +800,7 @@ fn printable(value: &str) -> Result<String, Rejection> {
 fn parse_base_url(value: &str, allow_http: bool) -> Result<BaseUrl, Rejection> {
     let hint = "accepted is the root of the API, such as https://api.webadmit.org";
     let Ok(mut url) = Url::parse(value) else {
-        let why = if value.contains("://") { "is not a URL" } else { "has no scheme: a host name without https:// ?" };
+        let why = if value.contains("://") { "is not a URL" } else { "does not begin with https://" };
         return reject(value, format!("{why}; {hint}"));
     };
     if !url.username().is_empty() || url.password().is_some() {
@@ -806,7 +816,7 @@ fn parse_base_url(value: &str, allow_http: bool) -> Result<BaseUrl, Rejection> {
             return reject(value, why);
         }
         _ if url.host_str().is_none() => {
-            return reject(value, format!("has no scheme: a host name without https:// ?; {hint}"));
+            return reject(value, format!("does not begin with https://; {hint}"));
         }
         scheme => return reject(value, format!("has the scheme `{}`; {hint}", clean::words(scheme))),
     }
@@ -816,7 +826,7 @@ fn parse_base_url(value: &str, allow_http: bool) -> Result<BaseUrl, Rejection> {
     let path = url.path().trim_end_matches('/');
     let path = path.strip_suffix("/api/v1").unwrap_or(path).trim_end_matches('/').to_owned();
     if path.contains("/api/v1") {
-        return reject(value, format!("goes on after /api/v1; {hint}"));
+        return reject(value, format!("goes on after /api/v1: leave that out; {hint}"));
     }
     url.set_path(&format!("{path}/"));
     Ok(BaseUrl(url))

@@ -78,13 +78,14 @@ async fn find(step: &Step<'_>, api: &Api, wanted: &Wanted) -> Result<Made, Failu
 
 async fn identity(step: &Step<'_>, api: &Api, asked: &Identity) -> Result<Id, Failure> {
     let known = match asked {
-        Identity::Id(id) => Known { id: *id, title: None },
+        Identity::Id(id) => Known { id: *id, title: None, is_newest: false },
         Identity::Described(words) => {
             let all = step.ask(async |limit| api.identities(limit).await).await?;
             let unclear = |unclear| Failure::Unclear { sought: Sought::Identity, unclear };
             let chosen = choose::identity(&all, words).map_err(unclear)?;
             step.log.line(&format!("identity: {}, {}", chosen.id, chosen.title()));
-            Known { id: chosen.id, title: Some(clean::cut(&chosen.title(), LONGEST_TITLE)) }
+            let is_newest = all.iter().any(|one| one.id != chosen.id && choose::differ_only_in_cycle(one, chosen));
+            Known { id: chosen.id, title: Some(clean::cut(&chosen.title(), LONGEST_TITLE)), is_newest }
         }
     };
     let id = known.id;
@@ -94,13 +95,13 @@ async fn identity(step: &Step<'_>, api: &Api, asked: &Identity) -> Result<Id, Fa
 
 async fn export(step: &Step<'_>, api: &Api, asked: &Export, identity: Option<Id>) -> Result<Id, Failure> {
     let known = match asked {
-        Export::Id(id) => Known { id: *id, title: None },
+        Export::Id(id) => Known { id: *id, title: None, is_newest: false },
         Export::Named(name) => {
             let all = step.ask(async |limit| api.exports(identity, limit).await).await?;
             let unclear = |unclear| Failure::Unclear { sought: Sought::Export, unclear };
             let chosen = choose::export(&all, name).map_err(unclear)?;
             step.log.line(&format!("export: {}, {}", chosen.id, chosen.name));
-            Known { id: chosen.id, title: Some(clean::cut(&chosen.name, LONGEST_TITLE)) }
+            Known { id: chosen.id, title: Some(clean::cut(&chosen.name, LONGEST_TITLE)), is_newest: false }
         }
     };
     let id = known.id;

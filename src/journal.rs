@@ -63,6 +63,8 @@ pub struct Known {
     pub id: Id,
     /// What it is called.
     pub title: Option<String>,
+    /// Whether it is an identity of several that differ in their cycle alone.
+    pub is_newest: bool,
 }
 
 impl fmt::Display for Known {
@@ -169,6 +171,17 @@ impl Journal {
         };
         self.count(label);
         self.trouble = Some(trouble);
+    }
+
+    /// Notes the trouble that there was at the timeout. An answer that was cut off by the timeout itself says less than the
+    /// fault before it.
+    pub fn end_in(&mut self, last: Trouble) {
+        self.trouble = match self.trouble.take() {
+            Some(before) if last.fault.kind == Kind::Timeout && before.fault.side == last.fault.side => {
+                Some(Trouble { fault: before.fault, ..last })
+            }
+            _ => Some(last),
+        };
     }
 
     /// Notes that this side has done what it should: whatever trouble there was with it is over.

@@ -107,7 +107,7 @@ impl Step<'_> {
                 Ok(())
             }
             Next::GiveUp(Reason::TimedOut) => {
-                self.journal.borrow_mut().trouble = Some(Trouble { fault, attempts, took });
+                self.journal.borrow_mut().end_in(Trouble { fault, attempts, took });
                 Err(Failure::TimedOut)
             }
             Next::GiveUp(reason) => Err(Failure::Fault { trouble: Trouble { fault, attempts, took }, reason }),

@@ -64,7 +64,7 @@ impl Report<'_> {
         }
         rows.push(("Whole step", span(self.took)));
         let rows: Vec<String> = rows.iter().map(|(name, value)| format!("| {name} | {value} |")).collect();
-        format!("| Asked for, and came | |\n| --- | --- |\n{}", rows.join("\n"))
+        format!("| Request and result | |\n| --- | --- |\n{}", rows.join("\n"))
     }
 
     /// Identity, export and run: what they turned out to be, or how they were asked for.

@@ -105,7 +105,9 @@ fn what_is_in_quotes_is_a_whole_text() {
         ("\"sophas\", \" school  1 \", 2025", 4),
         ("\"SOPHAS Express\"", 1),
         ("\"school 10\"", 2),
-        ("express \"", 1),
+        ("“sophas express”", 1),
+        ("3 sophas, school 1", 3),
+        ("4  SOPHAS, 2025, School 1, Demo University (Admissions User)", 4),
     ] {
         assert_eq!(identity(&all, words).map(|found| found.id), Ok(Id(id)), "{words}");
     }
@@ -117,7 +119,9 @@ fn what_is_in_quotes_is_a_whole_text() {
 
 #[test]
 fn an_id_in_the_place_of_a_name_is_noticed() {
-    for (words, is_id) in [("305", true), (" 305 ", true), ("306", false), ("30", false), ("305 x", false)] {
+    for (words, is_id) in
+        [("305", true), (" 305 ", true), ("306", false), ("30", false), ("305 x", false), ("7 c", false)]
+    {
         assert_eq!(identity(&office(), words).unwrap_err().is_id, is_id, "{words}");
         assert_eq!(export(&[named(305, "a"), named(7, "b")], words).unwrap_err().is_id, is_id, "{words}");
     }
@@ -159,6 +163,8 @@ fn an_export_is_found_by_its_name_alone() {
     {
         assert_eq!(export(&all, name).map(|found| found.id), Ok(Id(id)), "{name}");
     }
+    assert_eq!(export(&all, "3  Interviews").unwrap().id, Id(3), "a line of the list as it stands");
+    assert_eq!(export(&all, "4  Interviews").unwrap_err().fitting, 0);
     let unclear = export(&all, "interviews").unwrap_err();
     assert_eq!(
         (unclear.fitting, unclear.of, unclear.listed),

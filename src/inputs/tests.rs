@@ -99,7 +99,7 @@ fn what_can_be_said_in_two_ways_is_said_in_one() {
         let [problem] = &read(&variables(&both)).problems[..] else { panic!("not one problem") };
         assert_eq!(
             problem.to_string(),
-            format!("{input}: `{value}` is given together with {other} `305`: both say the same, give one of the two")
+            format!("{input}: `{value}` is given together with {other} `305`: give only one of the two")
         );
     }
     let key = "0123456789abcdef0123456789abcdef";
@@ -108,6 +108,7 @@ fn what_can_be_said_in_two_ways_is_said_in_one() {
     let reading = read(&variables(&[("INPUT_EXPORT_NAME", "a\u{202e}b"), ("INPUT_EXPORT_ID", "")]));
     assert!(reading.problems[0].text.contains("bidirectional"), "{reading:?}");
     problem("identity", "a\nb");
+    assert!(problem("identity", "\"SOPHAS").contains("has a double quote that is not closed"));
     for nothing in ["-", "\"\"", ", ;", "…"] {
         assert!(problem("identity", nothing).contains("has no word in it"), "{nothing}");
     }
@@ -199,8 +200,8 @@ fn the_base_url_is_the_root_of_the_api() {
     let with_http = service(&[("INPUT_BASE_URL", "http://stand-in:8080"), ("INPUT_ALLOW_HTTP", "True")]);
     assert_eq!((with_http.base_url.is_https(), with_http.base_url.host()), (false, "stand-in:8080".to_owned()));
     for (text, why) in [
-        ("api.webadmit.org", "without https://"),
-        ("api.webadmit.org:443", "without https://"),
+        ("api.webadmit.org", "begin with https://"),
+        ("api.webadmit.org:443", "begin with https://"),
         ("http://api.webadmit.org", "unencrypted"),
         ("http://localhost.example", "unencrypted"),
         ("ftp://api.webadmit.org", "scheme `ftp`"),

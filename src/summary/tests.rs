@@ -75,8 +75,8 @@ fn a_good_night_is_told_in_full() {
         took: at(10),
     };
     let journal = Journal {
-        identity: Some(Known { id: Id(305), title: Some("SOPHAS, 2026 - 2027".to_owned()) }),
-        export: Some(Known { id: Id(86446), title: Some("Nightly | Applicants".to_owned()) }),
+        identity: Some(Known { id: Id(305), title: Some("SOPHAS, 2026 - 2027".to_owned()), is_newest: true }),
+        export: Some(Known { id: Id(86446), title: Some("Nightly | Applicants".to_owned()), is_newest: false }),
         run: Some(Id(74780)),
         asked: Some(at(1)),
         checks: 3,
@@ -93,7 +93,7 @@ fn a_good_night_is_told_in_full() {
     insta::assert_snapshot!(report.markdown(), @r#"
     ### WebAdMIT export: ✅ <code>exports&#47;a&#124;b&#46;csv</code> is here
 
-    | Asked for, and came | |
+    | Request and result | |
     | --- | --- |
     | Identity | 305, `SOPHAS, 2026 - 2027` |
     | Export | 86446, <code>Nightly &#124; Applicants</code> |
@@ -137,7 +137,7 @@ fn a_bad_night_is_told_with_its_error() {
     it went wrong
     ```
 
-    | Asked for, and came | |
+    | Request and result | |
     | --- | --- |
     | Export | 86446 |
     | Run | 305 |

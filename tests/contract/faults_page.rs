@@ -58,7 +58,7 @@ const CHAPTERS: &[(&str, &[Case])] = &[
             case("Something that the key may not do", "Ends at once. Code 5.", forbidden),
             case(
                 "An id that is not known",
-                "Ends at once. Code 5. (Within 30 s of a start of its own, the step tries again.)",
+                "Ends at once. Code 5. (For 30 s after this step has started a run, a 404 is tried again: the run may not be there yet.)",
                 unknown_run,
             ),
             case("A request that is refused for another reason", "Ends at once. Code 1.", refused),
@@ -113,7 +113,7 @@ const CHAPTERS: &[(&str, &[Case])] = &[
             case("A part that cannot be had", "Started over. The step goes well.", not_satisfiable),
             case("More than was announced", "Not joined: started over. The step goes well.", too_much),
             case("A body whose end is not certain", "Not taken. The step goes well when a later one is.", no_end),
-            case("A file in a content coding", "Not taken. Code 1.", coded),
+            case("A file that comes packed", "Not taken. Code 1.", coded),
             case("A redirect that goes on for ever", "Followed five times. Code 1.", redirect_loop),
             case("A redirect to a place without TLS", "Not followed. Code 1.", downgrade),
             case("A download that takes too long", "Cut at the timeout. Code 4.", slow),
@@ -158,8 +158,7 @@ const EIGHT_ATTEMPTS: &str = "Given up after eight attempts without a new byte. 
 /// What takes longer than a test may. The long mode sees these lines come (`long.rs`).
 pub(crate) const SILENT_STORE: &str =
     "at 100 bytes of 2.1 kB of the download, no bytes came for too long; trying again in …";
-pub(crate) const SILENT_API: &str =
-    "run 74780 of export 86446: API gave no readable answer within 2 min: no connection to API: connection refused";
+pub(crate) const SILENT_API: &str = "run 74780 of export 86446: API gave no readable answer within 2 min: no connection to API: connection refused (… attempts in …); nothing was saved, and an older file is as it was\nhint: check base-url, and whether a proxy stands between";
 
 #[test]
 fn the_page_about_faults_says_what_the_program_says() {
@@ -176,8 +175,9 @@ fn page() -> String {
     let mut page = String::from(
         "# Faults, and what is said of them\n\n\
          Made by `tests/contract/faults_page.rs` out of what the program really does; do not edit it by hand. Times, ports and\n\
-         checksums are left out. On GitHub the last lines are the one annotation of the step; elsewhere they are on stderr,\n\
-         after `error: `. In every case an older file of the same name is as it was, unless the step goes well.\n",
+         checksums are left out, and `API` and `STORE` stand for hosts. On GitHub the last lines are the one annotation of the\n\
+         step; elsewhere they are on stderr, after `error: `. An older file of the same name is as it was, unless the step goes\n\
+         well.\n",
     );
     thread::scope(|scope| {
         let chapters = CHAPTERS.iter().map(|(chapter, cases)| scope.spawn(|| written(chapter, cases)));

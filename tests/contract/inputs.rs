@@ -76,8 +76,9 @@ fn all_bad_inputs_are_reported_together_before_any_request() {
 fn a_missing_input_names_the_variable_to_set() {
     let ended = Run::in_shell(program()).run().exited(2);
     for words in [
-        "api-key: missing or empty: set INPUT_API_KEY",
-        "set INPUT_EXPORT_NAME",
+        "api-key: missing or empty: is the secret there",
+        "INPUT_API_KEY",
+        "INPUT_EXPORT_NAME",
         "INPUT_EXPORT_ID",
         "INPUT_EXPORT_FILE_ID",
         "INPUT_IDENTITY",

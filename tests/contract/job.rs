@@ -54,7 +54,10 @@ fn fail_on_says_which_statuses_fail_the_step() {
         ("Empty List", "failed", 0),
         ("Failed", "empty_list", 0),
         ("Failed", "FAILED", 3),
-        ("Success With Errors", "failed, empty_list\nSuccess With Errors", 2),
+        ("Success With Errors", "failed, empty_list\nSuccess With Errors", 3),
+        ("Empty List", "Empty List", 3),
+        ("Failed", "failed empty_list", 3),
+        ("Failed", "failed errors", 2),
         ("Success With Errors", "failed\nsuccess-with-errors", 3),
         ("Available", "failed,empty_list,success_with_errors", 0),
     ] {

@@ -239,6 +239,16 @@ fn a_timeout_amid_faults_of_the_store_tells_them() {
 }
 
 #[test]
+fn the_timeout_does_not_hide_what_was_wrong_before_it() {
+    let stand_in = StandIn::start();
+    stand_in.api_next(wiremock::ResponseTemplate::new(503));
+    let slow = wiremock::ResponseTemplate::new(503).set_delay(std::time::Duration::from_secs(20));
+    stand_in.api_next(slow);
+    let ended = Run::on_github(program()).against(&stand_in).by_names().input("timeout", "1s").run().exited(4);
+    ended.failing_with("answered 503 (Service Unavailable) (2 attempts in ");
+}
+
+#[test]
 fn a_file_that_does_not_come_is_no_run_that_goes_on() {
     let stand_in = StandIn::start();
     stand_in.store_next(|_, _| vec![Act::Hang]);

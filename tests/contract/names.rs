@@ -115,7 +115,7 @@ fn an_identity_that_is_not_found_is_answered_with_those_that_there_are() {
     several
         .failing_with("identity `demo` found more than once: 3 of the 3 identities of this key have all of these words")
         .failing_with("\nthese are:\n  305  SOPHAS")
-        .failing_with("\nhint: add a word that only the right one has, or put");
+        .failing_with("\nhint: add a word that only the right one has, or mark");
     stand_in.api_next(identities(&[]));
     by_names(&stand_in)
         .run()
@@ -292,6 +292,8 @@ fn a_line_of_the_list_can_be_given_as_it_stands_and_quotes_tell_texts_apart() {
         "SOPHAS, 2025 - 2026, Demo School of Public Health, Demo University (Admissions User)",
         "SOPHAS       2025 - 2026  Demo School of Public Health  Demo University  Admissions User",
         "\"sophas\" 2025-2026",
+        "290  SOPHAS, 2025 - 2026, Demo School of Public Health, Demo University (Admissions User)",
+        "290       SOPHAS       2025 - 2026  Demo School of Public Health  Demo University  Admissions User",
     ] {
         let ended = by_names(&stand_in).input("identity", words).run().exited(0);
         assert_eq!(ended.outputs["user-identity-id"], "290", "{words}");
@@ -301,19 +303,33 @@ fn a_line_of_the_list_can_be_given_as_it_stands_and_quotes_tell_texts_apart() {
     let run = by_names(&stand_in).input("identity", "\"SOPHAS\"").input("export-file-id", &RUN.to_string());
     assert_eq!(run.run().exited(0).outputs["user-identity-id"], "2");
     stand_in.api_next(identities(&two));
-    by_names(&stand_in).run().exited(5).failing_with("put a whole text into double quotes: \"SOPHAS\" is not");
+    by_names(&stand_in).run().exited(5).failing_with("in YAML as '\"SOPHAS\"', which does not fit SOPHAS Express");
+}
+
+#[test]
+fn quotes_that_came_along_are_told() {
+    let stand_in = StandIn::start();
+    let all = by_names(&stand_in).input("identity", "\"SOPHAS 2026 - 2027\"").run().exited(5);
+    all.failing_with("hint: in double quotes stands the whole of one text, such as \"SOPHAS\" \"2026 - 2027\"");
+    by_names(&stand_in).input("identity", "'SOPHAS'").run().exited(5).failing_with("hint: in double quotes stands");
+    for name in ["\"Nightly Applicants\"", "'Nightly Applicants'"] {
+        by_names(&stand_in).input("export-name", name).run().exited(5).failing_with("hint: leave the quotes out");
+    }
+    let line = by_names(&stand_in).input("export-name", "86446  Nightly Applicants").run().exited(0);
+    assert_eq!(line.outputs["export-id"], "86446");
 }
 
 #[test]
 fn a_new_cycle_without_the_export_is_told_with_the_way_back() {
     let stand_in = StandIn::start();
     stand_in.turn_to_next_cycle();
-    stand_in.api_next(identities(&[identity_json(340, "SOPHAS", "x", "2027 - 2028")])).api_next(exports(&[]));
+    let cycles = [identity_json(340, "SOPHAS", "x", "2027 - 2028"), identity_json(305, "SOPHAS", "x", "2026 - 2027")];
+    stand_in.api_next(identities(&cycles)).api_next(exports(&[]));
     by_names(&stand_in)
         .run()
         .exited(5)
         .failing_with("there are no exports of identity 340 (SOPHAS, 2027 - 2028, x, Demo University)")
-        .failing_with("where a new cycle does not have this export yet, add the years of the old one to identity");
+        .failing_with("if this new cycle does not have the export yet, hold on to the older one with both its years");
 }
 
 #[test]

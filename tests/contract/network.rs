@@ -221,14 +221,14 @@ fn plain_http_to_this_very_machine_does_not_leave_it() {
 
 #[test]
 fn a_proxy_that_refuses_is_told_of_without_its_credentials() {
-    for (status, cause) in [(403, "tunnel error: unsuccessful"), (407, "tunnel error: proxy authorization required")] {
+    for (status, cause, hint) in [
+        (403, "tunnel error: unsuccessful", "whether a proxy stands between"),
+        (407, "tunnel error: proxy authorization required", "hint: a proxy asks for a user name and a password"),
+    ] {
         let proxy = Wire::start(move |_| vec![Act::Send(response(status, &[], b""))]);
         let ended = through(&proxy, "https://webadmit.invalid").run();
         assert!(!ended.tells("proxy-password") && !ended.tells("b2ZmaWNl"), "{cause}: {}", ended.stdout);
-        ended
-            .exited(4)
-            .failing_with(&format!("no connection to webadmit.invalid: {cause}"))
-            .failing_with("whether a proxy stands between");
+        ended.exited(4).failing_with(&format!("no connection to webadmit.invalid: {cause}")).failing_with(hint);
     }
     let proxy = Wire::start(|_| vec![Act::Send(response(407, &[], b""))]);
     let ended = through(&proxy, "http://webadmit.invalid").run().exited(1);
