@@ -4,7 +4,7 @@ pub mod lists;
 mod scalar;
 
 use std::fmt;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, LOCATION};
@@ -32,7 +32,7 @@ pub struct Api {
     base_url: BaseUrl,
     key: ApiKey,
     clock: Clock,
-    secrets: Rc<Secrets>,
+    secrets: Arc<Secrets>,
 }
 
 /// What the API says of a run.
@@ -78,7 +78,7 @@ impl fmt::Debug for DownloadUrl {
 impl Api {
     /// The API that `service` names, asked over a client that follows no redirect.
     #[must_use]
-    pub fn new(client: Client, service: &Service, clock: Clock, secrets: Rc<Secrets>) -> Self {
+    pub fn new(client: Client, service: &Service, clock: Clock, secrets: Arc<Secrets>) -> Self {
         Self { client, base_url: service.base_url.clone(), key: service.api_key.clone(), clock, secrets }
     }
 
@@ -172,7 +172,7 @@ impl Api {
         if let Some(url) = url.and_then(|url| Url::parse(url).ok()) {
             self.secrets.keep_url(&url);
         }
-        let status = Status::read(&self.secrets.conceal(&wire.status));
+        let status = Status::read(&self.secrets.conceal(clean::bounded(&wire.status)));
         let url = url.filter(|_| status.has_file()).map(|url| self.usable(url)).transpose()?;
         let calls_left = headers.get(CALLS_LEFT).and_then(|value| value.to_str().ok()?.trim().parse().ok());
         Ok(Answer { run, export: wire.export_id.id(), status, url, calls_left })
@@ -241,7 +241,7 @@ impl Api {
 
     /// Words of a server, fit to be shown. What must not be told is concealed before they are cut, or half of it would stay.
     fn words(&self, text: &str) -> String {
-        clean::words(&self.secrets.conceal(text))
+        clean::words(&self.secrets.conceal(clean::bounded(text)))
     }
 }
 

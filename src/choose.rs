@@ -50,21 +50,29 @@ enum Term {
 }
 
 /// The words of the input `identity`. They stand apart by white space, and as in the lists of this tool by commas and
-/// brackets; what is in double quotes is a whole text. Years may stand together, as in 2026-2027.
+/// brackets, or where a line was cut; what is in double quotes is a whole text. Years may stand together, as in 2026-2027.
 fn terms(words: &str) -> Vec<Term> {
-    let mut terms = Vec::new();
+    let is_apart = |c: char| c.is_whitespace() || matches!(c, ',' | ';' | '(' | ')' | '…');
     let words = clean::fold(words).replace(['“', '”', '„'], "\"");
-    for (index, piece) in words.split('"').enumerate() {
-        let phrase = piece.trim().to_owned();
-        if index % 2 == 1 && !phrase.is_empty() {
-            terms.push(Term::Whole(phrase));
-            continue;
+    let (mut terms, mut rest) = (Vec::new(), words.trim_start_matches(is_apart));
+    while !rest.is_empty() {
+        let quoted = rest.strip_prefix('"').and_then(|inside| inside.split_once('"'));
+        match quoted.filter(|(_, after)| after.is_empty() || after.starts_with(is_apart)) {
+            Some((whole, after)) => {
+                terms.extend(
+                    Some(whole.trim()).filter(|whole| !whole.is_empty()).map(|whole| Term::Whole(whole.to_owned())),
+                );
+                rest = after;
+            }
+            None => {
+                let (word, after) = rest.split_at(rest.find(is_apart).unwrap_or(rest.len()));
+                let is_years = word.chars().all(|c| c.is_ascii_digit() || c == '-');
+                let parts = word.split(|c| is_years && c == '-').filter(|part| !part.is_empty());
+                terms.extend(parts.map(|part| Term::Part(part.to_owned())));
+                rest = after;
+            }
         }
-        for word in piece.split(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '(' | ')')) {
-            let is_years = word.chars().all(|c| c.is_ascii_digit() || c == '-');
-            let parts = word.split(|c| is_years && c == '-').filter(|part| !part.is_empty());
-            terms.extend(parts.map(|part| Term::Part(part.to_owned())));
-        }
+        rest = rest.trim_start_matches(is_apart);
     }
     terms
 }
@@ -73,7 +81,8 @@ impl Term {
     fn fits(&self, texts: &[String]) -> bool {
         match self {
             Self::Part(part) => texts.iter().any(|text| text.contains(part.as_str())),
-            Self::Whole(whole) => texts.contains(whole),
+            // Or it stands in quotes there, too.
+            Self::Whole(whole) => texts.iter().any(|text| text == whole || text.contains(&format!("\"{whole}\""))),
         }
     }
 

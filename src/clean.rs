@@ -53,6 +53,15 @@ pub fn fold(text: &str) -> String {
     line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// Of a text no more than this is looked at, in bytes.
+const MOST_READ: usize = 16 * 1024;
+
+/// The beginning of a text that can be of any length.
+#[must_use]
+pub fn bounded(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MOST_READ)]
+}
+
 /// What the system says of an error, without its number.
 #[must_use]
 pub fn without_number(words: &str) -> &str {

@@ -41,6 +41,9 @@ const PROGRESS: Duration = Duration::from_secs(5);
 /// The store's error is a short XML document; of a longer answer nothing is read.
 const LARGEST_ERROR: usize = 1 << 16;
 
+/// A store that names another version each time must not be asked for ever.
+const MOST_VERSIONS: u32 = 4;
+
 /// For the store's error so much time is taken.
 const ERROR_TIME: Duration = Duration::from_secs(5);
 
@@ -132,8 +135,11 @@ struct Transfer<'a> {
     /// The strong validator of what is held. Without one it cannot be continued.
     etag: Option<String>,
     total: Option<u64>,
-    /// The most bytes that were ever held: an attempt that does not get past them has brought nothing new.
+    /// The most bytes that were ever held: an attempt that does not get past them has brought nothing new. Of another
+    /// version every byte is new, for as many versions as a file can have in a night.
     most: u64,
+    version: Option<String>,
+    versions: u32,
     name: Option<String>,
     content_type: Option<String>,
     /// The same when it is converted.
@@ -154,6 +160,8 @@ impl<'a> Transfer<'a> {
             etag: None,
             total: None,
             most: 0,
+            version: None,
+            versions: 0,
             name: None,
             content_type: None,
             converted_type: None,
@@ -177,6 +185,7 @@ impl<'a> Transfer<'a> {
         match answer.meaning {
             Meaning::Whole { total, etag } => {
                 self.start_over()?;
+                self.notice(etag.as_deref());
                 (self.total, self.etag) = (total, etag);
                 self.describe(&answer.response, step.log.secrets())?;
                 self.begin(step, &answer.host);
@@ -195,6 +204,17 @@ impl<'a> Transfer<'a> {
             }
             Meaning::Unusable(kind, what) => Err(answer.unusable(kind, what).into()),
             Meaning::Refused => Err(answer.refusal(step).await.into()),
+        }
+    }
+
+    /// Notices that the whole file is of another version than the last time.
+    fn notice(&mut self, etag: Option<&str>) {
+        if etag.is_some() && self.version.as_deref() != etag {
+            self.version = etag.map(str::to_owned);
+            self.versions += 1;
+            if self.versions <= MOST_VERSIONS {
+                self.most = 0;
+            }
         }
     }
 
@@ -217,13 +237,12 @@ impl<'a> Transfer<'a> {
 
     /// Takes the name and the media type from an answer that has the file from its beginning.
     fn describe(&mut self, response: &Response, secrets: &Secrets) -> anyhow::Result<()> {
-        // A redirect can have led to another signed URL.
-        secrets.keep_url(response.url());
         let disposition = response.headers().get(CONTENT_DISPOSITION).map(reqwest::header::HeaderValue::as_bytes);
         let disposition = disposition.filter(|value| !secrets.hold(&String::from_utf8_lossy(value)));
         self.name = name::of_answer(disposition, response.url()).filter(|name| !secrets.hold(name));
         let sent = text(response.headers(), CONTENT_TYPE);
-        let told = |sent: &str| Some(clean::words(&secrets.conceal(sent))).filter(|told| !told.is_empty());
+        let told =
+            |sent: &str| Some(clean::words(&secrets.conceal(clean::bounded(sent)))).filter(|told| !told.is_empty());
         (self.content_type, self.left_as_sent) = (sent.and_then(told), None);
         if self.order.encoding == Encoding::Utf8 {
             match convert::charset(sent) {

@@ -6,6 +6,7 @@
 
 use std::error::Error;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -19,6 +20,7 @@ use crate::clock::Clock;
 use crate::fault::Kind;
 use crate::inputs::{BaseUrl, host};
 use crate::retry;
+use crate::secrets::Secrets;
 
 /// How long a server may be silent.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +55,12 @@ pub struct Clients {
 /// # Errors
 ///
 /// When TLS cannot be set up.
-pub fn clients(authorities: RootCertStore, patience: Patience, base_url: &BaseUrl) -> anyhow::Result<Clients> {
+pub fn clients(
+    authorities: RootCertStore,
+    patience: Patience,
+    base_url: &BaseUrl,
+    secrets: &Arc<Secrets>,
+) -> anyhow::Result<Clients> {
     let provider = rustls::crypto::ring::default_provider();
     let tls = ClientConfig::builder_with_provider(provider.into())
         .with_safe_default_protocol_versions()
@@ -70,13 +77,16 @@ pub fn clients(authorities: RootCertStore, patience: Patience, base_url: &BaseUr
     };
     let api = builder().redirect(Policy::none());
     let api = if base_url.is_plain_loopback() { api.no_proxy() } else { api }.build();
-    let store = builder().redirect(Policy::custom(follow)).build();
+    let secrets = Arc::clone(secrets);
+    let store = builder().redirect(Policy::custom(move |attempt| follow(attempt, &secrets))).build();
     let context = "the HTTP client cannot be set up";
     Ok(Clients { api: api.context(context)?, store: store.context(context)? })
 }
 
 /// Five redirects at most, never from https to another scheme, and never with a user name or a password.
-fn follow(attempt: Attempt<'_>) -> reqwest::redirect::Action {
+fn follow(attempt: Attempt<'_>, secrets: &Secrets) -> reqwest::redirect::Action {
+    // It can lead to another signed URL.
+    secrets.keep_url(attempt.url());
     let from_https = attempt.previous().iter().any(|url| url.scheme() == "https");
     let to = attempt.url();
     if attempt.previous().len() > MOST_REDIRECTS {

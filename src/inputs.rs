@@ -530,7 +530,7 @@ fn which_export(given: &Given, problems: &mut Problems) -> Option<Export> {
             &format!("missing: give the name of the export, or its id as export-id (as variables: {name}, {id})"),
         );
     }
-    let name = problems.parse("export-name", &given.export_name, printable);
+    let name = problems.parse("export-name", &given.export_name, name);
     let id = problems.parse("export-id", &given.export_id, id);
     name.map(Export::Named).or(id.map(Export::Id))
 }
@@ -770,12 +770,22 @@ fn file_name(value: &str) -> Result<String, Rejection> {
     Ok(value.to_owned())
 }
 
+/// Nothing is called by a longer name than this, in bytes.
+const LONGEST_NAME: usize = 1000;
+
+fn name(value: &str) -> Result<String, Rejection> {
+    if value.len() > LONGEST_NAME {
+        return reject(value, format!("is {} bytes long: at most {LONGEST_NAME} are accepted", value.len()));
+    }
+    printable(value)
+}
+
 fn words(value: &str) -> Result<String, Rejection> {
     if value.matches('"').count() % 2 == 1 {
         return reject(value, "has a double quote that is not closed");
     }
     if value.chars().any(char::is_alphanumeric) {
-        return printable(value);
+        return name(value);
     }
     reject(value, "has no word in it: words of the identity are accepted, such as SOPHAS")
 }

@@ -5,7 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, Write};
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clean;
@@ -26,7 +26,7 @@ pub enum Reader {
 
 /// The log of one step. It keeps the secrets, and nothing that it prints holds one.
 pub struct Log {
-    secrets: Rc<Secrets>,
+    secrets: Arc<Secrets>,
     reader: Reader,
     clock: Clock,
     last: Cell<Duration>,
@@ -45,12 +45,12 @@ impl Log {
     #[must_use]
     pub fn to(stdout: impl Write + 'static, stderr: impl Write + 'static, reader: Reader, clock: Clock) -> Self {
         let (stdout, stderr) = (RefCell::new(Box::new(stdout) as _), RefCell::new(Box::new(stderr) as _));
-        Self { secrets: Rc::default(), reader, clock, last: Cell::new(Duration::ZERO), stdout, stderr }
+        Self { secrets: Arc::default(), reader, clock, last: Cell::new(Duration::ZERO), stdout, stderr }
     }
 
     /// What must not be told.
     #[must_use]
-    pub fn secrets(&self) -> &Rc<Secrets> {
+    pub fn secrets(&self) -> &Arc<Secrets> {
         &self.secrets
     }
 

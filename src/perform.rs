@@ -29,10 +29,13 @@ pub fn perform(process: &Process) -> u8 {
     if let Some(key) = &reading.api_key {
         log.mask(key.reveal());
     }
-    for Unknown { variable, meant } in &reading.unknown {
+    for (number, Unknown { variable, meant }) in reading.unknown.iter().enumerate() {
         match meant {
-            Some(input) => log.warning(&format!("{variable} is no input and is ignored: was {input} meant?")),
-            None => log.plain(&format!("ignored: {variable} is none of the inputs, which --help lists")),
+            // GitHub shows ten warnings of a step, and there may be others.
+            Some(input) if number < 3 => {
+                log.warning(&format!("{variable} is no input and is ignored: was {input} meant?"))
+            }
+            _ => log.plain(&format!("ignored: {variable} is none of the inputs, which --help lists")),
         }
     }
     let journal = RefCell::new(Journal::default());
@@ -71,26 +74,25 @@ fn prepare<'a>(process: &Process, reading: &'a Reading, log: &Log) -> Result<Rea
     let places = workspace.as_ref().ok().map(|workspace| Places::find(workspace, reading, &mut trust, &mut problems));
     inputs::sort(&mut problems);
     let asked = reading.service.as_ref().zip(reading.wanted.as_ref());
-    let Some((service, wanted)) = asked.filter(|_| problems.is_empty()) else {
-        if let Some(path) = places.as_ref().and_then(|places| places.output_file.as_deref()) {
-            outputs::forget(path);
-        }
-        return Err(Failure::Inputs(problems));
+    let output_file = places.as_ref().and_then(|places| places.output_file.clone());
+    let ready = || {
+        let Some((service, wanted)) = asked.filter(|_| problems.is_empty()) else {
+            return Err(Failure::Inputs(problems));
+        };
+        let (workspace, places) = (workspace?, places.unwrap_or_default());
+        let clients = process::clients(service, trust, log)?;
+        let github_output = variable(&process.variables, "GITHUB_OUTPUT");
+        let output_file = places.output_file.as_deref();
+        let receivers = Receivers::open(github_output, output_file, &workspace)?;
+        let filename = wanted.filename.as_deref();
+        let destination = Destination::prepare(&workspace, &places.directory, filename, output_file)?;
+        Ok(Ready { service, wanted, clients, destination, receivers })
     };
-    let (workspace, places) = (workspace?, places.unwrap_or_default());
-    let clients = process::clients(service, trust, log)?;
-    let github_output = variable(&process.variables, "GITHUB_OUTPUT");
-    Ok(Ready {
-        service,
-        wanted,
-        clients,
-        receivers: Receivers::open(github_output, places.output_file.as_deref(), &workspace)?,
-        destination: Destination::prepare(
-            &workspace,
-            &places.directory,
-            wanted.filename.as_deref(),
-            places.output_file.as_deref(),
-        )?,
+    ready().inspect_err(|_| {
+        // However this step ends, what an earlier one has left is not taken for its outputs.
+        if let Some(path) = output_file {
+            outputs::forget(&path);
+        }
     })
 }
 
@@ -112,17 +114,23 @@ impl Places {
             }
         };
         let directory = resolve("directory", &paths.directory).unwrap_or_default();
-        let output_file = paths.output_file.as_deref().and_then(|path| resolve("output-file", path));
+        let mut output_file = paths.output_file.as_deref().and_then(|path| resolve("output-file", path));
         if let Some(path) = &paths.ca_file
             && let Some(problem) = trust.add_input(workspace.root(), path)
         {
             problems.push(problem);
         }
         let filename = reading.wanted.as_ref().and_then(|wanted| wanted.filename.as_deref());
-        if let (Some(path), Some(filename)) = (&output_file, filename)
-            && *path == directory.join(filename)
-        {
-            problems.push(Problem::with("output-file", &workspace.tell(path), "is the path of the export file too"));
+        let ca_file = paths.ca_file.as_deref().and_then(|path| workspace.resolve(path).ok());
+        let taken = [
+            (filename.map(|filename| directory.join(filename)), "is the path of the export file too"),
+            (ca_file, "is the ca-file too"),
+        ];
+        for (taken, why) in taken {
+            // Then nothing is written there, and nothing emptied.
+            if let Some(path) = output_file.take_if(|path| taken.as_ref() == Some(&*path)) {
+                problems.push(Problem::with("output-file", &workspace.tell(&path), why));
+            }
         }
         Self { directory, output_file }
     }

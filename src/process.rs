@@ -1,13 +1,14 @@
 //! What the process was given, and what everything that it does needs of this machine.
 
 use std::ffi::OsString;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
 use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::clean;
 use crate::failure::{Failure, Interruption};
 use crate::http::{self, Clients, Patience};
 use crate::inputs::Service;
@@ -63,7 +64,7 @@ pub fn clients(service: &Service, trust: Trust, log: &Log) -> anyhow::Result<Cli
     if service.base_url.is_https() && trust.authorities.is_empty() {
         return Err(anyhow!(NO_AUTHORITIES));
     }
-    http::clients(trust.authorities, Patience::default(), &service.base_url)
+    http::clients(trust.authorities, Patience::default(), &service.base_url, log.secrets())
 }
 
 /// Waits for the end of something on this one thread, or for a signal that ends it before.
@@ -72,9 +73,17 @@ pub fn clients(service: &Service, trust: Trust, log: &Log) -> anyhow::Result<Cli
 ///
 /// What it ends with, or [`Failure::Interrupted`]; and [`Failure::Local`] where this machine does not give what it needs.
 pub fn until_signalled<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    // The runtime panics where there can be no more threads or files. What was reached until then is told all the same.
-    let end = catch_unwind(AssertUnwindSafe(|| signalled(work)));
-    end.unwrap_or_else(|_| Err(Failure::Local(anyhow!("this machine gives no more threads, files or memory"))))
+    // The runtime panics where there can be no more threads or files. What was reached until then is told all the same, and
+    // the panic in our own words.
+    set_hook(Box::new(|_| {}));
+    catch_unwind(AssertUnwindSafe(|| signalled(work))).unwrap_or_else(|panic| {
+        let words =
+            panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+        let words = clean::words(words.unwrap_or("no reason was given"));
+        Err(Failure::Local(anyhow!(
+            "the program broke off ({words}): does this machine give no more threads or files?"
+        )))
+    })
 }
 
 fn signalled<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {

@@ -4,19 +4,20 @@
 //! it is cut to a length, and whatever this tool tells a person goes through it once more on its way out.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
 
 use crate::clean;
 
-/// A key that is shorter than this could stand in a text by chance.
-const SHORTEST_KEY: usize = 8;
+/// A key, or a value in the query of a URL, that is shorter than this could stand in a text by chance. Keys have 32
+/// characters, signatures 28 and more.
+const SHORTEST: usize = 16;
 
-/// The same for a value in the query of a URL. Signatures have 28 characters and more.
-const SHORTEST_VALUE: usize = 16;
+/// Of a value no more than this is kept, in bytes.
+const LONGEST_VALUE: usize = 2048;
 
 /// What the names of those values hold that must not be told: `Signature`, `X-Amz-Signature`, `X-Amz-Security-Token`. And
 /// there is `sig`, which stands in other words, too.
@@ -34,41 +35,51 @@ const CONCEALED: &str = "***";
 /// The secrets of one step.
 #[derive(Default)]
 pub struct Secrets {
-    key: RefCell<Option<Secret>>,
-    values: RefCell<VecDeque<Secret>>,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    key: Option<Secret>,
+    values: VecDeque<Secret>,
 }
 
 impl Secrets {
     /// Keeps the API key from being told.
     pub fn keep_key(&self, key: &str) {
-        *self.key.borrow_mut() = (key.len() >= SHORTEST_KEY).then(|| Secret::new(key));
+        self.kept().key = (key.len() >= SHORTEST).then(|| Secret::new(key));
     }
 
     /// Keeps what signs a URL from being told.
     pub fn keep_url(&self, url: &Url) {
-        let mut values = self.values.borrow_mut();
+        let mut kept = self.kept();
         for (name, value) in url.query_pairs() {
             // What base64 fills up with says nothing, and may be left away.
             let (name, value) = (name.to_ascii_lowercase(), value.trim_end_matches('='));
-            let is_known = || values.iter().any(|known| known.text == value.to_ascii_lowercase());
+            let value = &value[..value.floor_char_boundary(LONGEST_VALUE)];
+            let is_known = || kept.values.iter().any(|known| known.text == value.to_ascii_lowercase());
             let is_telling = name == "sig" || TELLING.iter().any(|telling| name.contains(telling));
-            if value.len() < SHORTEST_VALUE || !is_telling || is_known() {
+            if value.len() < SHORTEST || !is_telling || is_known() {
                 continue;
             }
-            values.push_back(Secret::new(value));
-            if values.len() > MOST_VALUES {
-                values.pop_front();
+            kept.values.push_back(Secret::new(value));
+            if kept.values.len() > MOST_VALUES {
+                kept.values.pop_front();
             }
         }
     }
 
-    /// Whether the API key is in a text, in whatever disguise.
-    #[must_use]
-    pub fn hold_key(&self, text: &str) -> bool {
-        self.key.borrow().as_ref().is_some_and(|key| key.is_in(&Disguises::of(text)))
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether any secret is in a text, in whatever disguise.
+    /// Whether the API key is in a text, in one of the usual disguises.
+    #[must_use]
+    pub fn hold_key(&self, text: &str) -> bool {
+        self.kept().key.as_ref().is_some_and(|key| key.is_in(&Disguises::of(text)))
+    }
+
+    /// Whether any secret is in a text, in one of the usual disguises.
     #[must_use]
     pub fn hold(&self, text: &str) -> bool {
         matches!(self.conceal(text), Cow::Owned(_))
@@ -78,8 +89,8 @@ impl Secrets {
     /// word.
     #[must_use]
     pub fn conceal<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let (key, values) = (self.key.borrow(), self.values.borrow());
-        let secrets = || key.iter().chain(values.iter());
+        let kept = self.kept();
+        let secrets = || kept.key.iter().chain(kept.values.iter());
         let mut concealed = Cow::Borrowed(text);
         for secret in secrets() {
             if let Some(without) = secret.cut_out_of(&concealed) {
@@ -88,7 +99,7 @@ impl Secrets {
         }
         let is_disguise = |word: &str| {
             let disguises = Disguises::of(word);
-            word.len() >= SHORTEST_KEY && secrets().any(|secret| secret.is_in(&disguises))
+            word.len() >= SHORTEST && secrets().any(|secret| secret.is_in(&disguises))
         };
         if concealed.split_whitespace().any(is_disguise) {
             let without = concealed.split_inclusive(char::is_whitespace).map(|word| match word.trim_end() {
@@ -110,7 +121,9 @@ struct Secret {
 
 impl Secret {
     fn new(secret: &str) -> Self {
-        Self { text: secret.to_ascii_lowercase(), in_base64: in_base64(secret) }
+        let mut forms = in_base64(secret);
+        forms.extend(in_base64(&secret.to_ascii_uppercase()));
+        Self { text: secret.to_ascii_lowercase(), in_base64: forms }
     }
 
     /// The text with `***` in its place, where it stands there undisguised.
@@ -143,7 +156,7 @@ struct Disguises {
 
 impl Disguises {
     fn of(text: &str) -> Self {
-        let visible = |text: &str| text.chars().filter(|&c| !clean::is_unprintable(c)).collect::<String>();
+        let visible = |text: &str| text.chars().filter(|&c| !is_invisible(c)).collect::<String>();
         let mut texts = vec![visible(text)];
         while texts.len() <= LAYERS {
             let outer = &texts[texts.len() - 1];
@@ -155,6 +168,18 @@ impl Disguises {
         }
         Self { texts }
     }
+}
+
+/// Characters that are not seen where they stand (Unicode, Default_Ignorable_Code_Point), and what is no character to be
+/// shown.
+fn is_invisible(c: char) -> bool {
+    clean::is_unprintable(c)
+        || matches!(
+            c,
+            '\u{AD}' | '\u{34F}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}' | '\u{3164}' | '\u{FFA0}'
+        )
+        || matches!(c, '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{2060}'..='\u{206F}')
+        || matches!(c, '\u{FE00}'..='\u{FE0F}' | '\u{FFF0}'..='\u{FFF8}' | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}')
 }
 
 /// What base64 makes of a secret that stands anywhere in a text: a form for each place that its first byte can have in a
@@ -201,6 +226,8 @@ mod tests {
             (twice, "***"),
             (format!("{}\u{200e}{}", &KEY[..16], &KEY[16..]), "***"),
             (format!("{}%E2%80%8E{} !", &KEY[..16], &KEY[16..]), "*** !"),
+            (KEY.chars().flat_map(|c| [c, '\u{200b}', '\u{fe0f}', '\u{e0041}', '\u{ad}']).collect(), "***"),
+            ("QzBGRkVFMDBDMEZGRUUxMUMwRkZFRTIyQzBGRkVFMzM=".to_owned(), "***"),
             ("YzBmZmVlMDBjMGZmZWUxMWMwZmZlZTIyYzBmZmVlMzM= x".to_owned(), "*** x"),
             ("eGMwZmZlZTAwYzBmZmVlMTFjMGZmZWUyMmMwZmZlZTMz".to_owned(), "***"),
             ("eHhjMGZmZWUwMGMwZmZlZTExYzBmZmVlMjJjMGZmZWUzMw==".to_owned(), "***"),
@@ -230,8 +257,17 @@ mod tests {
         }
         assert!(secrets().hold_key(KEY) && !secrets().hold_key("ab+cdEFghijklmnop="));
         let none = Secrets::default();
-        none.keep_key("short");
-        assert_eq!(none.conceal("a short text"), "a short text");
+        none.keep_key("applicants-2026");
+        assert_eq!(none.conceal("applicants-2026"), "applicants-2026");
+    }
+
+    #[test]
+    fn of_a_value_of_any_length_the_beginning_is_kept() {
+        let secrets = Secrets::default();
+        let long = "x1".repeat(1 << 19);
+        secrets.keep_url(&Url::parse(&format!("https://s3.example/x?Signature={long}")).unwrap());
+        assert_eq!(secrets.kept().values[0].text.len(), LONGEST_VALUE);
+        assert!(secrets.hold(&long));
     }
 
     #[test]

@@ -128,7 +128,10 @@ impl Workspace {
     /// inside and outside of the container; else absolute.
     #[must_use]
     pub fn tell(&self, path: &Path) -> String {
-        path.strip_prefix(&self.root).unwrap_or(path).display().to_string()
+        match path.strip_prefix(&self.root) {
+            Ok(inside) if inside.as_os_str().is_empty() => ".".to_owned(),
+            inside => inside.unwrap_or(path).display().to_string(),
+        }
     }
 
     /// Makes a directory and those above it that are missing, and returns the made ones, the uppermost first.
@@ -176,7 +179,15 @@ fn settled(path: &Path) -> PathBuf {
     match existing {
         Some((part, real)) => match path.strip_prefix(part) {
             Ok(rest) if rest.as_os_str().is_empty() => real,
-            Ok(rest) => real.join(rest),
+            // What is not there has no links: `..` takes the last name away.
+            Ok(rest) => rest.components().fold(real, |mut path, component| {
+                if component == Component::ParentDir {
+                    path.pop();
+                } else {
+                    path.push(component);
+                }
+                path
+            }),
             Err(_) => path.to_owned(),
         },
         None => path.to_owned(),

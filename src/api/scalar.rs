@@ -6,13 +6,14 @@ use std::fmt;
 use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use crate::clean;
 use crate::inputs::Id;
 
 /// Words or a number. Whatever else stands there is passed over, and takes no memory however much of it there is: an
 /// untagged enum of serde would first build it up in memory.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) enum Scalar {
-    /// Words.
+    /// Words, or the beginning of very many.
     Words(String),
     /// A whole number that is not negative.
     Number(u64),
@@ -60,7 +61,7 @@ impl<'de> Visitor<'de> for Reader {
     }
 
     fn visit_str<E: Error>(self, words: &str) -> Result<Scalar, E> {
-        Ok(Scalar::Words(words.to_owned()))
+        Ok(Scalar::Words(clean::bounded(words).to_owned()))
     }
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<Scalar, E> {

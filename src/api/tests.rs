@@ -9,11 +9,12 @@ use crate::inputs;
 
 /// An API at a place that is never asked.
 pub(super) fn api(base_url: &str) -> Api {
-    let variables = [("API_KEY", "secretkey"), ("EXPORT_ID", "1"), ("EXPORT_FILE_ID", "2"), ("BASE_URL", base_url)];
+    let variables =
+        [("API_KEY", "secretkey0123456"), ("EXPORT_ID", "1"), ("EXPORT_FILE_ID", "2"), ("BASE_URL", base_url)];
     let variables = variables.map(|(name, value)| (format!("INPUT_{name}").into(), value.into()));
     let service = inputs::read(&variables).service.unwrap();
-    let clients = clients(RootCertStore::empty(), Patience::default(), &service.base_url).unwrap();
-    let secrets = Rc::new(Secrets::default());
+    let clients = clients(RootCertStore::empty(), Patience::default(), &service.base_url, &Arc::default()).unwrap();
+    let secrets = Arc::new(Secrets::default());
     secrets.keep_key(service.api_key.reveal());
     Api::new(clients.api, &service, Clock::start(), secrets)
 }
@@ -50,7 +51,7 @@ fn a_url_that_may_not_be_used_is_a_fault_that_does_not_show_it() {
         ("http://localhost", "https://s3.example/secretpath", None),
         ("http://localhost", "ftp://s3.example/secretpath", Some(Kind::BadUrl)),
         ("https://api.example", "https://user:word@s3.example/secretpath", Some(Kind::BadUrl)),
-        ("https://api.example", "https://s3.example/secretkey", Some(Kind::BadUrl)),
+        ("https://api.example", "https://s3.example/secretkey0123456", Some(Kind::BadUrl)),
         ("https://api.example", "secretpath", Some(Kind::BadUrl)),
         ("https://api.example", "https:// /secretpath", Some(Kind::BadUrl)),
         ("https://api.example", " https://s3.example/x \n", None),

@@ -99,6 +99,7 @@ fn what_is_in_quotes_is_a_whole_text() {
         of(2, "SOPHAS", "School 10", "2026"),
         of(3, "SOPHAS", "School 1", "2026"),
         of(4, "SOPHAS", "School 1", "2025"),
+        of(5, "CASPA", "School \"Y\" of Z", "2025"),
     ];
     for (words, id) in [
         ("\"sophas\" \"School 1\"", 3),
@@ -106,6 +107,8 @@ fn what_is_in_quotes_is_a_whole_text() {
         ("\"SOPHAS Express\"", 1),
         ("\"school 10\"", 2),
         ("“sophas express”", 1),
+        ("sophas,school 10,2026…", 2),
+        ("School \"Y\" of Z", 5),
         ("3 sophas, school 1", 3),
         ("4  SOPHAS, 2025, School 1, Demo University (Admissions User)", 4),
     ] {

@@ -27,7 +27,7 @@ const BATCHES: usize = 32;
 ///
 /// The reason, as words for a person.
 pub fn charset(content_type: Option<&str>) -> Result<&'static Encoding, String> {
-    let Some(content_type) = content_type else {
+    let Some(content_type) = content_type.filter(|sent| !sent.trim().is_empty()) else {
         return Err("the store does not say what kind of file it is".to_owned());
     };
     let essence = content_type.split(';').next().unwrap_or_default().trim();
@@ -50,9 +50,10 @@ pub fn in_utf_8(content_type: &str) -> String {
 
 /// The parameter `charset`: where it stands, and its value without quotes.
 fn parameter(content_type: &str) -> Option<(Range<usize>, &str)> {
-    let mut quoted = false;
+    let (mut quoted, mut escaped) = (false, false);
     let ends = content_type.char_indices().filter(|&(_, c)| {
-        quoted ^= c == '"';
+        quoted ^= c == '"' && !escaped;
+        escaped = quoted && c == '\\' && !escaped;
         c == ';' && !quoted
     });
     let ends: Vec<usize> = ends.map(|(at, _)| at).chain([content_type.len()]).collect();
@@ -248,6 +249,10 @@ mod tests {
             (Some("text/csv;x-charset=utf-8;charset=latin1"), Ok("windows-1252")),
             (Some("text/csv;charset=utf-8;charset=latin1"), Ok("UTF-8")),
             (Some("text/csv;x=\";charset=utf-8"), Err("text/csv comes without a charset")),
+            (Some("text/csv;x=\"\\\";charset=utf-16le;\\\"\";charset=iso-8859-1"), Ok("windows-1252")),
+            (Some("text/csv;name=\"a\\\"b\";charset=iso-8859-1"), Ok("windows-1252")),
+            (Some("text/csv;name=\"a\\\\\";charset=iso-8859-1"), Ok("windows-1252")),
+            (Some(" "), Err("the store does not say what kind of file it is")),
             (Some("application/zip"), Err("application/zip is not text")),
             (Some("application/vnd.ms-excel;charset=iso-8859-1"), Err("application/vnd.ms-excel is not text")),
             (Some("tex€/csv;charset=iso-8859-1"), Err("tex€/csv is not text")),

@@ -73,7 +73,7 @@ impl Destination {
         reserved: Option<&Path>,
     ) -> anyhow::Result<Self> {
         let told = workspace.tell(directory);
-        let told = if told.is_empty() { "the workspace".to_owned() } else { told };
+        let told = if told == "." { "the workspace".to_owned() } else { told };
         let made = workspace.make_directories(directory).with_context(|| format!("{told} cannot be made"))?;
         let destination = Self {
             workspace: workspace.clone(),

@@ -167,12 +167,18 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<DownloadUrl, Failure>> Pieces<'a, 'o, F> 
 
     /// Asks for what is missing of a piece. After a fault, `worn` is the number of the URL that was used.
     async fn request(&self, piece: &mut Range<u64>, worn: &mut Option<usize>) -> Result<(), Interruption> {
-        let quiet = || self.quiet_until.get().saturating_sub(self.step.clock.now());
-        while !quiet().is_zero() {
-            self.step.rest(quiet(), || "still waiting, as the store has asked for".to_owned()).await;
-        }
-        let (url, number) = self.source.lock().await.url(self.step, *worn).await.map_err(Interruption::Failure)?;
-        *worn = Some(number);
+        let url = loop {
+            while !self.quiet().is_zero() {
+                self.step.rest(self.quiet(), || "still waiting, as the store has asked for".to_owned()).await;
+            }
+            let (url, number) = self.source.lock().await.url(self.step, *worn).await.map_err(Interruption::Failure)?;
+            *worn = Some(number);
+            // While the API was asked for it, the store can have asked another connection for silence.
+            if self.quiet().is_zero() {
+                break url;
+            }
+            *worn = None;
+        };
         let asked =
             Asked { from: piece.start, until: Some(piece.end), etag: self.etag.clone(), total: Some(self.total) };
         let answer = ask(self.store, url.reveal(), Some(&asked)).await?;
@@ -184,6 +190,11 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<DownloadUrl, Failure>> Pieces<'a, 'o, F> 
             Meaning::Unusable(kind, what) => Err(answer.unusable(kind, what).into()),
             Meaning::Refused => Err(answer.refusal(self.step).await.into()),
         }
+    }
+
+    /// How long no request may be made.
+    fn quiet(&self) -> Duration {
+        self.quiet_until.get().saturating_sub(self.step.clock.now())
     }
 
     /// Takes a body up to the end of the piece, or up to `until`, where that is earlier. More than that is a fault, if the
@@ -233,10 +244,10 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<DownloadUrl, Failure>> Pieces<'a, 'o, F> 
         let mut transfer = self.transfer.borrow_mut();
         transfer.alone = true;
         match transfer.start_over() {
-            Ok(()) => Interruption::StartOver(Fault::store(
-                Kind::Mismatch,
-                format!("the store {what}: starting over, over one connection"),
-            )),
+            Ok(()) => Interruption::StartOver(Fault {
+                retry_after: Some(self.quiet()).filter(|quiet| !quiet.is_zero()),
+                ..Fault::store(Kind::Mismatch, format!("the store {what}: starting over, over one connection"))
+            }),
             Err(error) => error.into(),
         }
     }

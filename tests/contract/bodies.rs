@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::program;
 use crate::support::stand_in::{File, answer, made_up_applicants, refusal};
 use crate::support::wire::{head, response};
-use crate::support::{Act, Course, Run, StandIn};
+use crate::support::{Act, Course, Gate, Run, StandIn};
 
 const FILE: &str = "Test-API-Export.csv";
 
@@ -311,6 +311,23 @@ fn a_store_that_gives_a_piece_now_and_then_is_not_given_up() {
     }
     let ended = Run::on_github(program()).against(&stand_in).run().exited(0);
     assert!(ended.read(FILE) == stand_in.file(), "{}", ended.stdout);
+}
+
+#[test]
+fn silence_outlasts_a_file_that_is_begun_again() {
+    let stand_in = large_and_slow();
+    let gate = Gate::new();
+    let (waits, opens) = (gate.clone(), gate);
+    stand_in.store_next(move |_, _| vec![Act::Await(waits.clone()), Act::Send(refusal(412, "PreconditionFailed"))]);
+    stand_in.store_next(move |_, _| {
+        opens.open();
+        vec![Act::Send(response(503, &[("Retry-After", "2")], b"<Code>SlowDown</Code>"))]
+    });
+    let ended = Run::on_github(program()).against(&stand_in).input("poll-interval", "50ms").run().exited(0);
+    assert!(ended.read(FILE) == stand_in.file(), "{}", ended.stdout);
+    let saved = ended.stdout.lines().find(|line| line.contains("  saved ")).unwrap().trim_start();
+    let silent = ended.stdout.contains("going on over 7 connections after 2 s");
+    assert!(!silent || !["0:00", "0:01"].iter().any(|time| saved.starts_with(time)), "{}", ended.stdout);
 }
 
 #[test]

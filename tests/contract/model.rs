@@ -230,7 +230,7 @@ fn play(script: Vec<Deed>, size: usize, tagged: bool, spread: Spread, encoding: 
     let workspace = Workspace::find(None, directory.path()).unwrap();
     let destination = Destination::prepare(&workspace, directory.path(), None, None).unwrap();
     let patience = Patience { connect: Duration::from_secs(5), silence };
-    let clients = http::clients(RootCertStore::empty(), patience, &service.base_url).unwrap();
+    let clients = http::clients(RootCertStore::empty(), patience, &service.base_url, log.secrets()).unwrap();
     let url = || DownloadUrl::new(Url::parse(&format!("{}/object", wire.url())).unwrap());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let order = Order { filename: Some("file"), fallback_name: "other", encoding, spread };
@@ -291,6 +291,21 @@ fn progress_outlasts_any_number_of_cuts() {
         assert!(played.end.is_ok(), "{:?}", played.end);
         assert_eq!(played.file, version(0, 5000));
     }
+}
+
+#[test]
+fn the_bytes_of_another_version_are_new_ones() {
+    // The old version comes almost whole; each attempt at the new one brings little, but something.
+    let script = [vec![Deed::Cut(90), Deed::NewVersion, Deed::Cut(5)], vec![Deed::Cut(5); 30]].concat();
+    let played = play(script, 5000, true, spread(1), Encoding::AsSent);
+    assert_eq!(played.end.unwrap().size, version(1, 5000).len() as u64);
+}
+
+#[test]
+fn a_store_with_another_version_each_time_is_given_up() {
+    let script = vec![vec![Deed::Cut(50), Deed::NewVersion]; 30].concat();
+    let played = play(script, 5000, true, spread(1), Encoding::AsSent);
+    assert!(played.end.is_err() && played.file == OLDER && played.requests < 60, "{}", played.requests);
 }
 
 #[test]

@@ -346,10 +346,13 @@ fn a_list_of_nothing_much_does_not_fill_the_memory() {
     let stand_in = StandIn::start();
     let many = |entry: &str| format!("{{\"user_identities\":[{}{entry}]}}", format!("{entry},").repeat(1 << 21));
     let wide = format!("{{\"user_identities\":[{{\"id\":5,\"cycle\":[{}[]]}}]}}", "[],".repeat(1 << 21));
+    let one_text = |text: &str| json!({ "user_identities": [{ "id": 5, "organization": text }] }).to_string();
     for (body, code, words) in [
         (many("{}"), 1, "sent a list of more than 30000 entries"),
         (many("[]"), 1, "sent a list of more than 30000 entries"),
         (wide, 5, "the only identity of this key does not have all of these words"),
+        (one_text(&"a ".repeat(1 << 21)), 5, "the only identity of this key does not have all of these words"),
+        (one_text(&"%41%42 ".repeat(1 << 19)), 5, "the only identity of this key does not have all of these words"),
     ] {
         stand_in.api_next(ResponseTemplate::new(200).set_body_string(body));
         let run = Run::in_shell(program()).against(&stand_in).by_names();

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::program;
 use crate::support::stand_in::{EXPORT, KEY, RUN};
-use crate::support::{Course, Run, StandIn};
+use crate::support::{Authority, Course, Run, StandIn};
 
 #[test]
 fn the_outputs_are_appended_to_what_stands_there() {
@@ -115,8 +115,29 @@ fn outputs_of_an_earlier_step_are_gone_however_this_one_ends() {
         let ended = run().input(name, value).run().exited(code);
         assert!(!String::from_utf8(ended.read("out.env")).unwrap().contains("old.csv"), "{name}");
     }
+    for (name, value) in [("SSL_CERT_FILE", "none.pem"), ("GITHUB_OUTPUT", "/no/such/file")] {
+        let ended = run().input("base-url", "https://api.webadmit.org").env(name, value).run().exited(1);
+        assert!(ended.read("out.env").is_empty(), "{name}");
+    }
     let misled = run().input("output-file", "../out.env").run().exited(2);
     assert!(!misled.read("out.env").is_empty());
+}
+
+#[test]
+fn a_file_that_is_something_else_is_never_emptied_for_outputs() {
+    let authority = Authority::new();
+    let stand_in = StandIn::start();
+    let run = || Run::in_shell(program()).against(&stand_in).file_before("exports/older.csv", b"older");
+    for path in ["exports/older.csv", "exports/../exports/older.csv", "./exports//older.csv"] {
+        let run = run().input("output-file", path).input("directory", "exports").input("filename", "older.csv");
+        let ended =
+            run.run().exited(2).failing_with("output-file: `exports/older.csv` is the path of the export file too");
+        assert_eq!(ended.read("exports/older.csv"), b"older", "{path}");
+    }
+    let run = run().file_before("ca.pem", authority.pem().as_bytes()).input("ca-file", "ca.pem");
+    let ended =
+        run.input("output-file", "./ca.pem").run().exited(2).failing_with("output-file: `ca.pem` is the ca-file too");
+    assert_eq!(ended.read("ca.pem"), authority.pem().as_bytes());
 }
 
 #[test]

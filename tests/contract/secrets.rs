@@ -7,7 +7,7 @@ use wiremock::ResponseTemplate;
 use crate::program;
 use crate::support::stand_in::{EXPORT, File, KEY, RUN, export_json, refusal, run_json};
 use crate::support::wire::response;
-use crate::support::{Act, Request, Run, StandIn};
+use crate::support::{Act, Request, Run, StandIn, Wire};
 
 /// A secret as it is, and as somebody could hide it.
 fn disguises(secret: &str) -> Vec<String> {
@@ -135,6 +135,34 @@ fn a_signature_that_comes_back_is_not_passed_on() {
         });
         run(&stand_in).run().exited(0);
     }
+}
+
+#[test]
+fn the_signature_of_a_redirect_is_not_passed_on() {
+    const OTHER: &str = "Signature0CanaryOfARedirect0123456789";
+    let stand_in = StandIn::start();
+    let to = format!("{}/elsewhere?Signature={OTHER}", stand_in.store().url());
+    let redirects = move |_: &Request, _: &File| vec![Act::Send(response(302, &[("Location", &to)], b""))];
+    stand_in.store_next(redirects.clone());
+    // The stand-in knows no such signature, and says no by itself; the next one is asked for by its own.
+    run(&stand_in).run().exited(0);
+    let elsewhere = Wire::start(|request| {
+        let said = signature(request);
+        if request.target.starts_with("/second") {
+            let disposition = format!("attachment; filename={OTHER}.csv");
+            let headers = [("Content-Disposition", disposition.as_str()), ("Content-Type", OTHER)];
+            return vec![Act::Send(response(200, &headers, b"bytes"))];
+        }
+        assert_eq!(said, OTHER);
+        vec![Act::Send(response(302, &[("Location", "/second?Signature=Signature0CanaryOfNobody0123")], b""))]
+    });
+    let to = format!("{}/first?Signature={OTHER}", elsewhere.url());
+    stand_in.store_next(move |_, _| vec![Act::Send(response(302, &[("Location", &to)], b""))]);
+    run(&stand_in).run().exited(0);
+    let refusing = Wire::start(|_| vec![Act::Send(refusal(403, OTHER))]);
+    let to = format!("{}/first?Signature={OTHER}", refusing.url());
+    stand_in.store_next(move |_, _| vec![Act::Send(response(302, &[("Location", &to)], b""))]);
+    run(&stand_in).run().exited(0);
 }
 
 #[test]
