@@ -358,6 +358,12 @@ fn a_list_of_nothing_much_does_not_fill_the_memory() {
         let run = Run::in_shell(program()).against(&stand_in).by_names();
         run.in_little_memory().run().exited(code).failing_with(words);
     }
+    let wide = json!({ "exports": [{ "id": 5, "name": "a ".repeat((4 << 20) - 100) }] });
+    stand_in.api_next(identities(&[identity_json(305, "SOPHAS", "x", "2026")])).api_next(json_of(wide));
+    let run = Run::in_shell(program()).against(&stand_in).by_names().in_little_memory();
+    run.run()
+        .exited(5)
+        .failing_with("the only export of identity 305 (SOPHAS, 2026, x, Demo University) has another name");
 }
 
 #[test]
