@@ -40,6 +40,17 @@ impl Unclear {
     }
 }
 
+impl Unclear {
+    /// Adds to each of the exports that are listed that it is of this identity, if it is.
+    pub fn name_owner(&mut self, identity: &Identity, exports: &[Export]) {
+        for line in &mut self.listed {
+            if exports.iter().any(|export| line.starts_with(&format!("{}  ", export.id))) {
+                *line = clean::cut(&format!("{line}, of identity {}, {}", identity.id, identity.title()), LONGEST_LINE);
+            }
+        }
+    }
+}
+
 /// What an identity must have to be the one that is meant, in lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Term {

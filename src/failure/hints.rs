@@ -83,11 +83,7 @@ impl Told<'_> {
                 "look in WebAdMIT whether and under which identity it was run; without export-file-id this step starts a run itself"
             }
         };
-        let list = match (sought, unclear.fitting) {
-            (Sought::Latest, _) => "",
-            (Sought::Export, 2..) => "; webadmit-export list shows whose each is",
-            (Sought::Identity | Sought::Export, _) => "; webadmit-export list shows all there is",
-        };
+        let list = if sought == Sought::Latest { "" } else { "; webadmit-export list shows all there is" };
         format!("{hint}{list}")
     }
 
