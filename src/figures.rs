@@ -28,8 +28,7 @@ pub fn span(time: Duration) -> String {
     };
     match () {
         () if time < Duration::from_secs(1) => format!("{} ms", time.as_millis()),
-        () if tenths < 100 && tenths.is_multiple_of(10) => format!("{} s", tenths / 10),
-        () if tenths < 100 => format!("{}.{} s", tenths / 10, tenths % 10),
+        () if tenths < 100 => format!("{}.{} s", tenths / 10, tenths % 10).replace(".0", ""),
         () if seconds < 60 => format!("{seconds} s"),
         () if seconds < 3600 => two(seconds / 60, "min", seconds % 60, "s"),
         () => two(minutes / 60, "h", minutes % 60, "min"),

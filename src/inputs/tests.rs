@@ -115,6 +115,14 @@ fn what_can_be_said_in_two_ways_is_said_in_one() {
 }
 
 #[test]
+fn what_was_asked_for_is_told_as_it_was_asked_for() {
+    let told = [Export::Id(Id(5)).to_string(), Export::Named("a\n##b".to_owned()).to_string()];
+    assert_eq!(told, ["export 5", "export `a # #b`"]);
+    let told = [Identity::Id(Id(5)).to_string(), Identity::Described("SOPHAS".to_owned()).to_string()];
+    assert_eq!(told, ["identity 5", "identity `SOPHAS`"]);
+}
+
+#[test]
 fn an_identity_is_of_use_where_something_is_looked_up_or_started() {
     let (identity, no_run, name) = (("INPUT_IDENTITY", "x"), ("INPUT_EXPORT_FILE_ID", ""), ("INPUT_EXPORT_NAME", "x"));
     assert!(!wanted(&[identity]).uses_identity());

@@ -100,6 +100,10 @@ fn an_export_is_looked_up_among_all_when_no_identity_is_in_play() {
         )
         .failing_with("hint: say with identity whose export it is, or give its id as export-id instead");
     by_name().input("identity", "sophas").run().exited(0);
+    // What cannot be found out is left away.
+    stand_in.api_next(exports(&[export_json(1, EXPORT_NAME), export_json(2, EXPORT_NAME)]));
+    stand_in.api_next(ResponseTemplate::new(503));
+    by_name().run().exited(5).failing_with("\n  1  Nightly Applicants\n  2  Nightly Applicants\n");
 }
 
 #[test]
