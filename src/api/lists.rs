@@ -275,6 +275,12 @@ mod tests {
                 .map_err(|fault| fault.kind)
         };
         assert_eq!(ids(LISTS[0]), Ok(vec![86446]));
+        let name = |body: &str| {
+            let exports = api.read_exports(body.as_bytes(), &HeaderMap::new()).unwrap();
+            (exports[0].name.clone(), exports[0].folded.clone())
+        };
+        assert_eq!(name(LISTS[0]), ("Nightly Applicants".to_owned(), "nightly applicants".to_owned()));
+        assert_eq!(name(LISTS[6]).0, "::error::x # #[error]y https://s3/x?…");
         assert_eq!(ids(LISTS[3]), Ok(vec![]));
         assert_eq!(ids(LISTS[4]), Err(Kind::Unreadable));
         assert_eq!(ids(LISTS[5]), Ok(vec![1]));
