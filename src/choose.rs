@@ -134,7 +134,7 @@ pub fn identity<'a>(all: &'a [Identity], words: &str) -> Result<&'a Identity, Un
         && let [Term::Part(first), rest @ ..] = terms.as_slice()
         && !rest.is_empty()
         && let Some(line) = all.iter().find(|identity| identity.id.to_string() == *first)
-        && occurring(line) == rest.len()
+        && rest.iter().all(|term| term.fits(&texts(line)))
     {
         // A line of the list as it stands, with the id that it begins with.
         return Ok(line);
