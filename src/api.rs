@@ -160,7 +160,7 @@ impl Api {
     }
 
     fn unreadable(&self, headers: &HeaderMap, what: &str) -> Fault {
-        let sent = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(|sent| self.words(sent));
+        let sent = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(|sent| self.secrets.words(sent));
         let sent = sent.map(|sent| format!(" ({sent})")).unwrap_or_default();
         Fault::api(Kind::Unreadable, format!("{} sent {what}{sent}", self.host()))
     }
@@ -188,7 +188,7 @@ impl Api {
             "https" => {}
             "http" if !self.base_url.is_https() => {}
             "http" => return refused("is plain http, although the API is https".to_owned()),
-            scheme => return refused(format!("has the scheme {}", self.words(scheme))),
+            scheme => return refused(format!("has the scheme {}", self.secrets.words(scheme))),
         }
         if http::has_credentials(&url) {
             return refused("holds a user name or a password".to_owned());
@@ -207,7 +207,7 @@ impl Api {
         {
             let to = self.base_url.endpoint("").join(location);
             let to = to.map_or_else(|_| "somewhere that is not a URL".to_owned(), |url| http::origin(&url));
-            let words = format!("{} redirected to {}", self.host(), self.words(&to));
+            let words = format!("{} redirected to {}", self.host(), self.secrets.words(&to));
             return Fault::api(Kind::Redirect, words);
         }
         let no_calls_left = text(CALLS_LEFT).is_some_and(|calls| calls.trim() == "0");
@@ -224,7 +224,7 @@ impl Api {
         if let Ok(Some(body)) = http::small_body(response, LARGEST_ANSWER).await
             && let Some(message) = said(&body)
         {
-            words = format!("{words} and says: {}", self.words(&message).trim_end_matches('.'));
+            words = format!("{words} and says: {}", self.secrets.words(&message).trim_end_matches('.'));
         }
         Fault { retry_after, ..Fault::api(kind, words) }
     }
@@ -237,11 +237,6 @@ impl Api {
             _ => format!("no answer from {}: {cause}", self.host()),
         };
         Fault::api(kind, words)
-    }
-
-    /// Words of a server, fit to be shown. What must not be told is concealed before they are cut, or half of it would stay.
-    fn words(&self, text: &str) -> String {
-        clean::words(&self.secrets.conceal(clean::bounded(text)))
     }
 }
 

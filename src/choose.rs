@@ -38,9 +38,7 @@ impl Unclear {
         let listed = lines.into_iter().map(|line| clean::cut(&line, LONGEST_LINE)).collect();
         Self { fitting, of: ids.len(), is_id: ids.iter().any(|id| id == given.trim()), listed, unlisted }
     }
-}
 
-impl Unclear {
     /// Adds to each of the exports that are listed that it is of this identity, if it is.
     pub fn name_owner(&mut self, identity: &Identity, exports: &[Export]) {
         for line in &mut self.listed {

@@ -20,7 +20,6 @@ use reqwest::{Client, Response, StatusCode, Url};
 use tokio::sync::Mutex;
 
 use crate::api::DownloadUrl;
-use crate::clean;
 use crate::failure::Failure;
 use crate::fault::{Fault, Kind, Side};
 use crate::figures;
@@ -241,8 +240,7 @@ impl<'a> Transfer<'a> {
         let disposition = disposition.filter(|value| !secrets.hold(&String::from_utf8_lossy(value)));
         self.name = name::of_answer(disposition, response.url()).filter(|name| !secrets.hold(name));
         let sent = text(response.headers(), CONTENT_TYPE);
-        let told =
-            |sent: &str| Some(clean::words(&secrets.conceal(clean::bounded(sent)))).filter(|told| !told.is_empty());
+        let told = |sent: &str| Some(secrets.words(sent)).filter(|told| !told.is_empty());
         (self.content_type, self.left_as_sent) = (sent.and_then(told), None);
         if self.order.encoding == Encoding::Utf8 {
             match convert::charset(sent) {
@@ -250,7 +248,7 @@ impl<'a> Transfer<'a> {
                     self.destination.convert(&mut self.partial, charset)?;
                     self.converted_type = sent.map(convert::in_utf_8).as_deref().and_then(told);
                 }
-                Err(why) => self.left_as_sent = Some(clean::words(&secrets.conceal(&why))),
+                Err(why) => self.left_as_sent = Some(secrets.words(&why)),
             }
         }
         Ok(())

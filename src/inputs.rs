@@ -523,7 +523,7 @@ fn paths(given: &Given, problems: &mut Problems) -> Paths {
 fn which_export(given: &Given, problems: &mut Problems) -> Option<Export> {
     problems.one_of(("export-name", &given.export_name), ("export-id", &given.export_id));
     let is_missing = given.export_name.is_none() && given.export_id.is_none();
-    if is_missing && !problems.name("export-name") && !problems.name("export-id") {
+    if is_missing && !problems.has("export-name") && !problems.has("export-id") {
         let (name, id) = (variable("export-name"), variable("export-id"));
         problems.add(
             "export-name",
@@ -547,9 +547,7 @@ fn which_run(given: &Given, problems: &mut Problems) -> Option<Run> {
     let has_identity = given.identity.is_some() || given.user_identity_id.is_some();
     let (words, id) = (variable("identity"), variable("user-identity-id"));
     match (&given.export_file_id, run) {
-        (None, _) if ["export-file-id", "identity", "user-identity-id"].iter().any(|input| problems.name(input)) => {
-            None
-        }
+        (None, _) if ["export-file-id", "identity", "user-identity-id"].iter().any(|input| problems.has(input)) => None,
         (None, _) if !has_identity => {
             let text = format!(
                 "missing: give words of it, such as SOPHAS, or its id as user-identity-id; or give export-file-id, to take a run that is there (as variables: {words}, {id}, {})",
@@ -569,7 +567,7 @@ fn which_run(given: &Given, problems: &mut Problems) -> Option<Run> {
 }
 
 fn api_key_of<'a>(problems: &mut Problems, value: Option<&'a str>) -> Option<&'a str> {
-    if value.is_none() && !problems.name("api-key") {
+    if value.is_none() && !problems.has("api-key") {
         let text = format!(
             "missing or empty: is the secret there that it is taken from, spelt the same, and may this job see it? (as a variable: {})",
             variable("api-key")
@@ -592,7 +590,7 @@ impl Problems {
     }
 
     /// Whether something is wrong with this input already.
-    fn name(&self, input: &str) -> bool {
+    fn has(&self, input: &str) -> bool {
         self.found.iter().any(|problem| problem.input == input)
     }
 

@@ -85,6 +85,12 @@ impl Secrets {
         matches!(self.conceal(text), Cow::Owned(_))
     }
 
+    /// Words of a server, fit to be shown. What must not be told is concealed before they are cut, or half of it would stay.
+    #[must_use]
+    pub fn words(&self, text: &str) -> String {
+        clean::words(&self.conceal(clean::bounded(text)))
+    }
+
     /// The text without the secrets: in the place of each there is `***`, and of one in disguise in the place of the whole
     /// word.
     #[must_use]
@@ -98,8 +104,11 @@ impl Secrets {
             }
         }
         let is_disguise = |word: &str| {
-            let disguises = Disguises::of(word);
-            word.len() >= SHORTEST && secrets().any(|secret| secret.is_in(&disguises))
+            // Most words are too short, and not looked at any closer.
+            word.len() >= SHORTEST && {
+                let disguises = Disguises::of(word);
+                secrets().any(|secret| secret.is_in(&disguises))
+            }
         };
         if concealed.split_whitespace().any(is_disguise) {
             let without = concealed.split_inclusive(char::is_whitespace).map(|word| match word.trim_end() {

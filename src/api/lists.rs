@@ -172,7 +172,7 @@ impl Api {
     }
 
     fn shown(&self, said: &Scalar) -> String {
-        self.words(&said.words())
+        self.secrets.words(&said.words())
     }
 }
 

@@ -5,6 +5,7 @@ use serde_json::json;
 use wiremock::ResponseTemplate;
 
 use crate::program;
+use crate::support::canary;
 use crate::support::stand_in::{EXPORT, File, KEY, RUN, export_json, refusal, run_json};
 use crate::support::wire::response;
 use crate::support::{Act, Request, Run, StandIn, Wire};
@@ -12,21 +13,13 @@ use crate::support::{Act, Request, Run, StandIn, Wire};
 /// A secret as it is, and as somebody could hide it.
 fn disguises(secret: &str) -> Vec<String> {
     let encoded: String = secret.bytes().map(|byte| format!("%{byte:02x}")).collect();
-    let base64 = |text: &str| {
-        const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-        let group = |group: &[u8]| {
-            let bits = group.iter().fold(0_usize, |bits, &byte| bits << 8 | usize::from(byte));
-            [18, 12, 6, 0].map(|shift| char::from(DIGITS[bits >> shift & 63]))
-        };
-        text.as_bytes().chunks_exact(3).flat_map(group).collect::<String>()
-    };
     vec![
         secret.to_owned(),
         secret.to_uppercase(),
         encoded.replace('%', "%25"),
         encoded,
-        base64(&format!("{secret}x")),
-        base64(&format!("12{secret}")),
+        canary::base64(format!("{secret}x").as_bytes()),
+        canary::base64(format!("12{secret}").as_bytes()),
         // Where a text is cut off, half of it would be left.
         format!("{} {secret}", "x".repeat(275)),
         format!("https://elsewhere.example/{secret}?{secret}"),

@@ -54,10 +54,14 @@ fn in_base64(secret: &str) -> Vec<String> {
     (0..3)
         .map(|offset| {
             let skip = (3 - offset) % 3;
-            let inner = &secret.as_bytes()[skip..];
-            inner.chunks_exact(3).map(base64_group).collect()
+            base64(&secret.as_bytes()[skip..])
         })
         .collect()
+}
+
+/// What base64 makes of bytes, as far as they fill groups of three.
+pub fn base64(bytes: &[u8]) -> String {
+    bytes.chunks_exact(3).map(base64_group).collect()
 }
 
 fn base64_group(group: &[u8]) -> String {
