@@ -14,6 +14,7 @@ mod command_line;
 mod documents;
 mod faults;
 mod faults_page;
+mod golden;
 mod injection;
 mod inputs;
 mod job;

@@ -1,0 +1,672 @@
+//! The golden record: what the program does with a single export, seen from outside and without its messages.
+//!
+//! Each scenario is a script for the API and the store. Its snapshot in `golden/` has the requests in order with all their
+//! headers, the exit code, the outputs and the files in the workspace. A change that is not meant to change behaviour leaves
+//! every snapshot as it is. `INSTA_UPDATE=always cargo test --test contract golden` records them anew.
+//!
+//! No snapshot depends on a time, a port or a random number. Where a scenario needs an event, it waits for it.
+
+use std::collections::VecDeque;
+use std::fmt::Write;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::program;
+use crate::support::stand_in::{
+    EXPORT, EXPORT_NAME, IDENTITY, KEY, RUN, SIGNATURE, export_json, identity_json, made_up_applicants, sha256_of,
+};
+use crate::support::wire::{PATIENCE, head, response};
+use crate::support::{Act, Ended, Request, Run, Wire};
+
+/// What a server does with one request.
+type Reply = Vec<Act>;
+
+/// A server's replies, in the order of the requests. The last one is repeated.
+type Script = fn(&Hosts) -> Vec<Reply>;
+
+/// Where the servers of a scenario are.
+struct Hosts {
+    store: String,
+    elsewhere: String,
+}
+
+/// The CI system that the program is run as a part of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum System {
+    GitHub,
+    Shell,
+    Azure,
+}
+
+/// How a run ends, if not by itself.
+#[derive(Clone, Copy)]
+enum End {
+    Itself,
+    /// A signal, when so many requests have come.
+    Signal(Signal, usize),
+    /// The timeout, after so many requests. On a machine that does not get that far, the timeout is made longer.
+    Timeout(usize),
+}
+
+struct Scenario {
+    name: &'static str,
+    inputs: &'static [(&'static str, &'static str)],
+    arguments: &'static [&'static str],
+    files_before: &'static [(&'static str, &'static [u8])],
+    system: System,
+    api: Script,
+    store: Script,
+    end: End,
+}
+
+/// A run that is given by its ids, and whose file is in the store: what the other scenarios differ from.
+const DEFAULT: Scenario = Scenario {
+    name: "",
+    inputs: &[],
+    arguments: &[],
+    files_before: &[],
+    system: System::GitHub,
+    api: available_each_time,
+    store: |_| vec![whole(&csv())],
+    end: End::Itself,
+};
+
+const FILE: &str = "Test-API-Export.csv";
+/// Outputs of an earlier step, longer than those of this one.
+const STALE: &[u8] = &[b'x'; 1000];
+const NEW_RUN: (&str, &str) = ("export-file-id", "");
+const BY_NAMES: [(&str, &str); 4] =
+    [("export-name", EXPORT_NAME), ("identity", "SOPHAS"), ("export-id", ""), ("export-file-id", "")];
+const LATEST_BY_NAMES: [(&str, &str); 4] = [BY_NAMES[0], BY_NAMES[1], BY_NAMES[2], ("export-file-id", "latest")];
+const EXISTING_BY_NAME: [(&str, &str); 2] = [BY_NAMES[0], BY_NAMES[2]];
+
+const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "run_by_ids",
+        api: |hosts| vec![run("Initializing"), run("Queued"), run("In Progress"), available(hosts)],
+        ..DEFAULT
+    },
+    Scenario {
+        name: "statuses_in_snake_case",
+        api: |hosts| vec![run("initializing"), run("queued"), run("in_progress"), with_file("available", hosts)],
+        ..DEFAULT
+    },
+    Scenario {
+        name: "unknown_status",
+        api: |hosts| vec![run("Almost There"), run("Almost There"), available(hosts)],
+        ..DEFAULT
+    },
+    Scenario {
+        name: "new_run_by_ids",
+        inputs: &[NEW_RUN, ("user-identity-id", "305")],
+        api: |hosts| vec![started(201), run("Queued"), available(hosts)],
+        ..DEFAULT
+    },
+    Scenario {
+        name: "new_run_by_names",
+        inputs: &BY_NAMES,
+        api: |hosts| vec![identities(&[SOPHAS]), exports(), started(201), run("Queued"), available(hosts)],
+        ..DEFAULT
+    },
+    Scenario {
+        name: "new_run_of_the_newest_cycle",
+        inputs: &BY_NAMES,
+        api: |hosts| {
+            let cycles = [(290, "SOPHAS", "2025 - 2026"), SOPHAS, (311, "PharmCAS", "2027 - 2028")];
+            vec![identities(&cycles), exports(), started(200), available(hosts)]
+        },
+        ..DEFAULT
+    },
+    Scenario {
+        name: "new_run_that_is_not_there_at_once",
+        inputs: &[NEW_RUN, ("user-identity-id", "305")],
+        api: |hosts| vec![started(201), refused(404), refused(404), available(hosts)],
+        ..DEFAULT
+    },
+    Scenario {
+        name: "new_run_whose_start_is_repeated",
+        inputs: &[NEW_RUN, ("user-identity-id", "305")],
+        api: |hosts| vec![refused(502), started(201), available(hosts)],
+        ..DEFAULT
+    },
+    Scenario {
+        name: "existing_run_by_name",
+        inputs: &EXISTING_BY_NAME,
+        api: |hosts| vec![exports(), available(hosts)],
+        ..DEFAULT
+    },
+    Scenario {
+        name: "latest_by_ids",
+        inputs: &[("export-file-id", "latest"), ("user-identity-id", "305")],
+        api: |hosts| vec![files(), available(hosts)],
+        ..DEFAULT
+    },
+    Scenario {
+        name: "latest_by_names",
+        inputs: &LATEST_BY_NAMES,
+        api: |hosts| vec![identities(&[SOPHAS]), exports(), files(), available(hosts)],
+        ..DEFAULT
+    },
+    Scenario { name: "empty_list", api: |_| vec![run("Queued"), run("Empty List")], ..DEFAULT },
+    Scenario { name: "failed", api: |_| vec![run("In Progress"), run("Failed")], ..DEFAULT },
+    Scenario {
+        name: "failed_and_allowed_by_fail_on",
+        inputs: &[("fail-on", "empty_list")],
+        api: |_| vec![run("failed")],
+        ..DEFAULT
+    },
+    Scenario { name: "success_with_errors", api: |hosts| vec![with_file("Success With Errors", hosts)], ..DEFAULT },
+    Scenario {
+        name: "success_with_errors_and_fail_on",
+        inputs: &[("fail-on", "failed, Success With Errors")],
+        api: |hosts| vec![with_file("success_with_errors", hosts)],
+        ..DEFAULT
+    },
+    Scenario { name: "text_in_utf_8", inputs: &[("encoding", "utf-8")], ..DEFAULT },
+    Scenario {
+        name: "directory_filename_and_output_file",
+        inputs: &[
+            ("directory", "exports/new"),
+            ("filename", "applicants 2026.csv"),
+            ("output-file", "reports/out.env"),
+        ],
+        files_before: &[("exports/older.csv", b"older")],
+        ..DEFAULT
+    },
+    Scenario { name: "older_file_replaced", files_before: &[(FILE, b"older")], ..DEFAULT },
+    Scenario {
+        name: "filename_quoted",
+        store: |_| vec![named("attachment; filename=\"../my report; 2026.csv\"")],
+        ..DEFAULT
+    },
+    Scenario {
+        name: "filename_in_rfc_8187",
+        store: |_| vec![named("attachment; filename=x.csv; filename*=UTF-8''na%C3%AFve%20%E2%82%AC.csv")],
+        ..DEFAULT
+    },
+    Scenario { name: "filename_of_the_url", store: |_| vec![named("attachment")], ..DEFAULT },
+    Scenario {
+        name: "shell_with_output_file",
+        inputs: &[("output-file", "out.env")],
+        files_before: &[("out.env", STALE)],
+        system: System::Shell,
+        ..DEFAULT
+    },
+    Scenario { name: "azure", system: System::Azure, ..DEFAULT },
+    Scenario { name: "zero_bytes", store: |_| vec![whole(&File { bytes: Vec::new(), ..csv() })], ..DEFAULT },
+    Scenario {
+        name: "download_resumed",
+        store: |_| vec![cut(whole(&csv()), 1000), cut(part(&csv(), 1000), 500), part(&csv(), 1500)],
+        ..DEFAULT
+    },
+    Scenario {
+        name: "download_restarted_after_412",
+        store: |_| vec![cut(whole(&csv()), 1000), no(412, "PreconditionFailed"), whole(&newer())],
+        ..DEFAULT
+    },
+    Scenario {
+        name: "download_restarted_after_416",
+        store: |_| vec![cut(whole(&csv()), 1000), no(416, "InvalidRange"), whole(&newer())],
+        ..DEFAULT
+    },
+    Scenario {
+        name: "download_restarted_with_another_etag",
+        store: |_| vec![cut(whole(&csv()), 1000), part(&newer(), 1000), whole(&newer())],
+        ..DEFAULT
+    },
+    Scenario {
+        name: "download_restarted_with_a_weak_etag",
+        store: |_| {
+            let weak = File { etag: "W/\"weak\"", ..csv() };
+            vec![cut(whole(&weak), 1000), whole(&weak)]
+        },
+        ..DEFAULT
+    },
+    Scenario {
+        name: "new_url_after_403",
+        store: |_| vec![no(403, "AccessDenied"), no(403, "AccessDenied"), whole(&csv())],
+        ..DEFAULT
+    },
+    Scenario {
+        name: "store_that_never_gives_the_file",
+        files_before: &[(FILE, b"older")],
+        store: |_| vec![no(404, "NoSuchKey")],
+        ..DEFAULT
+    },
+    Scenario {
+        name: "store_redirects_five_times",
+        store: |hosts| {
+            let to = [&hosts.elsewhere, &hosts.elsewhere, &hosts.store, &hosts.elsewhere, &hosts.store];
+            let redirects = to.iter().zip(2..).map(|(host, number)| redirect(&signed(host, "moved", number)));
+            redirects.chain([whole(&csv())]).collect()
+        },
+        ..DEFAULT
+    },
+    Scenario {
+        name: "store_redirects_without_end",
+        store: |hosts| vec![redirect(&signed(&hosts.store, "moved", 2))],
+        ..DEFAULT
+    },
+    Scenario {
+        name: "coded_body",
+        store: |_| vec![vec![Act::Send(response(200, &[("Content-Encoding", "gzip")], b"\x1f\x8b"))]],
+        ..DEFAULT
+    },
+    Scenario {
+        name: "api_recovers",
+        api: |hosts| {
+            let unreadable = response(200, &[("Content-Type", "text/html")], b"<h1>Back soon</h1>");
+            let retry_after = response(503, &[("Retry-After", "1")], b"");
+            let used_up = response(403, &[("X-RateLimit-Remaining", "0")], b"");
+            let without_url = run("Available");
+            vec![
+                vec![Act::Send(retry_after)],
+                vec![Act::Reset],
+                refused(429),
+                vec![Act::Send(used_up)],
+                vec![Act::Send(unreadable)],
+                without_url,
+                available(hosts),
+            ]
+        },
+        ..DEFAULT
+    },
+    Scenario { name: "api_refuses_with_401", api: |_| vec![refused(401)], ..DEFAULT },
+    Scenario { name: "api_refuses_with_403", api: |_| vec![refused(403)], ..DEFAULT },
+    Scenario { name: "api_refuses_with_404", api: |_| vec![run("Queued"), refused(404)], ..DEFAULT },
+    Scenario { name: "api_refuses_with_422", api: |_| vec![refused(422)], ..DEFAULT },
+    Scenario { name: "api_redirects", api: |hosts| vec![redirect(&format!("{}/sign-in", hosts.elsewhere))], ..DEFAULT },
+    Scenario {
+        name: "api_responds_for_another_run",
+        api: |_| {
+            let other = json!({ "export_files": { "id": 1, "export_id": EXPORT, "status": "Available" } });
+            vec![says(200, &other)]
+        },
+        ..DEFAULT
+    },
+    Scenario {
+        name: "api_asks_for_more_time_than_there_is",
+        inputs: &[("timeout", "30m")],
+        api: |_| vec![run("Queued"), vec![Act::Send(response(503, &[("Retry-After", "7200")], b""))]],
+        ..DEFAULT
+    },
+    Scenario {
+        name: "timeout",
+        inputs: &[("poll-interval", "1h")],
+        api: |_| vec![run("In Progress")],
+        end: End::Timeout(2),
+        ..DEFAULT
+    },
+    Scenario {
+        name: "bad_inputs",
+        inputs: &[("export-id", "eighty"), ("timeout", "never"), ("output-file", "out.env")],
+        files_before: &[("out.env", STALE)],
+        ..DEFAULT
+    },
+    Scenario {
+        name: "export_not_found",
+        inputs: &[("export-name", "Nightly Aplicants"), BY_NAMES[1], BY_NAMES[2], BY_NAMES[3]],
+        api: |_| vec![identities(&[SOPHAS]), exports()],
+        ..DEFAULT
+    },
+    Scenario {
+        name: "export_ambiguous",
+        inputs: &EXISTING_BY_NAME,
+        api: |_| {
+            let twice = [export_json(80112, EXPORT_NAME), export_json(EXPORT, EXPORT_NAME)];
+            let cycles = [(290, "SOPHAS", "2025 - 2026"), SOPHAS];
+            vec![says(200, &json!({ "exports": twice })), identities(&cycles), exports(), refused(403)]
+        },
+        ..DEFAULT
+    },
+    Scenario {
+        name: "identity_not_found",
+        inputs: &[BY_NAMES[0], ("identity", "SOHPAS"), BY_NAMES[2], BY_NAMES[3]],
+        api: |_| vec![identities(&[SOPHAS])],
+        ..DEFAULT
+    },
+    Scenario {
+        name: "identity_ambiguous",
+        inputs: &[BY_NAMES[0], ("identity", "Demo University"), BY_NAMES[2], BY_NAMES[3]],
+        api: |_| vec![identities(&[SOPHAS, (311, "PharmCAS", "2026 - 2027")])],
+        ..DEFAULT
+    },
+    Scenario {
+        name: "latest_without_a_file",
+        inputs: &[("export-file-id", "latest"), ("user-identity-id", "305")],
+        api: |_| vec![says(200, &json!({ "export_files": [] }))],
+        ..DEFAULT
+    },
+    Scenario {
+        name: "list",
+        arguments: &["list"],
+        system: System::Shell,
+        api: |_| vec![identities(&[(290, "SOPHAS", "2025 - 2026"), SOPHAS]), exports(), refused(403)],
+        ..DEFAULT
+    },
+    Scenario {
+        name: "list_as_json",
+        arguments: &["list", "--json"],
+        system: System::Shell,
+        api: |_| vec![identities(&[(290, "SOPHAS", "2025 - 2026"), SOPHAS]), exports(), refused(403)],
+        ..DEFAULT
+    },
+    Scenario {
+        name: "signal_between_two_checks",
+        inputs: &[("output-file", "out.env")],
+        api: |_| vec![run("In Progress"), vec![Act::Hang]],
+        end: End::Signal(Signal::TERM, 2),
+        ..DEFAULT
+    },
+    Scenario {
+        name: "signal_in_the_download",
+        inputs: &[("directory", "new/deep")],
+        files_before: &[("older.csv", b"older")],
+        store: |_| vec![vec![Act::Send(head(200, &[], 1000)), Act::Send(vec![b'x'; 500]), Act::Hang]],
+        end: End::Signal(Signal::INT, 2),
+        ..DEFAULT
+    },
+];
+
+/// A file in the store.
+struct File {
+    bytes: Vec<u8>,
+    etag: &'static str,
+    disposition: &'static str,
+}
+
+fn csv() -> File {
+    File { bytes: made_up_applicants(40), etag: "\"first\"", disposition: "attachment; filename=Test-API-Export.csv" }
+}
+
+fn newer() -> File {
+    File { bytes: made_up_applicants(50), etag: "\"second\"", ..csv() }
+}
+
+fn named(disposition: &'static str) -> Reply {
+    whole(&File { disposition, ..csv() })
+}
+
+fn whole(file: &File) -> Reply {
+    vec![Act::Send(response(200, &headers(file), &file.bytes))]
+}
+
+/// The rest of a file, from a byte on.
+fn part(file: &File, from: usize) -> Reply {
+    let total = file.bytes.len();
+    let range = format!("bytes {from}-{}/{total}", total - 1);
+    let headers = [&headers(file)[..], &[("Content-Range", &range)]].concat();
+    vec![Act::Send(response(206, &headers, &file.bytes[from..]))]
+}
+
+fn headers(file: &File) -> [(&'static str, &'static str); 5] {
+    [
+        ("Accept-Ranges", "bytes"),
+        ("Server", "AmazonS3"),
+        ("ETag", file.etag),
+        ("Content-Disposition", file.disposition),
+        ("Content-Type", "text/csv;charset=iso-8859-1"),
+    ]
+}
+
+/// The same reply, whose connection ends after so many bytes of the body.
+fn cut(reply: Reply, body: usize) -> Reply {
+    let [Act::Send(bytes)] = reply.as_slice() else { panic!("only a reply in one piece can be cut") };
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4 + body;
+    vec![Act::Send(bytes[..end].to_vec()), Act::Close]
+}
+
+/// An error of the store.
+fn no(status: u16, code: &str) -> Reply {
+    let body = format!("<Error><Code>{code}</Code><Message>Made up</Message></Error>");
+    vec![Act::Send(response(status, &[("Content-Type", "application/xml")], body.as_bytes()))]
+}
+
+fn redirect(to: &str) -> Reply {
+    vec![Act::Send(response(302, &[("Location", to)], b""))]
+}
+
+/// A response of the API.
+fn says(status: u16, body: &Value) -> Reply {
+    let headers = [("Content-Type", "application/json; charset=utf-8"), ("X-RateLimit-Limit", "5000")];
+    vec![Act::Send(response(status, &headers, body.to_string().as_bytes()))]
+}
+
+/// An error of the API.
+fn refused(status: u16) -> Reply {
+    says(status, &json!({ "message": "Made up" }))
+}
+
+fn run(status: &str) -> Reply {
+    says(200, &run_json(status, None))
+}
+
+/// A run whose file is in the store.
+fn with_file(status: &str, hosts: &Hosts) -> Reply {
+    says(200, &run_json(status, Some(signed(&hosts.store, "file", 1))))
+}
+
+fn available(hosts: &Hosts) -> Reply {
+    with_file("Available", hosts)
+}
+
+/// The same with another signed URL each time.
+fn available_each_time(hosts: &Hosts) -> Vec<Reply> {
+    let run = |number| run_json("Available", Some(signed(&hosts.store, "file", number)));
+    (1..10).map(|number| says(200, &run(number))).collect()
+}
+
+fn started(status: u16) -> Reply {
+    says(status, &run_json("Queued", None))
+}
+
+fn run_json(status: &str, url: Option<String>) -> Value {
+    let href = format!("/api/v1/exports/{EXPORT}/export_files/{RUN}");
+    let run = json!({ "id": RUN, "href": href, "export_id": EXPORT, "status": status, "download_url": url });
+    json!({ "export_files": run })
+}
+
+fn signed(host: &str, path: &str, number: u64) -> String {
+    format!(
+        "{host}/export_files/reports/{path}.txt?AWSAccessKeyId=AKIDMADEUP&Expires=1425359248&Signature={SIGNATURE}{number:04}%3D"
+    )
+}
+
+/// The recent files of the identity: the newest one of the export is neither the first nor the newest of all.
+fn files() -> Reply {
+    let file = |id, export, status: &str| json!({ "id": id, "export_id": export, "status": status });
+    let files = [
+        file(RUN - 5, EXPORT, "Available"),
+        file(RUN + 7, EXPORT + 1, "Available"),
+        file(RUN, EXPORT, "Available"),
+        file(RUN - 9, EXPORT, "Failed"),
+    ];
+    says(200, &json!({ "href": format!("/api/v1/user_identities/{IDENTITY}/export_files"), "export_files": files }))
+}
+
+type Identity = (u64, &'static str, &'static str);
+
+const SOPHAS: Identity = (IDENTITY, "SOPHAS", "2026 - 2027");
+
+fn identities(identities: &[Identity]) -> Reply {
+    let organization = "Demo School of Public Health";
+    let identities =
+        identities.iter().map(|(id, association, cycle)| identity_json(*id, association, organization, cycle));
+    let identities: Vec<Value> = identities.collect();
+    says(200, &json!({ "href": "/api/v1/user_identities", "user_identities": identities }))
+}
+
+fn exports() -> Reply {
+    let exports = [export_json(EXPORT, EXPORT_NAME), export_json(EXPORT + 1, "Interviews of the Week")];
+    says(200, &json!({ "href": "/api/v1/exports", "exports": exports }))
+}
+
+/// A request and the placeholder of the host that got it.
+type Seen = (&'static str, Request);
+
+/// What is left of a script.
+type Replies = Arc<Mutex<VecDeque<Reply>>>;
+
+/// The servers of a scenario, and the requests that came to any of them.
+struct Servers {
+    api: Wire,
+    store: Wire,
+    elsewhere: Wire,
+    requests: Receiver<Seen>,
+}
+
+impl Servers {
+    fn start(scenario: &'static Scenario) -> Self {
+        let (sender, requests) = mpsc::channel();
+        let (api_replies, store_replies) = (Replies::default(), Replies::default());
+        let serve = |name, replies: &Replies| {
+            let (sender, replies) = (sender.clone(), Arc::clone(replies));
+            Wire::start(move |request| {
+                sender.send((name, request.clone())).unwrap();
+                let mut replies = replies.lock().unwrap();
+                if replies.len() > 1 { replies.pop_front().unwrap() } else { replies[0].clone() }
+            })
+        };
+        // What the store redirects to elsewhere is a part of its script, too.
+        let (store, elsewhere) = (serve("STORE", &store_replies), serve("ELSEWHERE", &store_replies));
+        let api = serve("API", &api_replies);
+        let hosts = Hosts { store: store.url(), elsewhere: elsewhere.url() };
+        api_replies.lock().unwrap().extend((scenario.api)(&hosts));
+        store_replies.lock().unwrap().extend((scenario.store)(&hosts));
+        Self { api, store, elsewhere, requests }
+    }
+
+    /// A text with placeholders for what differs from run to run.
+    fn normalize(&self, text: &str) -> String {
+        let hosts = [("API", &self.api), ("STORE", &self.store), ("ELSEWHERE", &self.elsewhere)];
+        let text = hosts.iter().fold(text.to_owned(), |text, (name, server)| {
+            text.replace(server.url().trim_start_matches("http://"), name)
+        });
+        text.replace(KEY, "KEY").replace(concat!("/", env!("CARGO_PKG_VERSION")), "/VERSION")
+    }
+}
+
+/// Runs a scenario, and writes down what can be seen of it.
+fn record(scenario: &'static Scenario) -> String {
+    let End::Timeout(number) = scenario.end else { return play(scenario, None).0 };
+    let mut records = ["1s", "4s", "16s", "64s"].iter().map(|timeout| play(scenario, Some(timeout)));
+    let (record, _) = records.find(|(_, requests)| *requests >= number).unwrap();
+    record
+}
+
+/// One run of a scenario: its record, and how many requests there were.
+fn play(scenario: &'static Scenario, timeout: Option<&str>) -> (String, usize) {
+    let servers = Servers::start(scenario);
+    let run = match scenario.system {
+        System::GitHub => Run::on_github(program()),
+        System::Shell => Run::in_shell(program()),
+        System::Azure => Run::in_shell(program()).env("TF_BUILD", "True"),
+    };
+    let run = run.asking(&servers.api.url()).input("poll-interval", "10ms");
+    let run = scenario.inputs.iter().fold(run, |run, (name, value)| run.input(name, value));
+    let run = timeout.iter().fold(run, |run, timeout| run.input("timeout", timeout));
+    let run = scenario.arguments.iter().fold(run, |run, argument| run.arg(argument));
+    let run = scenario.files_before.iter().fold(run, |run, (path, bytes)| run.file_before(path, bytes));
+    // The modes of the files depend on it.
+    let running = run.wrapped(&["bash", "-c", "umask 022; exec \"$0\" \"$@\""]).spawn();
+    let mut requests: Vec<Seen> = Vec::new();
+    if let End::Signal(signal, number) = scenario.end {
+        requests.extend((0..number).map(|_| servers.requests.recv_timeout(PATIENCE).unwrap()));
+        running.signal(signal);
+    }
+    let ended = running.end();
+    requests.extend(servers.requests.try_iter());
+    (written(scenario, &servers, &requests, &ended), requests.len())
+}
+
+fn written(scenario: &Scenario, servers: &Servers, requests: &[Seen], ended: &Ended) -> String {
+    let mut record = String::new();
+    for (host, Request { method, target, headers, body }) in requests {
+        writeln!(record, "\n{method} {host}{target}").unwrap();
+        for (name, value) in headers {
+            writeln!(record, "    {name}: {value}").unwrap();
+        }
+        if !body.is_empty() {
+            writeln!(record, "\n    {}", String::from_utf8_lossy(body)).unwrap();
+        }
+    }
+    writeln!(record, "\nexit code {}", ended.status.code().unwrap()).unwrap();
+    let mut section = |title: &str, lines: &str| {
+        if !lines.is_empty() {
+            let lines: String = lines.lines().map(|line| format!("    {line}").trim_end().to_owned() + "\n").collect();
+            write!(record, "\n{title}\n{lines}").unwrap();
+        }
+    };
+    section("GITHUB_OUTPUT", &ended.output_text);
+    if scenario.system == System::Azure {
+        let variables = ended.stdout.lines().filter(|line| line.starts_with("##vso[task.setvariable "));
+        section("output variables", &variables.map(|line| format!("{line}\n")).collect::<String>());
+    }
+    if !scenario.arguments.is_empty() {
+        section("stdout", &ended.stdout);
+    }
+    let files = ended.files();
+    section("workspace", &files.iter().map(|path| described(ended, path)).collect::<String>());
+    for path in files.iter().filter(|path| path.ends_with(".env")) {
+        section(path, &String::from_utf8(ended.read(path)).unwrap());
+    }
+    servers.normalize(&record)
+}
+
+/// A file of the workspace with its mode, size and SHA-256.
+fn described(ended: &Ended, path: &str) -> String {
+    let metadata = fs::symlink_metadata(ended.workspace().join(path)).unwrap();
+    let mode = metadata.permissions().mode() & 0o7777;
+    if metadata.is_dir() {
+        return format!("{mode:o} {path}\n");
+    }
+    let bytes = ended.read(path);
+    format!("{mode:o} {path}, {} bytes, {}\n", bytes.len(), sha256_of(&bytes))
+}
+
+/// Checks the scenarios of a kind against their snapshots, some at a time.
+fn check(is_of_kind: fn(&Scenario) -> bool) {
+    let waiting = Mutex::new(SCENARIOS.iter().filter(|scenario| is_of_kind(scenario)));
+    let next = || waiting.lock().unwrap().next();
+    let check_all = || {
+        while let Some(scenario) = next() {
+            let mut settings = insta::Settings::clone_current();
+            settings.set_snapshot_path("golden");
+            settings.set_prepend_module_to_snapshot(false);
+            settings.set_omit_expression(true);
+            settings.bind(|| insta::assert_snapshot!(scenario.name, record(scenario)));
+        }
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..8).map(|_| scope.spawn(check_all)).collect();
+        let ends: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
+        assert!(ends.iter().all(Result::is_ok), "a scenario differs from its snapshot: see above");
+    });
+}
+
+#[test]
+fn what_the_program_does_is_what_was_recorded() {
+    check(|scenario| !matches!(scenario.end, End::Signal(..)));
+}
+
+#[test]
+fn what_the_program_does_after_a_signal_is_what_was_recorded() {
+    check(|scenario| matches!(scenario.end, End::Signal(..)));
+}
+
+#[test]
+fn every_snapshot_has_a_scenario() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/contract/golden");
+    let paths = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let snapshots = paths.filter(|path| path.extension().is_some_and(|extension| extension == "snap"));
+    let names = snapshots.map(|path| path.file_stem().unwrap().to_string_lossy().into_owned());
+    let unused: Vec<String> = names.filter(|name| !SCENARIOS.iter().any(|scenario| scenario.name == name)).collect();
+    assert_eq!(unused, [""; 0]);
+}
