@@ -54,8 +54,10 @@ fn a_disk_that_is_read_only_is_found_out_before_the_first_call() {
         return;
     }
     let stand_in = StandIn::start();
+    // Without `bind`, mount passes the options of /proc/mounts on, with the owner's id. In an ordinary user's namespace the
+    // kernel refuses that id.
     let read_only = "mkdir disk && mount -t tmpfs none disk && echo older > disk/Test-API-Export.csv \
-        && mount -o remount,ro disk && { \"$0\"; code=$?; cat disk/*; ls -A disk; exit $code; }";
+        && mount -o remount,bind,ro disk && { \"$0\"; code=$?; cat disk/*; ls -A disk; exit $code; }";
     let wrapper = ["unshare", "--mount", "--map-root-user", "sh", "-c", read_only];
     let ended =
         Run::in_shell(program()).against(&stand_in).input("directory", "disk").wrapped(&wrapper).run().exited(1);
