@@ -2,8 +2,8 @@
 
 pub mod lists;
 mod scalar;
+mod signed_url;
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use crate::inputs::{ApiKey, BaseUrl, Id, Service};
 use crate::secrets::Secrets;
 use crate::status::Status;
 use scalar::Scalar;
+pub use signed_url::SignedUrl;
 
 /// An answer of the API is some hundred bytes; one larger than this is something else.
 const LARGEST_ANSWER: usize = 1 << 20;
@@ -45,34 +46,9 @@ pub struct Answer {
     /// How far the run is.
     pub status: Status,
     /// Where its file can be had, for less than 30 s. Only with a status that has a file.
-    pub url: Option<DownloadUrl>,
+    pub url: Option<SignedUrl>,
     /// How many calls this key has left in this hour.
     pub calls_left: Option<u64>,
-}
-
-/// The signed URL of an export file. Whoever has it can read the file for as long as it lives, so it has no `Display`,
-/// and its `Debug` shows the origin alone.
-#[derive(Clone)]
-pub struct DownloadUrl(Url);
-
-impl DownloadUrl {
-    /// A URL that is known to be usable.
-    #[must_use]
-    pub fn new(url: Url) -> Self {
-        Self(url)
-    }
-
-    /// The URL itself.
-    #[must_use]
-    pub fn reveal(&self) -> &Url {
-        &self.0
-    }
-}
-
-impl fmt::Debug for DownloadUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "DownloadUrl({}/…)", http::origin(&self.0))
-    }
 }
 
 impl Api {
@@ -173,13 +149,13 @@ impl Api {
             self.secrets.keep_url(&url);
         }
         let status = Status::read(&self.secrets.conceal(clean::bounded(&wire.status)));
-        let url = url.filter(|_| status.has_file()).map(|url| self.usable(url)).transpose()?;
+        let url = url.filter(|_| status.has_file()).map(|url| self.usable(url, headers)).transpose()?;
         let calls_left = headers.get(CALLS_LEFT).and_then(|value| value.to_str().ok()?.trim().parse().ok());
         Ok(Answer { run, export: wire.export_id.id(), status, url, calls_left })
     }
 
     /// A download URL that keeps the promises: encrypted when the API is, and nothing in it that would be sent along.
-    fn usable(&self, url: &str) -> Result<DownloadUrl, Fault> {
+    fn usable(&self, url: &str, headers: &HeaderMap) -> Result<SignedUrl, Fault> {
         let refused = |why: String| {
             Err(Fault::api(Kind::BadUrl, format!("{} handed out a download URL that {why}", self.host())))
         };
@@ -196,7 +172,7 @@ impl Api {
         if self.secrets.hold_key(url.as_str()) {
             return refused("holds the API key, which goes to the API only".to_owned());
         }
-        Ok(DownloadUrl(url))
+        Ok(SignedUrl::new(url, http::date(headers, &self.clock)))
     }
 
     /// What an answer that is not a success means.

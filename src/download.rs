@@ -1,15 +1,17 @@
-//! The download: from a URL that lives for seconds to a file in place.
+//! Downloads the file of a run: from signed URLs that expire within seconds to a complete file in place.
 //!
-//! A loop of attempts. Each one asks for what is missing, over a URL of its own; [`range`] says what the answer means,
-//! and the file is put into place when all of it is there and all of one version.
+//! A loop of attempts. Each one requests what is missing with a signed URL that has not expired; [`range`] classifies the
+//! response. The file is put into place when all of its bytes are there and of the same version.
 
 pub mod convert;
 pub mod destination;
 pub mod name;
-pub mod pieces;
+pub mod parallel;
 pub mod range;
-pub mod source;
+mod rate;
+pub mod signed_url;
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use reqwest::header::{
@@ -19,7 +21,7 @@ use reqwest::header::{
 use reqwest::{Client, Response, StatusCode, Url};
 use tokio::sync::Mutex;
 
-use crate::api::DownloadUrl;
+use crate::api::SignedUrl;
 use crate::failure::Failure;
 use crate::fault::{Fault, Kind, Side};
 use crate::figures;
@@ -30,324 +32,152 @@ use crate::retry::Attempts;
 use crate::secrets::Secrets;
 use crate::step::Step;
 use destination::{Destination, InPlace, Partial};
-use pieces::{Pieces, Spread};
-use range::{Asked, Head, Meaning};
-use source::Source;
+use parallel::{Parallel, ParallelConfig};
+use range::{RangeResponse, RequestedRange, ResponseHead};
+use rate::RateMeter;
+use signed_url::SignedUrlSource;
 
-/// While bytes come in, the log has a line this often.
-const PROGRESS: Duration = Duration::from_secs(5);
+/// Interval between two log lines about the progress.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The store's error is a short XML document; of a longer answer nothing is read.
-const LARGEST_ERROR: usize = 1 << 16;
+/// Maximum length of the store's error document that is read: a short XML document.
+const MAX_ERROR_LENGTH: usize = 1 << 16;
 
-/// A store that names another version each time must not be asked for ever.
-const MOST_VERSIONS: u32 = 4;
+/// Timeout for reading the store's error document.
+const ERROR_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// For the store's error so much time is taken.
-const ERROR_TIME: Duration = Duration::from_secs(5);
+/// Maximum number of versions of the file whose bytes count as new. Some stores name another `ETag` in each response:
+/// without this bound the attempts would go on until the timeout.
+const MAX_VERSIONS: usize = 32;
 
-/// How the file is wanted.
+/// How to save the file.
 #[derive(Clone, Copy, Debug)]
-pub struct Order<'a> {
-    /// What it is to be called, where the store's name is not wanted.
+pub struct DownloadOptions<'a> {
+    /// The file name, instead of the server's.
     pub filename: Option<&'a str>,
-    /// What it is called where the store has no name for it.
+    /// The file name if the server has none.
     pub fallback_name: &'a str,
-    /// What becomes of its text.
+    /// Whether text is converted.
     pub encoding: Encoding,
     /// When and how several connections are used.
-    pub spread: Spread,
+    pub parallel: ParallelConfig,
 }
 
-/// Fetches the file and puts it into place. `fresh` asks the API for another URL.
+/// Downloads the file and puts it into place. `refresh` requests a new signed URL from the API.
 ///
 /// # Errors
 ///
-/// A [`Failure`] when the file cannot be had or not be stored. The partial file is gone then, and an older file is as
-/// it was.
+/// Returns a [`Failure`] if the file cannot be downloaded or stored. The partial file is removed then, and an existing
+/// file is left unchanged.
 pub async fn download(
     step: &Step<'_>,
-    store: &Client,
-    first: DownloadUrl,
-    fresh: impl AsyncFnMut() -> Result<DownloadUrl, Failure>,
+    client: &Client,
+    first: SignedUrl,
+    refresh: impl AsyncFnMut() -> Result<SignedUrl, Failure>,
     destination: &Destination,
-    order: Order<'_>,
+    options: DownloadOptions<'_>,
 ) -> Result<Saved, Failure> {
-    let since = step.clock.now();
-    let mut transfer = Transfer::new(destination, order, since)?;
-    let mut attempts = Attempts::none(since);
-    let source = Mutex::new(Source::new(step, first, fresh));
-    let mut worn = None;
+    let started = step.clock.now();
+    let store = Store { step, client, urls: Mutex::new(SignedUrlSource::new(step, first, refresh)) };
+    let mut transfer = Transfer::new(destination, options, started)?;
+    let mut attempts = Attempts::none(started);
+    let mut failed_url = None;
+
     loop {
-        let most_before = transfer.most;
-        let (url, number) = source.lock().await.url(step, worn).await?;
-        worn = Some(number);
-        let fault = match transfer.attempt(step, store, &source, &url, number).await {
+        let before = transfer.new_bytes.count;
+        let (url, id) = store.signed_url(failed_url).await?;
+        failed_url = Some(id);
+
+        let fault = match transfer.attempt(&store, &url, id).await {
             Ok(()) => break,
-            Err(Interruption::Fault(fault) | Interruption::StartOver(fault)) => fault,
-            Err(Interruption::Disk(error)) => return Err(Failure::Local(error)),
-            Err(Interruption::Failure(failure)) => return Err(failure),
+            Err(AttemptError::Request(fault) | AttemptError::StartOver(fault)) => fault,
+            Err(AttemptError::Disk(error)) => return Err(Failure::Local(error)),
+            Err(AttemptError::Step(failure)) => return Err(failure),
         };
-        attempts.count(transfer.most > most_before);
+
+        attempts.count(transfer.new_bytes.count > before);
+        attempts.note(&fault);
         step.recover(fault, attempts).await?;
     }
-    let filename = order.filename.or(transfer.name.as_deref()).unwrap_or(order.fallback_name).to_owned();
-    let InPlace { path, size, sha256, source_sha256, text } = destination.save(transfer.partial, &filename)?;
-    let text = transfer.left_as_sent.map_or(text, Text::LeftAsSent);
-    let content_type = match &text {
-        Text::From(_) => transfer.converted_type,
-        Text::AsSent | Text::LeftAsSent(_) => transfer.content_type,
-    };
-    let took = step.clock.now().saturating_sub(since);
-    Ok(Saved { path, filename, size, sha256, source_sha256, content_type, text, took })
+
+    transfer.save(step.clock.now().saturating_sub(started))
 }
 
 /// Why an attempt ended before the file was complete.
-enum Interruption {
-    /// The store, or the way to it.
-    Fault(Fault),
-    /// The same, and nothing is held any more.
+enum AttemptError {
+    /// The store or the connection to it failed. What was received is kept.
+    Request(Fault),
+    /// The same, and what was received was dropped.
     StartOver(Fault),
-    /// The disk.
+    /// The disk failed.
     Disk(anyhow::Error),
-    /// Something that ends the step.
-    Failure(Failure),
+    /// The step ends.
+    Step(Failure),
 }
 
-impl From<Fault> for Interruption {
+impl From<Fault> for AttemptError {
     fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
+        Self::Request(fault)
     }
 }
 
-impl From<anyhow::Error> for Interruption {
+impl From<anyhow::Error> for AttemptError {
     fn from(error: anyhow::Error) -> Self {
         Self::Disk(error)
     }
 }
 
-/// What is held of the file, and what is known of it.
-struct Transfer<'a> {
-    destination: &'a Destination,
-    order: Order<'a>,
-    partial: Partial,
-    /// The strong validator of what is held. Without one it cannot be continued.
-    etag: Option<String>,
-    total: Option<u64>,
-    /// The most bytes that were ever held: an attempt that does not get past them has brought nothing new. Of another
-    /// version every byte is new, for as many versions as a file can have in a night.
-    most: u64,
-    version: Option<String>,
-    versions: u32,
-    name: Option<String>,
-    content_type: Option<String>,
-    /// The same when it is converted.
-    converted_type: Option<String>,
-    /// Why the text is not converted, although that is wanted.
-    left_as_sent: Option<String>,
-    /// Whether one connection has to do.
-    alone: bool,
-    meter: Meter,
+/// The store, and the signed URLs that it is requested with.
+struct Store<'a, F> {
+    step: &'a Step<'a>,
+    client: &'a Client,
+    urls: Mutex<SignedUrlSource<F>>,
 }
 
-impl<'a> Transfer<'a> {
-    fn new(destination: &'a Destination, order: Order<'a>, now: Duration) -> anyhow::Result<Self> {
-        Ok(Self {
-            destination,
-            order,
-            partial: destination.partial()?,
-            etag: None,
-            total: None,
-            most: 0,
-            version: None,
-            versions: 0,
-            name: None,
-            content_type: None,
-            converted_type: None,
-            left_as_sent: None,
-            alone: false,
-            meter: Meter { at: now, held: 0 },
-        })
+impl<F: AsyncFnMut() -> Result<SignedUrl, Failure>> Store<'_, F> {
+    /// Returns a signed URL other than the one with the id `failed`, and its id.
+    async fn signed_url(&self, failed: Option<usize>) -> Result<(SignedUrl, usize), Failure> {
+        self.urls.lock().await.get(self.step, failed).await
     }
 
-    /// Asks for what is missing and takes what comes. Ends well only when the file is complete.
-    async fn attempt<F: AsyncFnMut() -> Result<DownloadUrl, Failure>>(
-        &mut self,
-        step: &Step<'_>,
-        store: &Client,
-        source: &Mutex<Source<F>>,
-        url: &DownloadUrl,
-        number: usize,
-    ) -> Result<(), Interruption> {
-        let asked = self.missing()?;
-        let answer = ask(store, url.reveal(), asked.as_ref()).await?;
-        match answer.meaning {
-            Meaning::Whole { total, etag } => {
-                self.start_over()?;
-                self.notice(etag.as_deref());
-                (self.total, self.etag) = (total, etag);
-                self.describe(&answer.response, step.log.secrets())?;
-                self.begin(step, &answer.host);
-                self.receive(step, store, source, answer.response, number, total).await
-            }
-            Meaning::Rest { until, total } => {
-                self.total = Some(total);
-                step.log.line(&format!("going on at {}", figures::bytes(self.partial.held())));
-                self.receive(step, store, source, answer.response, number, Some(until)).await
-            }
-            Meaning::StartOver(what) => {
-                self.start_over()?;
-                let status = answer.response.status();
-                let kind = if status.is_success() { Kind::Mismatch } else { Kind::Status(status.as_u16()) };
-                Err(Fault::store(kind, format!("the store ({}) {what}: starting over", answer.host)).into())
-            }
-            Meaning::Unusable(kind, what) => Err(answer.unusable(kind, what).into()),
-            Meaning::Refused => Err(answer.refusal(step).await.into()),
+    /// Requests the file, or a part of it.
+    async fn request(&self, url: &SignedUrl, range: Option<&RequestedRange>) -> Result<StoreResponse, Fault> {
+        let url = url.reveal();
+        let mut request = self.client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
+        if let Some(range) = range {
+            request = request.header(RANGE, range.header()).header(IF_MATCH, &range.etag);
         }
+        let response = request.send().await.map_err(|error| connection_fault(url, error))?;
+        let (meaning, host) = (range::classify(&head(&response), range), crate::inputs::host(response.url()));
+        Ok(StoreResponse { response, meaning, host })
     }
 
-    /// Notices that the whole file is of another version than the last time.
-    fn notice(&mut self, etag: Option<&str>) {
-        if etag.is_some() && self.version.as_deref() != etag {
-            self.version = etag.map(str::to_owned);
-            self.versions += 1;
-            if self.versions <= MOST_VERSIONS {
-                self.most = 0;
-            }
-        }
-    }
-
-    /// What to ask for: the rest, where what is held can be continued; else everything.
-    fn missing(&mut self) -> anyhow::Result<Option<Asked>> {
-        let from = self.partial.held();
-        match &self.etag {
-            Some(etag) if from > 0 => Ok(Some(Asked { from, until: None, etag: etag.clone(), total: self.total })),
-            _ => {
-                self.start_over()?;
-                Ok(None)
-            }
-        }
-    }
-
-    fn start_over(&mut self) -> anyhow::Result<()> {
-        (self.etag, self.total) = (None, None);
-        self.partial.start_over()
-    }
-
-    /// Takes the name and the media type from an answer that has the file from its beginning.
-    fn describe(&mut self, response: &Response, secrets: &Secrets) -> anyhow::Result<()> {
-        let disposition = response.headers().get(CONTENT_DISPOSITION).map(reqwest::header::HeaderValue::as_bytes);
-        let disposition = disposition.filter(|value| !secrets.hold(&String::from_utf8_lossy(value)));
-        self.name = name::of_answer(disposition, response.url()).filter(|name| !secrets.hold(name));
-        let sent = text(response.headers(), CONTENT_TYPE);
-        let told = |sent: &str| Some(secrets.words(sent)).filter(|told| !told.is_empty());
-        (self.content_type, self.left_as_sent) = (sent.and_then(told), None);
-        if self.order.encoding == Encoding::Utf8 {
-            match convert::charset(sent) {
-                Ok(charset) => {
-                    self.destination.convert(&mut self.partial, charset)?;
-                    self.converted_type = sent.map(convert::in_utf_8).as_deref().and_then(told);
-                }
-                Err(why) => self.left_as_sent = Some(secrets.words(&why)),
-            }
-        }
-        Ok(())
-    }
-
-    fn begin(&self, step: &Step<'_>, host: &str) {
-        let what = self.order.filename.or(self.name.as_deref()).unwrap_or("the file");
-        let size = self.total.map(|total| format!(", {}", figures::bytes(total))).unwrap_or_default();
-        step.log.line(&format!("downloading {what}{size} from {host}"));
-    }
-
-    /// Takes the body. It must end at `until`, or where its chunks say; then the file must be complete. Where the
-    /// connection turns out to be held back, the rest comes over several.
-    async fn receive<F: AsyncFnMut() -> Result<DownloadUrl, Failure>>(
-        &mut self,
-        step: &Step<'_>,
-        store: &Client,
-        source: &Mutex<Source<F>>,
-        mut response: Response,
-        number: usize,
-        until: Option<u64>,
-    ) -> Result<(), Interruption> {
-        let (since, from) = (step.clock.now(), self.partial.held());
-        let may_spread = !self.alone && until.is_some() && until == self.total && takes_ranges(&response);
-        loop {
-            let chunk = response.chunk().await;
-            let Some(chunk) = chunk.map_err(|error| self.body_fault(error))? else { break };
-            let held = self.partial.held();
-            if until.is_some_and(|until| held + chunk.len() as u64 > until) {
-                // Not one byte past its end belongs to the file; what came before may be no better.
-                self.start_over()?;
-                let words = "the store sent more than it had announced: starting over";
-                return Err(Fault::store(Kind::Mismatch, words).into());
-            }
-            self.take(step, held, &chunk)?;
-            let (held, time) = (self.partial.held(), step.clock.now().saturating_sub(since));
-            if may_spread
-                && let Some(total) = self.total
-                && self.order.spread.is_worth_it(total - held, held - from, time)
-                && let Some(etag) = self.etag.clone()
-            {
-                Pieces::new(step, store, source, self, etag, total).fetch(response, number).await?;
-                break;
-            }
-        }
-        let held = self.partial.held();
-        if self.total.is_none_or(|total| held == total) && until.is_none_or(|until| held == until) {
-            return Ok(());
-        }
-        let words = format!("the store sent less than was asked for: {}", self.progress());
-        Err(Fault::store(Kind::Cut, words).into())
-    }
-
-    /// Puts bytes to their place.
-    fn take(&mut self, step: &Step<'_>, at: u64, bytes: &[u8]) -> anyhow::Result<()> {
-        self.partial.place(at, bytes)?;
-        let progress = self.progress();
-        if progress.held > self.most {
-            self.most = progress.held;
-            step.journal.borrow_mut().overcome(Side::Store);
-        }
-        self.meter.read(step, progress);
-        Ok(())
-    }
-
-    fn body_fault(&self, error: reqwest::Error) -> Fault {
-        let (kind, words) = http::reduce_in_body(error);
-        Fault::store(kind, format!("at {} of the download, {words}", self.progress()))
-    }
-
-    fn progress(&self) -> Progress {
-        Progress { held: self.partial.received(), total: self.total }
+    /// Whether the store answers a range request as it should. Requests a single byte.
+    async fn accepts_ranges(&self, mut range: RequestedRange) -> bool {
+        let end = range.start + 1;
+        range.end = Some(end);
+        let Ok((url, _)) = self.signed_url(None).await else { return false };
+        let Ok(StoreResponse { response, meaning, .. }) = self.request(&url, Some(&range)).await else { return false };
+        // With its body read, the connection can be used again.
+        matches!(meaning, RangeResponse::Part { end: sent, .. } if sent == end) && response.bytes().await.is_ok()
     }
 }
 
-fn takes_ranges(response: &Response) -> bool {
-    response.status() == StatusCode::PARTIAL_CONTENT
-        || text(response.headers(), ACCEPT_RANGES).is_some_and(|unit| unit.trim().eq_ignore_ascii_case("bytes"))
-}
-
-/// An answer of the store, and what it means.
-struct Answer {
+/// A response of the store, and what it means.
+struct StoreResponse {
     response: Response,
-    meaning: Meaning,
+    meaning: RangeResponse,
     host: String,
 }
 
-/// Asks the store for the file, or for a part of it.
-async fn ask(store: &Client, url: &Url, asked: Option<&Asked>) -> Result<Answer, Fault> {
-    let mut request = store.get(url.clone()).header(ACCEPT_ENCODING, "identity");
-    if let Some(asked) = asked {
-        request = request.header(RANGE, asked.range()).header(IF_MATCH, &asked.etag);
+impl StoreResponse {
+    /// The error of a response that makes what was received useless.
+    fn start_over(&self, what: &str) -> Fault {
+        let status = self.response.status();
+        let kind = if status.is_success() { Kind::Mismatch } else { Kind::Status(status.as_u16()) };
+        Fault::store(kind, format!("the store ({}) {what}: starting over", self.host))
     }
-    let response = request.send().await.map_err(|error| connection_fault(url, error))?;
-    let (meaning, host) = (range::judge(&head(&response), asked), crate::inputs::host(response.url()));
-    Ok(Answer { response, meaning, host })
-}
 
-impl Answer {
     fn unusable(&self, kind: Kind, what: &str) -> Fault {
         Fault::store(kind, format!("the store ({}) {what}", self.host))
     }
@@ -357,18 +187,295 @@ impl Answer {
     }
 }
 
-/// Tells now and then how far the download is.
-struct Meter {
+/// The version of the file whose bytes are in the partial file.
+#[derive(Default)]
+struct Version {
+    /// Its strong validator. Without one, what was received cannot be continued.
+    etag: Option<String>,
+    /// Its length in bytes, if the store has said so.
+    total: Option<u64>,
+}
+
+/// Counts the bytes that no attempt before has brought: those of a version that was not seen before, and those behind
+/// the furthest byte of one that was.
+#[derive(Default)]
+struct NewBytes {
+    count: u64,
+    /// The `ETag` of each version, and how many of its bytes were held at most.
+    versions: Vec<(Option<String>, u64)>,
+    current: usize,
+}
+
+impl NewBytes {
+    /// Notes which version the next bytes are of.
+    fn begin_version(&mut self, etag: Option<&str>) {
+        self.current = self.versions.iter().position(|(known, _)| known.as_deref() == etag).unwrap_or_else(|| {
+            if self.versions.len() < MAX_VERSIONS {
+                self.versions.push((etag.map(str::to_owned), 0));
+                return self.versions.len() - 1;
+            }
+            // Nothing of it counts.
+            MAX_VERSIONS
+        });
+    }
+
+    /// Notes that so many bytes are held. Returns whether some of them are new.
+    fn record(&mut self, held: u64) -> bool {
+        let Some((_, furthest)) = self.versions.get_mut(self.current).filter(|(_, furthest)| held > *furthest) else {
+            return false;
+        };
+        self.count += held - *furthest;
+        *furthest = held;
+        true
+    }
+}
+
+/// What the store says of the file besides its bytes.
+#[derive(Default)]
+struct Description {
+    filename: Option<String>,
+    content_type: Option<String>,
+    /// The content type of the file once it is converted.
+    converted_type: Option<String>,
+    /// Why the file is not converted although that was requested.
+    not_converted: Option<String>,
+}
+
+/// Whether several connections may be used.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum RangeSupport {
+    /// The store has not said so; a request can find out.
+    Unknown,
+    Yes,
+    No,
+}
+
+/// The partial file, and what is known of the file.
+struct Transfer<'a> {
+    destination: &'a Destination,
+    options: DownloadOptions<'a>,
+    partial: Partial,
+    version: Version,
+    new_bytes: NewBytes,
+    description: Description,
+    /// How often the file was started over while several connections were used. From the second time on, one has to do.
+    parallel_restarts: u32,
+    progress: ProgressLog,
+}
+
+impl<'a> Transfer<'a> {
+    fn new(destination: &'a Destination, options: DownloadOptions<'a>, now: Duration) -> anyhow::Result<Self> {
+        Ok(Self {
+            destination,
+            options,
+            partial: destination.partial()?,
+            version: Version::default(),
+            new_bytes: NewBytes::default(),
+            description: Description::default(),
+            parallel_restarts: 0,
+            progress: ProgressLog { at: now, held: 0 },
+        })
+    }
+
+    /// Requests what is missing and receives it. Succeeds only if the file is complete then. `id` is the URL's.
+    async fn attempt<F: AsyncFnMut() -> Result<SignedUrl, Failure>>(
+        &mut self,
+        store: &Store<'_, F>,
+        url: &SignedUrl,
+        id: usize,
+    ) -> Result<(), AttemptError> {
+        let requested = self.missing_range();
+        if requested.is_none() {
+            self.start_over()?;
+        }
+
+        let response = store.request(url, requested.as_ref()).await?;
+        match response.meaning {
+            RangeResponse::Whole { total, ref etag } => {
+                self.start_over()?;
+                self.new_bytes.begin_version(etag.as_deref());
+                self.version = Version { total, etag: etag.clone() };
+                self.describe(&response.response, store.step.log.secrets())?;
+                self.log_start(store.step, &response.host);
+                self.receive(store, response.response, id, total).await
+            }
+            RangeResponse::Part { end, total } => {
+                self.version.total = Some(total);
+                store.step.log.line(&format!("going on at {}", figures::bytes(self.partial.held())));
+                self.receive(store, response.response, id, Some(end)).await
+            }
+            RangeResponse::StartOver(what) => {
+                self.start_over()?;
+                Err(AttemptError::StartOver(response.start_over(what)))
+            }
+            RangeResponse::Unusable(kind, what) => Err(response.unusable(kind, what).into()),
+            RangeResponse::Refused => Err(response.refusal(store.step).await.into()),
+        }
+    }
+
+    /// Returns the rest of the file if what was received can be continued; `None` means all of it.
+    fn missing_range(&self) -> Option<RequestedRange> {
+        let etag = self.version.etag.clone()?;
+        let start = self.partial.held();
+        (start > 0).then_some(RequestedRange { start, end: None, etag, total: self.version.total })
+    }
+
+    fn start_over(&mut self) -> anyhow::Result<()> {
+        self.version = Version::default();
+        self.partial.start_over()
+    }
+
+    /// Takes the name and the media type from a response that has the file from its beginning.
+    fn describe(&mut self, response: &Response, secrets: &Secrets) -> anyhow::Result<()> {
+        let disposition = response.headers().get(CONTENT_DISPOSITION).map(reqwest::header::HeaderValue::as_bytes);
+        let disposition = disposition.filter(|value| !secrets.hold(&String::from_utf8_lossy(value)));
+        let sent_type = text(response.headers(), CONTENT_TYPE);
+        let shown = |value: &str| Some(secrets.words(value)).filter(|value| !value.is_empty());
+        self.description = Description {
+            filename: name::of_answer(disposition, response.url()).filter(|name| !secrets.hold(name)),
+            content_type: sent_type.and_then(shown),
+            converted_type: None,
+            not_converted: None,
+        };
+
+        if self.options.encoding == Encoding::Utf8 {
+            match convert::charset(sent_type) {
+                Ok(charset) => {
+                    self.destination.convert(&mut self.partial, charset)?;
+                    self.description.converted_type = sent_type.map(convert::in_utf_8).as_deref().and_then(shown);
+                }
+                Err(why) => self.description.not_converted = Some(secrets.words(&why)),
+            }
+        }
+        Ok(())
+    }
+
+    fn log_start(&self, step: &Step<'_>, host: &str) {
+        let name = self.options.filename.or(self.description.filename.as_deref()).unwrap_or("the file");
+        let size = self.version.total.map(|total| format!(", {}", figures::bytes(total))).unwrap_or_default();
+        step.log.line(&format!("downloading {name}{size} from {host}"));
+    }
+
+    /// Receives the body. It must end at the offset `end`, or where its chunks say; the file must be complete then. If
+    /// the connection turns out to be slow, the rest is received over several.
+    async fn receive<F: AsyncFnMut() -> Result<SignedUrl, Failure>>(
+        &mut self,
+        store: &Store<'_, F>,
+        mut response: Response,
+        id: usize,
+        end: Option<u64>,
+    ) -> Result<(), AttemptError> {
+        let step = store.step;
+        let mut ranges = self.range_support(&response, end);
+        let mut rate = RateMeter::new(self.options.parallel.window, step.clock.now(), self.partial.received());
+        let mut probe: Option<Pin<Box<dyn Future<Output = bool> + '_>>> = None;
+
+        loop {
+            let chunk = match &mut probe {
+                None => response.chunk().await,
+                Some(probed) => tokio::select! {
+                    biased;
+                    accepts = probed => {
+                        ranges = if accepts { RangeSupport::Yes } else { RangeSupport::No };
+                        probe = None;
+                        continue;
+                    }
+                    chunk = response.chunk() => chunk,
+                },
+            };
+            let Some(chunk) = chunk.map_err(|error| self.body_fault(error))? else { break };
+
+            let held = self.partial.held();
+            if end.is_some_and(|end| held + chunk.len() as u64 > end) {
+                // What was received before is no more trustworthy than the surplus.
+                self.start_over()?;
+                let message = "the store sent more than it had announced: starting over";
+                return Err(AttemptError::StartOver(Fault::store(Kind::Mismatch, message)));
+            }
+            self.take(step, held, &chunk)?;
+
+            rate.record(step.clock.now(), self.partial.received());
+            let Some(rest) = self.missing_range().filter(|_| ranges != RangeSupport::No && probe.is_none()) else {
+                continue;
+            };
+            if !self.options.parallel.is_worth_it(rest.total.unwrap_or(0) - rest.start, rate.settled()) {
+                continue;
+            }
+            if ranges == RangeSupport::Unknown {
+                probe = Some(Box::pin(store.accepts_ranges(rest)));
+                continue;
+            }
+            Parallel::new(store, self, rest, rate.settled()).fetch(response, id).await?;
+            break;
+        }
+
+        let held = self.partial.held();
+        if self.version.total.is_none_or(|total| held == total) && end.is_none_or(|end| held == end) {
+            return Ok(());
+        }
+        let message = format!("the store sent less than was requested: {}", self.held_and_total());
+        Err(Fault::store(Kind::Cut, message).into())
+    }
+
+    /// Whether the rest of a response that ends at `end` could be received over several connections.
+    fn range_support(&self, response: &Response, end: Option<u64>) -> RangeSupport {
+        if self.parallel_restarts > 1 || end.is_none() || end != self.version.total {
+            return RangeSupport::No;
+        }
+        match text(response.headers(), ACCEPT_RANGES) {
+            _ if response.status() == StatusCode::PARTIAL_CONTENT => RangeSupport::Yes,
+            Some(unit) if unit.trim().eq_ignore_ascii_case("bytes") => RangeSupport::Yes,
+            Some(_) => RangeSupport::No,
+            None => RangeSupport::Unknown,
+        }
+    }
+
+    /// Writes bytes to their place.
+    fn take(&mut self, step: &Step<'_>, at: u64, bytes: &[u8]) -> anyhow::Result<()> {
+        self.partial.place(at, bytes)?;
+        let progress = self.held_and_total();
+        if self.new_bytes.record(progress.held) {
+            step.journal.borrow_mut().overcome(Side::Store);
+        }
+        self.progress.update(step, progress);
+        Ok(())
+    }
+
+    fn body_fault(&self, error: reqwest::Error) -> Fault {
+        let (kind, cause) = http::reduce_in_body(error);
+        Fault::store(kind, format!("at {} of the download, {cause}", self.held_and_total()))
+    }
+
+    fn held_and_total(&self) -> Progress {
+        Progress { held: self.partial.received(), total: self.version.total }
+    }
+
+    /// Puts the complete file into place.
+    fn save(self, took: Duration) -> Result<Saved, Failure> {
+        let Self { destination, options, partial, description, .. } = self;
+        let filename = options.filename.or(description.filename.as_deref()).unwrap_or(options.fallback_name).to_owned();
+        let InPlace { path, size, sha256, source_sha256, text } = destination.save(partial, &filename)?;
+        let text = description.not_converted.map_or(text, Text::LeftAsSent);
+        let content_type = match &text {
+            Text::From(_) => description.converted_type,
+            Text::AsSent | Text::LeftAsSent(_) => description.content_type,
+        };
+        Ok(Saved { path, filename, size, sha256, source_sha256, content_type, text, took })
+    }
+}
+
+/// Logs now and then how far the download is.
+struct ProgressLog {
     at: Duration,
     held: u64,
 }
 
-impl Meter {
-    fn read(&mut self, step: &Step<'_>, progress: Progress) {
+impl ProgressLog {
+    fn update(&mut self, step: &Step<'_>, progress: Progress) {
         step.journal.borrow_mut().progress = Some(progress);
         let now = step.clock.now();
         let passed = now.saturating_sub(self.at);
-        if passed < PROGRESS {
+        if passed < PROGRESS_INTERVAL {
             return;
         }
         let share = progress.total.filter(|&total| total > 0).map(|total| {
@@ -381,19 +488,19 @@ impl Meter {
     }
 }
 
-fn head(response: &Response) -> Head {
+fn head(response: &Response) -> ResponseHead {
     let header = |name| text(response.headers(), name).map(str::to_owned);
-    // A coding can be named in a header of its own.
+    // Each coding can be in a header of its own.
     let codings = response.headers().get_all(CONTENT_ENCODING).iter();
     let codings = codings.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-    Head {
+    ResponseHead {
         status: response.status().as_u16(),
         etag: header(ETAG),
-        length: header(CONTENT_LENGTH),
-        range: header(CONTENT_RANGE),
-        content_coding: codings.reduce(|all, coding| format!("{all},{coding}")),
+        content_length: header(CONTENT_LENGTH),
+        content_range: header(CONTENT_RANGE),
+        content_encoding: codings.reduce(|all, coding| format!("{all},{coding}")),
         content_type: header(CONTENT_TYPE),
-        transfer_coding: header(TRANSFER_ENCODING),
+        transfer_encoding: header(TRANSFER_ENCODING),
     }
 }
 
@@ -419,7 +526,7 @@ async fn refusal(step: &Step<'_>, host: &str, response: Response) -> Fault {
     let status = response.status();
     let retry_after = http::retry_after(response.headers(), &step.clock);
     // Its words are worth some seconds, but not the whole timeout.
-    let body = tokio::time::timeout(ERROR_TIME, http::small_body(response, LARGEST_ERROR)).await;
+    let body = tokio::time::timeout(ERROR_TIMEOUT, http::small_body(response, MAX_ERROR_LENGTH)).await;
     let body = body.ok().and_then(Result::ok).flatten().unwrap_or_default();
     let code = error_code(&body).filter(|code| !step.log.secrets().hold(code));
     let code = code.map(|code| format!(", code {code}")).unwrap_or_default();
@@ -445,7 +552,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{Meter, error_code};
+    use super::{ProgressLog, error_code};
     use crate::clock::Clock;
     use crate::corpus;
     use crate::inputs;
@@ -473,7 +580,7 @@ mod tests {
         let (log, journal) =
             (Log::to(lines.clone(), lines.clone(), Reader::Other, clock), RefCell::new(Journal::default()));
         let step = Step { service: &service, clock, log: &log, journal: &journal };
-        let mut meter = Meter { at: clock.now(), held: 0 };
+        let mut progress = ProgressLog { at: clock.now(), held: 0 };
         for (millis, held, total) in [
             (0, 1_000_000, Some(80_000_000)),
             (4_999, 9_000_000, Some(80_000_000)),
@@ -483,7 +590,7 @@ mod tests {
             (5_000, 0, Some(0)),
         ] {
             tokio::time::advance(std::time::Duration::from_millis(millis)).await;
-            meter.read(&step, Progress { held, total });
+            progress.update(&step, Progress { held, total });
         }
         let lines = String::from_utf8(lines.0.borrow().clone()).unwrap();
         assert_eq!(

@@ -7,7 +7,7 @@
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
@@ -165,6 +165,13 @@ pub async fn small_body(mut response: Response, most: usize) -> Result<Option<Ve
 pub fn retry_after(headers: &HeaderMap, clock: &Clock) -> Option<Duration> {
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     retry::retry_after(text(RETRY_AFTER)?, text(DATE), clock.time_of_day())
+}
+
+/// The time at which a server sent its response, for the times that it names: its `Date`, or this machine's time of day.
+#[must_use]
+pub fn date(headers: &HeaderMap, clock: &Clock) -> SystemTime {
+    let date = headers.get(DATE).and_then(|value| httpdate::parse_http_date(value.to_str().ok()?.trim()).ok());
+    date.unwrap_or_else(|| clock.time_of_day())
 }
 
 /// A status as messages show it: `503 (Service Unavailable)`.

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use crate::api::{Answer, Api, DownloadUrl};
+use crate::api::{Answer, Api, SignedUrl};
 use crate::choose::{self, Unclear};
 use crate::clean;
 use crate::download::destination::Destination;
-use crate::download::pieces::Spread;
-use crate::download::{Order, download};
+use crate::download::parallel::ParallelConfig;
+use crate::download::{DownloadOptions, download};
 use crate::failure::{Failure, Sought};
 use crate::fault::{Fault, Kind};
 use crate::figures;
@@ -164,7 +164,7 @@ async fn ended(step: &Step<'_>, api: &Api, made: Made) -> Result<Answer, Failure
 }
 
 /// Another URL for the file: the last one has expired by now, or will have when it is needed.
-async fn fresh_url(step: &Step<'_>, api: &Api, made: Made, wanted: &Wanted) -> Result<DownloadUrl, Failure> {
+async fn fresh_url(step: &Step<'_>, api: &Api, made: Made, wanted: &Wanted) -> Result<SignedUrl, Failure> {
     let since = step.clock.now();
     let answer = step
         .ask(async |limit| {
@@ -179,7 +179,7 @@ async fn fresh_url(step: &Step<'_>, api: &Api, made: Made, wanted: &Wanted) -> R
         None if wanted.fail_on.contains(&answer.status) => Err(Failure::Status(answer.status)),
         None => {
             let words = format!("the run turned to {} while its file was on its way", answer.status);
-            let attempts = Attempts { made: 1, fruitless: 1, since };
+            let attempts = Attempts { made: 1, fruitless: 1, refused: 0, since };
             let trouble = Trouble { fault: Fault::api(Kind::NoUrl, words), attempts, took: step.clock.now() - since };
             Err(Failure::Fault { trouble, reason: Reason::Final })
         }
@@ -195,18 +195,18 @@ async fn bring_home(
     wanted: &Wanted,
     clients: &Clients,
     destination: &Destination,
-    url: DownloadUrl,
-    fresh: impl AsyncFnMut() -> Result<DownloadUrl, Failure>,
+    url: SignedUrl,
+    fresh: impl AsyncFnMut() -> Result<SignedUrl, Failure>,
 ) -> Result<Saved, Failure> {
     let run = step.journal.borrow().run;
     let fallback_name = run.map_or_else(|| "export".to_owned(), |run| format!("export-{run}"));
-    let order = Order {
+    let options = DownloadOptions {
         filename: wanted.filename.as_deref(),
         fallback_name: &fallback_name,
         encoding: wanted.encoding,
-        spread: Spread::default(),
+        parallel: ParallelConfig::default(),
     };
-    let download = download(step, &clients.store, url, fresh, destination, order);
+    let download = download(step, &clients.store, url, fresh, destination, options);
     match tokio::time::timeout(step.clock.allowance(), download).await {
         Ok(end) => end,
         Err(_) => Err(Failure::TimedOut),

@@ -13,8 +13,8 @@
 //!       │   wait                                 checks until the status is terminal
 //!       │     │  a URL that lives for seconds
 //!       │     ▼
-//!       │  download ◄── range, name, source      attempts, joined when they are of one version
-//!       │     │  pieces                          … of a large file, over several connections
+//!       │  download ◄── range, name, signed_url  attempts, joined when they are of one version
+//!       │     │  parallel                        … of a large file, over several connections
 //!       │     │  convert                         … of a text, into UTF-8
 //!       │  destination                           the partial file, renamed into place when it is complete
 //!       ▼     ▼
@@ -32,7 +32,7 @@
 //!   says of either is concealed by [`secrets`], as it comes in and as anything goes out.
 //! - Inputs are parsed once, at the edge. Below it nobody checks them again.
 //! - Three loops in three places: a request that is tried again ([`step`]), a run that is polled ([`wait`]), a file that
-//!   is resumed ([`download`]; and each piece of a large one in [`download::pieces`]). What they do after a fault is decided
+//!   is resumed ([`download`]; and each piece of a large one in [`download::parallel`]). What they do after a fault is decided
 //!   in [`retry`], which is pure.
 //! - [`inputs`], [`choose`], [`retry`], [`download::range`], [`download::name`], [`secrets`], [`clean`] and [`figures`] know no
 //!   clock, no disk and no network.

@@ -32,6 +32,8 @@ pub struct State {
     pub poll_interval: Duration,
     /// How many connections bring the file.
     pub connections: usize,
+    /// How many attempts in a row the store refused with 403, this one included.
+    pub refused: u32,
 }
 
 /// A row of attempts at one thing.
@@ -41,6 +43,8 @@ pub struct Attempts {
     pub made: u32,
     /// How many of the last ones brought nothing new.
     pub fruitless: u32,
+    /// How many of the last ones the store refused with 403: most likely, the signed URL had expired.
+    pub refused: u32,
     /// When the first one began.
     pub since: Duration,
 }
@@ -49,13 +53,18 @@ impl Attempts {
     /// None so far.
     #[must_use]
     pub fn none(since: Duration) -> Self {
-        Self { made: 0, fruitless: 0, since }
+        Self { made: 0, fruitless: 0, refused: 0, since }
     }
 
     /// Counts one more, which brought something new or did not.
     pub fn count(&mut self, gained: bool) {
         self.made += 1;
         self.fruitless = if gained { 0 } else { self.fruitless + 1 };
+    }
+
+    /// Notes how the last attempt at the file ended.
+    pub fn note(&mut self, fault: &Fault) {
+        self.refused = if is_refused_by_store(fault) { self.refused + 1 } else { 0 };
     }
 }
 
@@ -139,6 +148,8 @@ pub fn next(fault: &Fault, state: &State, now: Duration, random: f64) -> Next {
         _ if patience.is_zero() => Next::GiveUp(Reason::NeverAnswered),
         wait if state.connections > 1 && asks_for_less(fault) => Next::Fewer(wait.unwrap_or_default()),
         Some(wait) if !wait.is_zero() => Next::Again(wait),
+        // The next attempt has a new signed URL.
+        _ if is_refused_by_store(fault) && state.refused <= 1 => Next::Again(Duration::ZERO),
         _ => Next::Again(back_off(state.faults, state.poll_interval, random).min(left).min(patience)),
     }
 }
@@ -146,6 +157,11 @@ pub fn next(fault: &Fault, state: &State, now: Duration, random: f64) -> Next {
 /// Whether a store asks for fewer requests: `503 SlowDown`, or 429.
 fn asks_for_less(fault: &Fault) -> bool {
     fault.side == Side::Store && matches!(fault.kind, Kind::Status(429 | 503))
+}
+
+/// Whether the store refused a signed URL: an expired one, most likely.
+fn is_refused_by_store(fault: &Fault) -> bool {
+    fault.side == Side::Store && fault.kind == Kind::Status(403)
 }
 
 /// Twice as long after each fault: 1 s, 2 s, 4 s …, never more than the poll interval, and of that a random part from

@@ -86,6 +86,7 @@ impl Step<'_> {
             timeout: self.clock.timeout(),
             poll_interval: self.service.poll_interval,
             connections,
+            refused: attempts.refused,
         };
         retry::next(fault, &state, self.clock.now(), fastrand::f64())
     }
@@ -100,7 +101,11 @@ impl Step<'_> {
         let took = self.clock.now().saturating_sub(attempts.since);
         match next {
             Next::Again(wait) | Next::Fewer(wait) => {
-                self.log.line(&format!("{}; trying again in {}", fault.words, figures::span(wait)));
+                let next = match wait {
+                    Duration::ZERO => "trying a new signed URL".to_owned(),
+                    wait => format!("trying again in {}", figures::span(wait)),
+                };
+                self.log.line(&format!("{}; {next}", fault.words));
                 let sign_of_life = format!("still waiting after a fault: {}", fault.words);
                 self.journal.borrow_mut().survive(Trouble { fault, attempts, took });
                 self.rest(wait, || sign_of_life.clone()).await;

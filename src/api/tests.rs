@@ -66,8 +66,6 @@ fn a_url_that_may_not_be_used_is_a_fault_that_does_not_show_it() {
             (end, _) => panic!("{url}: {end:?}"),
         }
     }
-    let url = DownloadUrl::new(Url::parse("https://s3.example/secretpath?Signature=secret").unwrap());
-    assert_eq!(format!("{url:?}"), "DownloadUrl(https://s3.example/…)");
 }
 
 #[test]

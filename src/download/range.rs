@@ -1,136 +1,161 @@
-//! What the head of a store's answer means for a download: go on, start over, or neither.
+//! Classifies the head of a store's response: the whole file, the requested part of it, or neither.
 //!
-//! Pure. The rules are RFC 9110's (sections 8.8.3, 13.1.1, 14 and 15.3.7), read strictly: a piece is joined to what is
-//! held only when nothing speaks against it.
+//! Pure. The rules are RFC 9110's (sections 8.8.3, 13.1.1, 14 and 15.3.7), read strictly: a part is joined to the bytes
+//! that were received before only if the response proves that it belongs there.
 
 use crate::fault::Kind;
 
-/// The head of an answer, as far as it matters here.
+/// The parts of a response's head that matter here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Head {
-    /// The status.
+pub struct ResponseHead {
+    /// The status code.
     pub status: u16,
     /// `ETag`.
     pub etag: Option<String>,
     /// `Content-Length`.
-    pub length: Option<String>,
+    pub content_length: Option<String>,
     /// `Content-Range`.
-    pub range: Option<String>,
-    /// `Content-Encoding`, all of them.
-    pub content_coding: Option<String>,
+    pub content_range: Option<String>,
+    /// `Content-Encoding`, all values of it joined by commas.
+    pub content_encoding: Option<String>,
     /// `Content-Type`.
     pub content_type: Option<String>,
     /// `Transfer-Encoding`.
-    pub transfer_coding: Option<String>,
+    pub transfer_encoding: Option<String>,
 }
 
-/// The part of a file that was asked for, with `Range` and `If-Match`.
+/// The part of a file that was requested with `Range` and `If-Match`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
-    /// The first byte that is wanted: so many are held.
-    pub from: u64,
-    /// Where the part ends, where it is not the whole rest.
-    pub until: Option<u64>,
-    /// The strong validator of what is held.
+pub struct RequestedRange {
+    /// Offset of the first requested byte.
+    pub start: u64,
+    /// Offset behind the last requested byte; `None` requests everything up to the end of the file.
+    pub end: Option<u64>,
+    /// The strong validator of the bytes that were received before.
     pub etag: String,
-    /// The length of the whole file, where it is known.
+    /// The length of the whole file, if it is known.
     pub total: Option<u64>,
 }
 
-impl Asked {
-    /// The value of the header `Range`.
+impl RequestedRange {
+    /// Returns the value of the `Range` header.
     #[must_use]
-    pub fn range(&self) -> String {
-        match self.until {
-            Some(until) => format!("bytes={}-{}", self.from, until.saturating_sub(1)),
-            None => format!("bytes={}-", self.from),
+    pub fn header(&self) -> String {
+        match self.end {
+            Some(end) => format!("bytes={}-{}", self.start, end.saturating_sub(1)),
+            None => format!("bytes={}-", self.start),
         }
     }
 }
 
-/// What an answer is.
+/// What a response means for the download.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Meaning {
-    /// The whole file from its beginning: whatever is held gives way to it.
+pub enum RangeResponse {
+    /// The whole file from its first byte, which replaces everything that was received before.
     Whole {
-        /// Its length; none when the body is chunked, which tells its end too.
+        /// The length of the file; `None` if only the chunked body tells its end.
         total: Option<u64>,
-        /// Its validator, if it is a strong one. Without one the file cannot be resumed.
+        /// The strong validator. Without one the download cannot be resumed.
         etag: Option<String>,
     },
-    /// Bytes that continue what is held.
-    Rest {
-        /// Where the piece ends: so many bytes are held when all of it has come.
-        until: u64,
+    /// The bytes that continue what was received before.
+    Part {
+        /// Offset behind the last byte of the part.
+        end: u64,
         /// The length of the whole file.
         total: u64,
     },
-    /// What is held belongs to a version that is not to be had any more, or may do so.
+    /// The bytes that were received before are of a version that the store no longer has, or may be.
     StartOver(&'static str),
-    /// The answer cannot be used; what is held stays.
+    /// The response cannot be used; the bytes that were received before stay.
     Unusable(Kind, &'static str),
-    /// The store does not give the file: an error status.
+    /// An error status.
     Refused,
 }
 
-/// What an answer means, when the rest of a file was asked for, or all of it.
+/// Classifies a response to a request for a part of the file, or with `None` for all of it.
+///
+/// Some stores answer a range request with 200, a `Content-Range` and the part (rclone 1.75): such a response is
+/// treated like a 206.
 #[must_use]
-pub fn judge(head: &Head, asked: Option<&Asked>) -> Meaning {
-    match (head.status, asked) {
-        (200 | 206, _) if is_coded(head) => {
-            Meaning::Unusable(Kind::Coded, "sent the file in a content coding, which was not asked for")
+pub fn classify(head: &ResponseHead, requested: Option<&RequestedRange>) -> RangeResponse {
+    match (head.status, requested) {
+        (200 | 206, _) if is_encoded(head) => {
+            RangeResponse::Unusable(Kind::Coded, "sent the file in a content coding, which was not requested")
         }
-        (200, _) => whole(head),
-        (206, None) => Meaning::Unusable(Kind::Mismatch, "sent a part where the whole file was asked for"),
-        (206, Some(asked)) => rest(head, asked),
-        (412, Some(_)) => Meaning::StartOver("has another version of the file now"),
-        (416, Some(_)) => Meaning::StartOver("says that the file does not go on where the last piece ended"),
-        _ => Meaning::Refused,
+        (200, _) if head.content_range.is_none() || covered_file(head).is_some() => whole(head, requested),
+        (200 | 206, Some(requested)) => part(head, requested),
+        (200 | 206, None) => {
+            RangeResponse::Unusable(Kind::Mismatch, "sent a part although the whole file was requested")
+        }
+        (412, Some(_)) => RangeResponse::StartOver("has a new version of the file"),
+        (416, Some(_)) => RangeResponse::StartOver("has no bytes of the file where the received part ends"),
+        _ => RangeResponse::Refused,
     }
 }
 
-fn whole(head: &Head) -> Meaning {
+fn whole(head: &ResponseHead, requested: Option<&RequestedRange>) -> RangeResponse {
     let etag = head.etag.as_deref().and_then(strong).map(str::to_owned);
-    match (is_chunked(head), length(head)) {
-        (true, _) => Meaning::Whole { total: None, etag },
-        (false, Some(total)) => Meaning::Whole { total: Some(total), etag },
-        (false, None) => Meaning::Unusable(
-            Kind::Unverifiable,
-            "did not say how long the file is, so its end cannot be told from a cut",
-        ),
+    let announced = match (covered_file(head), content_length(head)) {
+        (Some(total), _) => Some(total),
+        (None, _) if is_chunked(head) => None,
+        (None, Some(length)) => Some(length),
+        (None, None) => {
+            return RangeResponse::Unusable(
+                Kind::Unverifiable,
+                "did not say how long the file is, so a cut could not be told from its end",
+            );
+        }
+    };
+    let Some(requested) = requested else { return RangeResponse::Whole { total: announced, etag } };
+    // A part with the wrong status and without `Content-Range` must not become the file. What is neither another version
+    // nor as long as the known one is requested again without a range, where a 200 has one meaning.
+    let is_same_version = etag.as_ref() == Some(&requested.etag);
+    match (announced, requested.total) {
+        (announced, _) if etag.is_some() && !is_same_version => RangeResponse::Whole { total: announced, etag },
+        (Some(length), Some(known)) if length == known => RangeResponse::Whole { total: announced, etag },
+        (None, Some(known)) if is_same_version => RangeResponse::Whole { total: Some(known), etag },
+        _ => RangeResponse::StartOver("sent a whole file of another length although a part was requested"),
     }
 }
 
-fn rest(head: &Head, asked: &Asked) -> Meaning {
-    if head.etag.as_deref().and_then(strong) != Some(asked.etag.as_str()) {
-        return Meaning::StartOver("sent a part that is not certain to be of the same version");
+fn part(head: &ResponseHead, requested: &RequestedRange) -> RangeResponse {
+    if head.etag.as_deref().and_then(strong) != Some(requested.etag.as_str()) {
+        return RangeResponse::StartOver("sent a part that may be of another version of the file");
     }
-    // RFC 9110, section 15.3.7.2: each part has a head of its own, in the body.
-    if head.content_type.as_deref().is_some_and(|sent| sent.trim_start().to_ascii_lowercase().starts_with("multipart/"))
-    {
-        return Meaning::StartOver("sent several parts where one was asked for");
+    // RFC 9110, section 15.3.7.2: in this format each part has a head of its own inside the body.
+    let content_type = head.content_type.as_deref().unwrap_or_default().trim_start().to_ascii_lowercase();
+    if content_type.starts_with("multipart/") {
+        return RangeResponse::StartOver("sent several parts although one was requested");
     }
-    let Some((first, last, total)) = head.range.as_deref().and_then(content_range) else {
-        return Meaning::StartOver("sent a part without saying which");
+    let Some((first, last, total)) = head.content_range.as_deref().and_then(content_range) else {
+        return RangeResponse::StartOver("sent a part without saying which");
     };
-    let as_asked = first == asked.from
-        && asked.until.is_none_or(|until| last < until)
-        && asked.total.is_none_or(|known| known == total);
-    let as_long = is_chunked(head) || length(head).is_none_or(|length| length == last - first + 1);
-    if !as_asked || !as_long {
-        return Meaning::StartOver("sent another part than was asked for");
+    let fits_request = first == requested.start
+        && requested.end.is_none_or(|end| last < end)
+        && requested.total.is_none_or(|known| known == total);
+    let fits_length = is_chunked(head) || content_length(head).is_none_or(|length| length == last - first + 1);
+    if !fits_request || !fits_length {
+        return RangeResponse::StartOver("sent another part than the requested one");
     }
-    if !is_chunked(head) && length(head).is_none() {
-        return Meaning::Unusable(
+    if !is_chunked(head) && content_length(head).is_none() {
+        return RangeResponse::Unusable(
             Kind::Unverifiable,
-            "did not say how long the part is, so its end cannot be told from a cut",
+            "did not say how long the part is, so a cut could not be told from its end",
         );
     }
-    Meaning::Rest { until: last + 1, total }
+    RangeResponse::Part { end: last + 1, total }
 }
 
-/// First byte, last byte and total of `Content-Range: bytes 0-9/100` (RFC 9110, section 14.4). None for any other unit,
-/// for an unknown total, and for numbers that contradict each other.
+/// Returns the length of the file if `Content-Range` covers all of it, and the body is as long as that.
+fn covered_file(head: &ResponseHead) -> Option<u64> {
+    let (first, last, total) = content_range(head.content_range.as_deref()?)?;
+    let fits_length = is_chunked(head) || content_length(head) == Some(total);
+    (first == 0 && last + 1 == total && fits_length).then_some(total)
+}
+
+/// Parses `Content-Range: bytes 0-9/100` (RFC 9110, section 14.4) into first byte, last byte and total. Returns `None` for
+/// any other unit, for an unknown total, and for numbers that contradict each other.
 #[must_use]
 pub fn content_range(value: &str) -> Option<(u64, u64, u64)> {
     let (unit, range) = value.trim().split_once(' ')?;
@@ -144,7 +169,7 @@ pub fn content_range(value: &str) -> Option<(u64, u64, u64)> {
     (unit.eq_ignore_ascii_case("bytes") && first <= last && last < total).then_some((first, last, total))
 }
 
-/// An entity tag if it is a strong one: `"…"` without `W/` (RFC 9110, section 8.8.3).
+/// Returns an entity tag if it is a strong one: `"…"` without `W/` (RFC 9110, section 8.8.3).
 #[must_use]
 pub fn strong(etag: &str) -> Option<&str> {
     let etag = etag.trim();
@@ -153,21 +178,27 @@ pub fn strong(etag: &str) -> Option<&str> {
 }
 
 /// Whether the body carries its own end. Only a `Transfer-Encoding` of `chunked` alone is understood.
-fn is_chunked(head: &Head) -> bool {
-    head.transfer_coding.as_deref().is_some_and(|coding| coding.trim().eq_ignore_ascii_case("chunked"))
+fn is_chunked(head: &ResponseHead) -> bool {
+    head.transfer_encoding.as_deref().is_some_and(|coding| coding.trim().eq_ignore_ascii_case("chunked"))
 }
 
-fn is_coded(head: &Head) -> bool {
-    let named = |codings: &str, harmless: &str| {
-        let mut codings = codings.split(',').map(str::trim).filter(|coding| !coding.is_empty());
-        codings.any(|coding| !coding.eq_ignore_ascii_case(harmless))
+/// Whether the bytes of the body are not those of the file.
+///
+/// Stores return what the upload said: `aws-chunked` describes the upload alone (botocore, AWS SDKs), and a value that
+/// is a charset was meant for `Content-Type`. Neither says anything about the body.
+fn is_encoded(head: &ResponseHead) -> bool {
+    let is_coding = |coding: &str| {
+        !["", "identity", "aws-chunked"].iter().any(|harmless| coding.eq_ignore_ascii_case(harmless))
+            && encoding_rs::Encoding::for_label(coding.as_bytes()).is_none()
     };
-    head.content_coding.as_deref().is_some_and(|coding| named(coding, "identity"))
-        || head.transfer_coding.as_deref().is_some_and(|coding| named(coding, "chunked"))
+    let content = head.content_encoding.as_deref().unwrap_or_default();
+    let transfer = head.transfer_encoding.as_deref().unwrap_or_default();
+    let is_chunked = |coding: &str| coding.is_empty() || coding.eq_ignore_ascii_case("chunked");
+    content.split(',').map(str::trim).any(is_coding) || !transfer.split(',').map(str::trim).all(is_chunked)
 }
 
-fn length(head: &Head) -> Option<u64> {
-    head.length.as_deref()?.trim().parse().ok()
+fn content_length(head: &ResponseHead) -> Option<u64> {
+    head.content_length.as_deref()?.trim().parse().ok()
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ const STATE: State = State {
     timeout: Duration::from_secs(3600),
     poll_interval: Duration::from_secs(15),
     connections: 1,
+    refused: 0,
 };
 
 const NOW: Duration = Duration::from_secs(10);
@@ -25,12 +26,27 @@ fn every_status_of_the_api_is_tried_again_refused_or_final() {
             _ => Next::GiveUp(Reason::Final),
         };
         assert_eq!(next(&Fault::api(Kind::Status(status), ""), &STATE, NOW, 1.0), expected, "{status}");
-        assert_eq!(
-            next(&Fault::store(Kind::Status(status), ""), &STATE, NOW, 1.0),
-            Next::Again(seconds(1)),
-            "{status}"
-        );
+        let wait = seconds(u64::from(status != 403));
+        let store = next(&Fault::store(Kind::Status(status), ""), &State { refused: 1, ..STATE }, NOW, 1.0);
+        assert_eq!(store, Next::Again(wait), "{status}");
     }
+}
+
+#[test]
+fn only_the_first_403_of_the_store_is_retried_at_once() {
+    let fault = Fault::store(Kind::Status(403), "");
+    let mut attempts = Attempts::none(NOW);
+    for (fault, refused) in [(&fault, 1), (&fault, 2), (&Fault::api(Kind::Status(403), ""), 0), (&fault, 1)] {
+        attempts.note(fault);
+        assert_eq!(attempts.refused, refused);
+    }
+    attempts.note(&Fault::store(Kind::Cut, ""));
+    assert_eq!(attempts.refused, 0);
+    let next =
+        |refused, retry_after| next(&Fault { retry_after, ..fault.clone() }, &State { refused, ..STATE }, NOW, 1.0);
+    assert_eq!(next(1, None), Next::Again(Duration::ZERO));
+    assert_eq!(next(2, None), Next::Again(seconds(1)));
+    assert_eq!(next(1, Some(seconds(3))), Next::Again(seconds(3)));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::program;
 use crate::support::stand_in::{File, answer, made_up_applicants, refusal};
 use crate::support::wire::{head, response};
-use crate::support::{Act, Course, Gate, Run, StandIn};
+use crate::support::{Act, Course, Gate, Request, Run, StandIn};
 
 const FILE: &str = "Test-API-Export.csv";
 
@@ -205,9 +205,9 @@ fn retry_after_of_the_store_is_obeyed() {
     assert!(ended.stdout.contains("code SlowDown; trying again in 1 s\n"), "{}", ended.stdout);
 }
 
-/// A file that is large enough for several connections, at a store that holds each of them back.
+/// A file that is large enough for several connections, in a store that limits each of them.
 fn large() -> StandIn {
-    let bytes: Vec<u8> = (0..40_000_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let bytes: Vec<u8> = (0..64_000_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     StandIn::builder().file(File::new(&bytes)).throttle(50_000_000).start()
 }
 
@@ -251,16 +251,19 @@ fn a_piece_that_fails_is_fetched_again_by_itself() {
     assert!((2..=3).contains(&calls), "{calls} calls: one URL for each that has failed, not one for each piece");
 }
 
-/// The same; and its first answer is slow enough to be spread, so that the next ones are pieces.
+/// The same, with a first response that is slow for as long as the decision takes, so that the next ones are pieces.
 fn large_and_slow() -> StandIn {
     let stand_in = large();
-    stand_in.store_next(|request, file| {
-        let bytes = answer(request, file, &[]);
-        let (start, rest) = bytes.split_at(1_000_000);
-        let pause = Act::Pause(Duration::from_millis(150));
-        vec![Act::Send(start.to_vec()), pause, Act::Send(rest.to_vec())]
-    });
+    stand_in.store_next(|request, file| slow_at_first(&answer(request, file, &[])));
     stand_in
+}
+
+/// A response whose first 6 MB come at 10 MB/s.
+fn slow_at_first(response: &[u8]) -> Vec<Act> {
+    let (slow, rest) = response.split_at(6_000_000);
+    let parts = slow.chunks(100_000).map(<[u8]>::to_vec);
+    let slow = parts.flat_map(|part| [Act::Send(part), Act::Pause(Duration::from_millis(10))]);
+    slow.chain([Act::Send(rest.to_vec())]).collect()
 }
 
 #[test]
@@ -285,7 +288,7 @@ fn a_store_that_does_not_play_along_is_asked_over_one_connection() {
 }
 
 #[test]
-fn a_file_that_changes_while_its_pieces_come_is_begun_again_once() {
+fn a_file_that_is_overwritten_while_its_pieces_come_is_started_over_once_and_in_parallel() {
     let stand_in = large_and_slow();
     let mut newer = stand_in.file();
     newer.reverse();
@@ -295,8 +298,107 @@ fn a_file_that_changes_while_its_pieces_come_is_begun_again_once() {
     stand_in.replace_file(newer.clone());
     let ended = running.end().exited(0);
     assert!(ended.read(FILE) == newer.bytes, "{}", ended.stdout);
-    assert_eq!(ended.stdout.matches("starting over").count(), 1, "{}", ended.stdout);
-    assert!(ended.summary.contains("1 answer that did not fit from the store, 1 fresh URL."), "{}", ended.summary);
+    assert_eq!(ended.stdout.matches("has a new version of the file: starting over").count(), 1, "{}", ended.stdout);
+    assert_eq!(ended.stdout.matches("going on over 8 connections").count(), 2, "{}", ended.stdout);
+    assert!(ended.summary.contains("1 × 412 from the store, 1 fresh URL."), "{}", ended.summary);
+}
+
+#[test]
+fn a_file_that_is_overwritten_is_reported_the_same_over_one_connection() {
+    let stand_in = stand_in();
+    stand_in.store_cuts_after(5000).store_next(|_, _| vec![Act::Send(refusal(412, "PreconditionFailed"))]);
+    let ended = Run::on_github(program()).against(&stand_in).run().exited(0);
+    assert_eq!(ended.stdout.matches("has a new version of the file: starting over").count(), 1, "{}", ended.stdout);
+    assert!(ended.summary.contains("1 × 412 from the store"), "{}", ended.summary);
+}
+
+/// A response with the status that rclone 1.75 sends with a part.
+fn with_200(request: &Request, file: &File) -> Vec<Act> {
+    let part = String::from_utf8_lossy(&answer(request, file, &[])).into_owned();
+    assert!(part.starts_with("HTTP/1.1 206"), "{part}");
+    vec![Act::Send([b"HTTP/1.1 200", &answer(request, file, &[])[12..]].concat())]
+}
+
+#[test]
+fn a_part_that_is_sent_with_status_200_does_not_become_the_file() {
+    let stand_in = stand_in();
+    stand_in.store_cuts_after(5000).store_next(with_200);
+    comes_whole(&stand_in, 2);
+    assert_eq!(stand_in.store().requests()[1].header("range"), Some("bytes=5000-"));
+}
+
+#[test]
+fn a_200_of_the_same_version_but_another_length_does_not_become_the_file() {
+    for etag in [true, false] {
+        let stand_in = stand_in();
+        stand_in.store_cuts_after(5000).store_next(move |_, file| {
+            let tag = file.etag.clone().unwrap();
+            let headers = [("ETag", tag.as_str())];
+            vec![Act::Send(response(200, if etag { &headers } else { &[] }, &file.bytes[5000..]))]
+        });
+        comes_whole(&stand_in, 3);
+    }
+}
+
+#[test]
+fn a_content_encoding_that_says_nothing_of_the_body_is_accepted() {
+    for encoding in ["aws-chunked", "UTF-8", "aws-chunked, identity"] {
+        let stand_in = stand_in();
+        stand_in
+            .store_next(move |request, file| vec![Act::Send(answer(request, file, &[("Content-Encoding", encoding)]))]);
+        let ended = Run::on_github(program()).against(&stand_in).run().exited(0);
+        assert!(ended.outputs["size"] == stand_in.file().len().to_string(), "{encoding}");
+    }
+}
+
+#[test]
+fn an_expired_url_is_replaced_without_a_wait_the_first_time() {
+    let stand_in = stand_in();
+    stand_in.store_next(|_, _| vec![Act::Send(refusal(403, "AccessDenied"))]);
+    stand_in.store_next(|_, _| vec![Act::Send(refusal(403, "AccessDenied"))]);
+    let ended = Run::on_github(program()).against(&stand_in).run().exited(0);
+    let (immediately, later) = ("code AccessDenied; trying a new signed URL\n", "code AccessDenied; trying again in ");
+    assert_eq!((ended.stdout.matches(immediately).count(), ended.stdout.matches(later).count()), (1, 1));
+    assert_eq!(stand_in.api_requests().len(), 3);
+}
+
+#[test]
+fn a_url_is_replaced_before_it_expires() {
+    let builder = StandIn::builder().file(File::new(&vec![b'x'; 64_000_000])).throttle(4_000_000);
+    let stand_in = builder.url_lives(Duration::from_secs(2)).url_says_its_expiry().start();
+    let ended = Run::on_github(program()).against(&stand_in).run().exited(0);
+    assert!(ended.stdout.contains("going on over 8 connections"), "{}", ended.stdout);
+    assert!(stand_in.api_requests().len() > 2 && !ended.stdout.contains("403"), "{}", ended.stdout);
+}
+
+#[test]
+fn a_store_that_does_not_announce_ranges_is_asked_for_one() {
+    let stand_in = large();
+    stand_in.store_next(|request, file| slow_at_first(&without_accept_ranges(&answer(request, file, &[]))));
+    let ended = Run::on_github(program()).against(&stand_in).run().exited(0);
+    assert!(ended.read(FILE) == stand_in.file(), "{}", ended.stdout);
+    assert!(ended.stdout.contains("going on over 8 connections"), "{}", ended.stdout);
+}
+
+#[test]
+fn a_store_without_ranges_goes_on_with_its_first_response() {
+    let stand_in = large();
+    for _ in 0..2 {
+        stand_in.store_next(|_, file| {
+            let etag = file.etag.clone().unwrap();
+            slow_at_first(&response(200, &[("ETag", &etag)], &file.bytes))
+        });
+    }
+    let ended = Run::on_github(program()).against(&stand_in).run().exited(0);
+    assert!(ended.read(FILE) == stand_in.file(), "{}", ended.stdout);
+    assert!(!ended.stdout.contains("going on over"), "{}", ended.stdout);
+    assert_eq!(stand_in.store().requests().len(), 2, "the second one finds out");
+}
+
+fn without_accept_ranges(response: &[u8]) -> Vec<u8> {
+    let header = b"Accept-Ranges: bytes\r\n";
+    let at = response.windows(header.len()).position(|window| window == header).unwrap();
+    [&response[..at], &response[at + header.len()..]].concat()
 }
 
 #[test]

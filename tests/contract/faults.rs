@@ -153,7 +153,11 @@ fn an_expired_url_is_replaced_by_a_fresh_one() {
     stand_in.store_next(|_, _| vec![Act::Send(refusal(403, "AccessDenied"))]);
     let ended = Run::on_github(program()).against(&stand_in).run().exited(0);
     assert_eq!(ended.read(FILE), stand_in.file());
-    assert!(ended.stdout.contains("answered 403 (Forbidden), code AccessDenied; trying again in "), "{}", ended.stdout);
+    assert!(
+        ended.stdout.contains("answered 403 (Forbidden), code AccessDenied; trying a new signed URL"),
+        "{}",
+        ended.stdout
+    );
 }
 
 #[test]

@@ -210,9 +210,17 @@ fn written(chapter: &str, cases: &[Case]) -> String {
 /// What is said of faults, without what differs from night to night.
 fn words(ended: &Ended) -> String {
     let log = ended.stdout.lines().filter(|line| !line.starts_with("::")).filter(|line| {
-        ["trying again in", "warning: ", "going on at", "survived", "left as sent", "cannot be written"]
-            .iter()
-            .any(|words| line.contains(words))
+        [
+            "trying again in",
+            "trying a new signed URL",
+            "warning: ",
+            "going on at",
+            "survived",
+            "left as sent",
+            "cannot be written",
+        ]
+        .iter()
+        .any(|words| line.contains(words))
     });
     // Of many lines alike the first one is enough.
     let mut lines: Vec<String> = Vec::new();

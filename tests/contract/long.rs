@@ -65,7 +65,7 @@ fn a_refusal_that_drips_does_not_take_the_whole_timeout() {
         vec![Act::Send(head), Act::Drip(b"<Code>Late".repeat(1000), Duration::from_millis(100))]
     });
     let ended = Run::on_github(program()).against(&stand_in).run().exited(0);
-    assert!(ended.stdout.contains("answered 403 (Forbidden); trying again in "), "{}", ended.stdout);
+    assert!(ended.stdout.contains("answered 403 (Forbidden); trying a new signed URL"), "{}", ended.stdout);
 }
 
 #[test]

@@ -5,16 +5,16 @@ use std::cell::RefCell;
 use std::fs;
 use std::io;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use proptest::prelude::*;
 use reqwest::Url;
 use rustls::RootCertStore;
-use webadmit_export::api::DownloadUrl;
+use webadmit_export::api::SignedUrl;
 use webadmit_export::clock::Clock;
 use webadmit_export::download::destination::Destination;
-use webadmit_export::download::pieces::Spread;
-use webadmit_export::download::{Order, download};
+use webadmit_export::download::parallel::ParallelConfig;
+use webadmit_export::download::{DownloadOptions, download};
 use webadmit_export::failure::Failure;
 use webadmit_export::http::{self, Patience};
 use webadmit_export::inputs::{self, Encoding};
@@ -61,6 +61,12 @@ enum Deed {
     OtherTotal,
     /// The right part with a byte more than it says, chunked.
     OneMore,
+    /// The right part with status 200, as rclone sends it.
+    PartWith200,
+    /// The same without `Content-Range`, and with or without an ETag.
+    PartAsWhole(bool),
+    /// The whole file of the same version, cut short but with a fitting length.
+    ShortWhole(usize),
     /// A status.
     Status(u16),
 }
@@ -83,6 +89,9 @@ fn deed() -> impl Strategy<Value = Deed> {
         1 => Just(Deed::NoTag),
         1 => Just(Deed::OtherTotal),
         1 => Just(Deed::OneMore),
+        2 => Just(Deed::PartWith200),
+        2 => any::<bool>().prop_map(Deed::PartAsWhole),
+        1 => (0..100_usize).prop_map(Deed::ShortWhole),
         3 => proptest::sample::select(vec![204, 301, 304, 403, 404, 412, 416, 429, 500, 503]).prop_map(Deed::Status),
     ]
 }
@@ -185,15 +194,33 @@ impl Store {
                 answer.extend(b"x\r\n0\r\n\r\n");
                 vec![Act::Send(answer)]
             }
+            Deed::PartWith200 => {
+                let range = format!("bytes {from}-{}/{total}", end - 1);
+                vec![Act::Send(response(200, &[TEXT, ("Content-Range", &range), ("ETag", &tag)], &bytes[from..end]))]
+            }
+            Deed::PartAsWhole(is_tagged) if is_part => {
+                let headers = [("ETag", tag.as_str())];
+                vec![Act::Send(response(200, if is_tagged { &headers } else { &[] }, &bytes[from..end]))]
+            }
+            Deed::ShortWhole(of) if is_part => {
+                vec![Act::Send(response(200, &[("ETag", &tag)], &bytes[..share(of, total)]))]
+            }
+            Deed::PartAsWhole(_) | Deed::ShortWhole(_) => vec![Act::Send(right())],
             Deed::Status(status) => vec![Act::Send(response(status, &[], b""))],
         }
     }
 }
 
 /// One connection, or several as soon as the first byte is there.
-fn spread(connections: usize) -> Spread {
-    let from = if connections == 1 { u64::MAX } else { 1 };
-    Spread { connections, from, piece: (1, 700), after: Duration::ZERO, fast: u64::MAX }
+fn parallel(connections: usize) -> ParallelConfig {
+    parallel_with_gain(connections, 0.0)
+}
+
+/// The same; if several connections are not `min_gain` times as fast, one of them goes on.
+fn parallel_with_gain(connections: usize, min_gain: f64) -> ParallelConfig {
+    let min_remaining = if connections == 1 { u64::MAX } else { 1 };
+    let (min_time, window) = (Duration::ZERO, Duration::ZERO);
+    ParallelConfig { connections, min_remaining, min_time, piece: (1, 700), window, fast: f64::INFINITY, min_gain }
 }
 
 /// What a download came to.
@@ -212,7 +239,7 @@ struct Played {
 }
 
 /// One download by a script.
-fn play(script: Vec<Deed>, size: usize, tagged: bool, spread: Spread, encoding: Encoding) -> Played {
+fn play(script: Vec<Deed>, size: usize, tagged: bool, parallel: ParallelConfig, encoding: Encoding) -> Played {
     // Only where the store falls silent on purpose is it given up soon: on a busy machine it may be slow, too.
     let is_silent = script.iter().any(|deed| matches!(deed, Deed::Stall(_)));
     let silence = if is_silent { Duration::from_millis(60) } else { Duration::from_secs(20) };
@@ -231,10 +258,10 @@ fn play(script: Vec<Deed>, size: usize, tagged: bool, spread: Spread, encoding: 
     let destination = Destination::prepare(&workspace, directory.path(), None, None).unwrap();
     let patience = Patience { connect: Duration::from_secs(5), silence };
     let clients = http::clients(RootCertStore::empty(), patience, &service.base_url, log.secrets()).unwrap();
-    let url = || DownloadUrl::new(Url::parse(&format!("{}/object", wire.url())).unwrap());
+    let url = || SignedUrl::new(Url::parse(&format!("{}/object", wire.url())).unwrap(), UNIX_EPOCH);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let order = Order { filename: Some("file"), fallback_name: "other", encoding, spread };
-    let end = runtime.block_on(download(&step, &clients.store, url(), async || Ok(url()), &destination, order));
+    let options = DownloadOptions { filename: Some("file"), fallback_name: "other", encoding, parallel };
+    let end = runtime.block_on(download(&step, &clients.store, url(), async || Ok(url()), &destination, options));
     let file = fs::read(directory.path().join("file")).unwrap();
     let left = fs::read_dir(directory.path()).unwrap().count();
     let versions = store.lock().unwrap().version;
@@ -243,8 +270,8 @@ fn play(script: Vec<Deed>, size: usize, tagged: bool, spread: Spread, encoding: 
     Played { end, file, left, versions, survived, requests }
 }
 
-fn check(script: &[Deed], size: usize, tagged: bool, connections: usize, encoding: Encoding) {
-    let Played { end, file, left, versions, .. } = play(script.to_vec(), size, tagged, spread(connections), encoding);
+fn check(script: &[Deed], size: usize, tagged: bool, parallel: ParallelConfig, encoding: Encoding) {
+    let Played { end, file, left, versions, .. } = play(script.to_vec(), size, tagged, parallel, encoding);
     assert_eq!(left, 1, "something is left beside the file");
     match end {
         Err(_) => assert_eq!(file, OLDER, "a failure has touched the older file"),
@@ -269,16 +296,17 @@ proptest! {
         size in prop_oneof![1..4_usize, 100..5000_usize],
         tagged in proptest::bool::weighted(0.9),
         connections in 1..6_usize,
+        min_gain in proptest::sample::select(vec![0.0, 1.0, f64::INFINITY]),
         encoding in proptest::sample::select(vec![Encoding::AsSent, Encoding::Utf8]),
     ) {
-        check(&script, size, tagged, connections, encoding);
+        check(&script, size, tagged, parallel_with_gain(connections, min_gain), encoding);
     }
 }
 
 #[test]
 fn a_script_without_misdeeds_ends_well() {
     for connections in [1, 2, 8] {
-        let played = play(Vec::new(), 100_000, true, spread(connections), Encoding::AsSent);
+        let played = play(Vec::new(), 100_000, true, parallel(connections), Encoding::AsSent);
         assert!(played.end.is_ok() && played.file == version(0, 100_000), "{connections}");
         assert_eq!(played.survived, "", "every byte comes once");
     }
@@ -287,7 +315,7 @@ fn a_script_without_misdeeds_ends_well() {
 #[test]
 fn progress_outlasts_any_number_of_cuts() {
     for connections in [1, 4] {
-        let played = play(vec![Deed::Cut(20); 30], 5000, true, spread(connections), Encoding::AsSent);
+        let played = play(vec![Deed::Cut(20); 30], 5000, true, parallel(connections), Encoding::AsSent);
         assert!(played.end.is_ok(), "{:?}", played.end);
         assert_eq!(played.file, version(0, 5000));
     }
@@ -297,21 +325,40 @@ fn progress_outlasts_any_number_of_cuts() {
 fn the_bytes_of_another_version_are_new_ones() {
     // The old version comes almost whole; each attempt at the new one brings little, but something.
     let script = [vec![Deed::Cut(90), Deed::NewVersion, Deed::Cut(5)], vec![Deed::Cut(5); 30]].concat();
-    let played = play(script, 5000, true, spread(1), Encoding::AsSent);
+    let played = play(script, 5000, true, parallel(1), Encoding::AsSent);
     assert_eq!(played.end.unwrap().size, version(1, 5000).len() as u64);
 }
 
 #[test]
+fn versions_that_are_each_cut_earlier_than_the_last_are_progress() {
+    let cuts = (0..12).map(|number| Deed::Cut(80 - 5 * number));
+    let script: Vec<Deed> = cuts.flat_map(|cut| [cut, Deed::NewVersion]).collect();
+    let played = play(script, 5000, true, parallel(1), Encoding::AsSent);
+    assert!(played.end.is_ok(), "{:?}", played.end);
+    assert!(played.file == version(12, 5000));
+}
+
+#[test]
 fn a_store_with_another_version_each_time_is_given_up() {
-    let script = vec![vec![Deed::Cut(50), Deed::NewVersion]; 30].concat();
-    let played = play(script, 5000, true, spread(1), Encoding::AsSent);
-    assert!(played.end.is_err() && played.file == OLDER && played.requests < 60, "{}", played.requests);
+    let script = vec![vec![Deed::Cut(50), Deed::NewVersion]; 100].concat();
+    let played = play(script, 5000, true, parallel(1), Encoding::AsSent);
+    assert!(played.end.is_err() && played.file == OLDER && played.requests < 100, "{}", played.requests);
+}
+
+#[test]
+fn a_part_with_status_200_is_joined_like_any_other() {
+    for connections in [1, 4] {
+        let script = [vec![Deed::Cut(20)], vec![Deed::PartWith200; 30]].concat();
+        let played = play(script, 5000, true, parallel(connections), Encoding::AsSent);
+        assert!(played.end.is_ok() && played.file == version(0, 5000), "{connections} connections");
+        assert_eq!(played.survived, "1 cut at 1.0 kB, 1 fresh URL", "{connections} connections");
+    }
 }
 
 #[test]
 fn a_text_is_converted_over_any_number_of_cuts_and_connections() {
     for connections in [1, 4] {
-        let played = play(vec![Deed::Cut(20); 30], 5000, true, spread(connections), Encoding::Utf8);
+        let played = play(vec![Deed::Cut(20); 30], 5000, true, parallel(connections), Encoding::Utf8);
         let text = encoding_rs::WINDOWS_1252.decode(&version(0, 5000)).0.into_owned();
         assert_eq!(played.end.unwrap().text, Text::From("windows-1252"));
         assert_eq!(played.file, text.into_bytes());
@@ -319,10 +366,19 @@ fn a_text_is_converted_over_any_number_of_cuts_and_connections() {
 }
 
 #[test]
-fn only_a_store_that_takes_ranges_is_asked_over_several_connections() {
-    let play = |script| play(script, 100_000, true, spread(4), Encoding::AsSent);
-    let plain = play(vec![Deed::NoRanges]);
-    assert_eq!((plain.requests, plain.survived.as_str(), plain.file), (1, "", version(0, 100_000)));
-    let cut = play(vec![Deed::Cut(20)]);
-    assert!(cut.requests > 10, "the rest of a file that was cut comes over several connections: {}", cut.requests);
+fn the_rest_of_a_file_that_was_cut_comes_over_several_connections() {
+    let played = play(vec![Deed::Cut(20)], 100_000, true, parallel(4), Encoding::AsSent);
+    assert!(played.requests > 10, "{}", played.requests);
+}
+
+#[test]
+fn several_connections_that_are_no_faster_are_left() {
+    for connections in [2, 8] {
+        let played =
+            play(Vec::new(), 1_000_000, true, parallel_with_gain(connections, f64::INFINITY), Encoding::AsSent);
+        assert!(played.end.is_ok() && played.file == version(0, 1_000_000), "{connections}");
+        assert_eq!(played.survived, "");
+        // Pieces of 700 bytes would be more than a thousand.
+        assert!(played.requests < 200, "{} requests", played.requests);
+    }
 }

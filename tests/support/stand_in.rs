@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::{Value, json};
@@ -119,6 +119,7 @@ pub struct Builder {
     disposition: String,
     content_type: String,
     url_lives: Duration,
+    url_says_its_expiry: bool,
     calls_left: u64,
     throttle: Option<u64>,
 }
@@ -138,6 +139,7 @@ struct State {
     disposition: String,
     content_type: String,
     url_lives: Duration,
+    url_says_its_expiry: bool,
     calls_left: u64,
     throttle: Option<u64>,
     store_url: String,
@@ -176,6 +178,12 @@ impl Builder {
         Self { url_lives, ..self }
     }
 
+    /// The signed URLs say when they expire, in whole seconds. Otherwise they name a time in the past, as the vendor's sample
+    /// does.
+    pub fn url_says_its_expiry(self) -> Self {
+        Self { url_says_its_expiry: true, ..self }
+    }
+
     /// What `X-RateLimit-Remaining` begins with. So many that nobody has to wait, unless a test says otherwise.
     pub fn calls_left(self, calls_left: u64) -> Self {
         Self { calls_left, ..self }
@@ -195,6 +203,7 @@ impl Builder {
             disposition: self.disposition,
             content_type: self.content_type,
             url_lives: self.url_lives,
+            url_says_its_expiry: self.url_says_its_expiry,
             calls_left: self.calls_left,
             throttle: self.throttle,
             store_url: String::new(),
@@ -225,6 +234,7 @@ impl StandIn {
             disposition: "attachment; filename=Test-API-Export.csv".to_owned(),
             content_type: "text/csv;charset=iso-8859-1".to_owned(),
             url_lives: Duration::from_secs(30),
+            url_says_its_expiry: false,
             calls_left: 100_000_000,
             throttle: None,
         }
@@ -412,9 +422,11 @@ impl State {
         let digest: String = Sha256::digest(seed)[..12].iter().map(|byte| format!("{byte:02X}")).collect();
         let signature = format!("{SIGNATURE}{digest}");
         self.issued.push((signature.clone(), Instant::now()));
+        let expiry = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + self.url_lives;
+        let expiry = if self.url_says_its_expiry { expiry.as_secs() } else { 1_425_359_248 };
         let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         format!(
-            "{}/export_files/reports/000/074/780/9f86d081884c7d65_original.txt?AWSAccessKeyId=AKIDMADEUP&Expires=1425359248\
+            "{}/export_files/reports/000/074/780/9f86d081884c7d65_original.txt?AWSAccessKeyId=AKIDMADEUP&Expires={expiry}\
              &Signature={signature}%3D&response-content-disposition={}&response-content-type={}",
             self.store_url,
             encode(&self.disposition),
@@ -437,9 +449,9 @@ impl State {
         match self.throttle {
             None => vec![Act::Send(bytes)],
             Some(per_second) => {
-                let part = (per_second / 10).max(1) as usize;
+                let part = (per_second / 50).max(1) as usize;
                 let parts = bytes.chunks(part).map(<[u8]>::to_vec);
-                parts.flat_map(|part| [Act::Send(part), Act::Pause(Duration::from_millis(100))]).collect()
+                parts.flat_map(|part| [Act::Send(part), Act::Pause(Duration::from_millis(20))]).collect()
             }
         }
     }

@@ -1,40 +1,93 @@
 use super::*;
 use proptest::prelude::*;
 
-fn head(status: u16, headers: &[(&str, &str)]) -> Head {
+fn head(status: u16, headers: &[(&str, &str)]) -> ResponseHead {
     let find = |name: &str| headers.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-    Head {
+    ResponseHead {
         status,
         etag: find("etag"),
-        length: find("length"),
-        range: find("range"),
-        content_coding: find("coding"),
+        content_length: find("length"),
+        content_range: find("range"),
+        content_encoding: find("coding"),
         content_type: find("type"),
-        transfer_coding: find("transfer"),
+        transfer_encoding: find("transfer"),
     }
 }
 
-fn asked() -> Asked {
-    Asked { from: 40, until: None, etag: "\"a\"".to_owned(), total: Some(100) }
+/// The rest of a file of 100 bytes, of which 40 were received.
+fn requested() -> RequestedRange {
+    RequestedRange { start: 40, end: None, etag: "\"a\"".to_owned(), total: Some(100) }
 }
 
 #[test]
-fn a_200_is_the_whole_file_whatever_was_asked() {
-    for asked in [None, Some(asked())] {
-        let judge = |headers: &[(&str, &str)]| judge(&head(200, headers), asked.as_ref());
-        let whole = |total, etag: Option<&str>| Meaning::Whole { total, etag: etag.map(str::to_owned) };
-        assert_eq!(judge(&[("length", "100"), ("etag", "\"b\"")]), whole(Some(100), Some("\"b\"")));
-        assert_eq!(judge(&[("length", "0")]), whole(Some(0), None));
-        assert_eq!(judge(&[("length", "100"), ("etag", "W/\"b\"")]), whole(Some(100), None));
-        assert_eq!(judge(&[("transfer", "Chunked")]), whole(None, None));
-        assert_eq!(judge(&[("coding", "identity"), ("length", "1")]), whole(Some(1), None));
-        assert!(matches!(judge(&[]), Meaning::Unusable(Kind::Unverifiable, _)));
-        assert!(matches!(judge(&[("length", "many")]), Meaning::Unusable(Kind::Unverifiable, _)));
-        assert!(matches!(judge(&[("length", "9"), ("coding", "gzip")]), Meaning::Unusable(Kind::Coded, _)));
-        assert!(matches!(judge(&[("transfer", "gzip, chunked")]), Meaning::Unusable(Kind::Coded, _)));
-        assert!(matches!(judge(&[("length", "9"), ("coding", "identity, gzip")]), Meaning::Unusable(Kind::Coded, _)));
-        assert_eq!(judge(&[("coding", "identity, , IDENTITY"), ("length", "1")]), whole(Some(1), None));
+fn a_200_without_content_range_is_the_whole_file() {
+    let whole = |total, etag: Option<&str>| RangeResponse::Whole { total, etag: etag.map(str::to_owned) };
+    for requested in [None, Some(requested())] {
+        let classify = |headers: &[(&str, &str)]| classify(&head(200, headers), requested.as_ref());
+        assert_eq!(classify(&[("length", "100"), ("etag", "\"b\"")]), whole(Some(100), Some("\"b\"")));
+        assert_eq!(classify(&[("length", "60"), ("etag", "\"b\"")]), whole(Some(60), Some("\"b\"")));
+        assert_eq!(classify(&[("length", "100"), ("etag", "\"a\"")]), whole(Some(100), Some("\"a\"")));
+        assert_eq!(classify(&[("length", "100"), ("etag", "W/\"b\"")]), whole(Some(100), None));
+        assert_eq!(classify(&[("transfer", "Chunked"), ("etag", "\"b\"")]), whole(None, Some("\"b\"")));
+        assert!(matches!(classify(&[]), RangeResponse::Unusable(Kind::Unverifiable, _)));
+        assert!(matches!(classify(&[("length", "many")]), RangeResponse::Unusable(Kind::Unverifiable, _)));
     }
+    assert_eq!(classify(&head(200, &[("length", "0")]), None), whole(Some(0), None));
+    assert_eq!(classify(&head(200, &[("transfer", "chunked")]), None), whole(None, None));
+}
+
+#[test]
+fn only_real_content_codings_are_refused() {
+    let classify = |coding: &str| classify(&head(200, &[("length", "9"), ("coding", coding)]), None);
+    for coding in
+        ["", "identity", "identity, , IDENTITY", "aws-chunked", "AWS-Chunked, identity", "UTF-8", "iso-8859-1"]
+    {
+        assert_eq!(classify(coding), RangeResponse::Whole { total: Some(9), etag: None }, "{coding}");
+    }
+    for coding in ["gzip", "identity, gzip", "aws-chunked,gzip", "br", "deflate", "compress", "zstd", "x-gzip", "rot13"]
+    {
+        assert!(matches!(classify(coding), RangeResponse::Unusable(Kind::Coded, _)), "{coding}");
+    }
+    for transfer in ["gzip, chunked", "gzip", "identity"] {
+        let head = head(200, &[("length", "9"), ("transfer", transfer)]);
+        assert!(matches!(super::classify(&head, None), RangeResponse::Unusable(Kind::Coded, _)), "{transfer}");
+    }
+}
+
+#[test]
+fn a_200_with_a_content_range_is_the_whole_file_only_if_the_range_covers_it() {
+    let fits = [("etag", "\"a\""), ("range", "bytes 0-99/100"), ("length", "100")];
+    for requested in [None, Some(requested())] {
+        let whole = RangeResponse::Whole { total: Some(100), etag: Some("\"a\"".to_owned()) };
+        assert_eq!(classify(&head(200, &fits), requested.as_ref()), whole);
+    }
+    // rclone 1.75: status 200 for the rest of the file.
+    let rest = [("etag", "\"a\""), ("range", "bytes 40-99/100"), ("length", "60")];
+    assert_eq!(classify(&head(200, &rest), Some(&requested())), RangeResponse::Part { end: 100, total: 100 });
+    assert!(matches!(classify(&head(200, &rest), None), RangeResponse::Unusable(Kind::Mismatch, _)));
+    for range in ["bytes 0-59/60", "bytes 0-98/100", "bytes 41-100/101", "bytes */100", "bytes 0-99/*", "nonsense"] {
+        let other = [("etag", "\"a\""), ("range", range), ("length", "60")];
+        assert!(matches!(classify(&head(200, &other), Some(&requested())), RangeResponse::StartOver(_)), "{range}");
+    }
+}
+
+#[test]
+fn a_200_for_a_range_is_the_whole_file_only_of_another_version_or_of_the_known_length() {
+    for (headers, requested) in [
+        ([("etag", "\"a\""), ("length", "60")], requested()),
+        ([("etag", "\"a\""), ("length", "101")], requested()),
+        ([("etag", "\"a\""), ("length", "100")], RequestedRange { total: None, ..requested() }),
+        ([("etag", "\"a\""), ("transfer", "chunked")], RequestedRange { total: None, ..requested() }),
+        ([("", ""), ("transfer", "chunked")], requested()),
+        ([("", ""), ("length", "60")], requested()),
+        ([("etag", "W/\"a\""), ("length", "20")], RequestedRange { end: Some(60), ..requested() }),
+    ] {
+        let response = classify(&head(200, &headers), Some(&requested));
+        assert!(matches!(response, RangeResponse::StartOver(_)), "{headers:?}: {response:?}");
+    }
+    let chunked = head(200, &[("etag", "\"a\""), ("transfer", "chunked")]);
+    let known = RangeResponse::Whole { total: Some(100), etag: Some("\"a\"".to_owned()) };
+    assert_eq!(classify(&chunked, Some(&requested())), known);
 }
 
 #[test]
@@ -42,9 +95,9 @@ fn a_206_continues_only_what_it_fits() {
     let fits = [("etag", "\"a\""), ("range", "bytes 40-99/100"), ("length", "60")];
     let with = |name, value| {
         let headers = fits.map(|(known, old)| if known == name { (known, value) } else { (known, old) });
-        judge(&head(206, &headers), Some(&asked()))
+        classify(&head(206, &headers), Some(&requested()))
     };
-    assert_eq!(with("", ""), Meaning::Rest { until: 100, total: 100 });
+    assert_eq!(with("", ""), RangeResponse::Part { end: 100, total: 100 });
     for (name, value) in [
         ("etag", "\"b\""),
         ("etag", "W/\"a\""),
@@ -62,47 +115,123 @@ fn a_206_continues_only_what_it_fits() {
         ("length", "59"),
         ("length", "61"),
     ] {
-        assert!(matches!(with(name, value), Meaning::StartOver(_)), "{name}: {value}");
+        assert!(matches!(with(name, value), RangeResponse::StartOver(_)), "{name}: {value}");
     }
     let shifted = [("etag", "\"a\""), ("range", "bytes 41-99/100"), ("length", "59")];
-    assert!(matches!(judge(&head(206, &shifted), Some(&asked())), Meaning::StartOver(_)));
+    assert!(matches!(classify(&head(206, &shifted), Some(&requested())), RangeResponse::StartOver(_)));
     let short = [("etag", "\"a\""), ("range", "bytes 40-49/100"), ("length", "10")];
-    assert_eq!(judge(&head(206, &short), Some(&asked())), Meaning::Rest { until: 50, total: 100 });
-    assert!(matches!(judge(&head(206, &[fits[0], fits[2]]), Some(&asked())), Meaning::StartOver(_)), "no range");
-    assert!(matches!(judge(&head(206, &[fits[1], fits[2]]), Some(&asked())), Meaning::StartOver(_)), "no ETag");
-    let with_one_more = |more| judge(&head(206, &[fits[0], fits[1], fits[2], more]), Some(&asked()));
-    assert!(matches!(with_one_more(("coding", "gzip")), Meaning::Unusable(Kind::Coded, _)));
-    assert!(matches!(with_one_more(("type", " Multipart/byteranges; boundary=x")), Meaning::StartOver(_)));
-    assert_eq!(with_one_more(("type", "text/csv")), Meaning::Rest { until: 100, total: 100 });
+    assert_eq!(classify(&head(206, &short), Some(&requested())), RangeResponse::Part { end: 50, total: 100 });
+    assert!(
+        matches!(classify(&head(206, &[fits[0], fits[2]]), Some(&requested())), RangeResponse::StartOver(_)),
+        "no range"
+    );
+    assert!(
+        matches!(classify(&head(206, &[fits[1], fits[2]]), Some(&requested())), RangeResponse::StartOver(_)),
+        "no ETag"
+    );
+    let with_one_more = |more| classify(&head(206, &[fits[0], fits[1], fits[2], more]), Some(&requested()));
+    assert!(matches!(with_one_more(("coding", "gzip")), RangeResponse::Unusable(Kind::Coded, _)));
+    assert!(matches!(with_one_more(("type", " Multipart/byteranges; boundary=x")), RangeResponse::StartOver(_)));
+    assert_eq!(with_one_more(("type", "text/csv")), RangeResponse::Part { end: 100, total: 100 });
     let chunked = [("etag", "\"a\""), ("range", "bytes 40-99/100"), ("transfer", "chunked")];
-    assert_eq!(judge(&head(206, &chunked), Some(&asked())), Meaning::Rest { until: 100, total: 100 });
-    assert!(matches!(judge(&head(206, &fits[..2]), Some(&asked())), Meaning::Unusable(Kind::Unverifiable, _)));
-    assert!(matches!(judge(&head(206, &fits), None), Meaning::Unusable(Kind::Mismatch, _)));
-    let unknown_total = Asked { total: None, ..asked() };
-    assert_eq!(judge(&head(206, &fits), Some(&unknown_total)), Meaning::Rest { until: 100, total: 100 });
+    assert_eq!(classify(&head(206, &chunked), Some(&requested())), RangeResponse::Part { end: 100, total: 100 });
+    assert!(matches!(
+        classify(&head(206, &fits[..2]), Some(&requested())),
+        RangeResponse::Unusable(Kind::Unverifiable, _)
+    ));
+    assert!(matches!(classify(&head(206, &fits), None), RangeResponse::Unusable(Kind::Mismatch, _)));
+    let unknown_total = RequestedRange { total: None, ..requested() };
+    assert_eq!(classify(&head(206, &fits), Some(&unknown_total)), RangeResponse::Part { end: 100, total: 100 });
 }
 
 #[test]
-fn a_part_never_goes_beyond_what_was_asked() {
-    let judge = |range: &str, length: &str| {
+fn a_part_never_goes_beyond_the_requested_range() {
+    let classify = |range: &str, length: &str| {
         let head = head(206, &[("etag", "\"a\""), ("range", range), ("length", length)]);
-        judge(&head, Some(&Asked { until: Some(60), ..asked() }))
+        classify(&head, Some(&RequestedRange { end: Some(60), ..requested() }))
     };
-    assert_eq!(judge("bytes 40-59/100", "20"), Meaning::Rest { until: 60, total: 100 });
-    assert_eq!(judge("bytes 40-49/100", "10"), Meaning::Rest { until: 50, total: 100 });
-    assert!(matches!(judge("bytes 40-60/100", "21"), Meaning::StartOver(_)));
-    assert_eq!(asked().range(), "bytes=40-");
-    assert_eq!(Asked { until: Some(60), ..asked() }.range(), "bytes=40-59");
+    assert_eq!(classify("bytes 40-59/100", "20"), RangeResponse::Part { end: 60, total: 100 });
+    assert_eq!(classify("bytes 40-49/100", "10"), RangeResponse::Part { end: 50, total: 100 });
+    assert!(matches!(classify("bytes 40-60/100", "21"), RangeResponse::StartOver(_)));
+    assert_eq!(requested().header(), "bytes=40-");
+    assert_eq!(RequestedRange { end: Some(60), ..requested() }.header(), "bytes=40-59");
+}
+
+/// Every combination of what a response can say, against what must hold of the decision.
+#[test]
+fn no_combination_of_headers_joins_or_takes_what_does_not_fit() {
+    let ranges = [
+        None,
+        Some("bytes 0-99/100"),
+        Some("bytes 40-99/100"),
+        Some("bytes 40-59/100"),
+        Some("bytes 40-99/*"),
+        Some("bytes 40-119/120"),
+        Some("bytes 0-59/60"),
+        Some("bytes */100"),
+        Some("x"),
+    ];
+    let lengths = [None, Some("20"), Some("59"), Some("60"), Some("80"), Some("100"), Some("120")];
+    let etags = [None, Some("\"a\""), Some("\"b\""), Some("W/\"a\"")];
+    let wholes = [None, Some(100)];
+    let ends = [None, Some(60)];
+    let mut combinations = 0;
+    let heads = [200, 206].into_iter().flat_map(|status| ranges.map(|range| (status, range)));
+    let heads = heads.flat_map(|(status, range)| lengths.map(|length| (status, range, length)));
+    let heads = heads.flat_map(|(status, range, length)| etags.map(|etag| (status, range, length, etag)));
+    for (status, range, length, etag) in heads {
+        for transfer in [None, Some("chunked")] {
+            for (total, end) in wholes.iter().flat_map(|total| ends.iter().map(move |end| (*total, *end))) {
+                let head = ResponseHead {
+                    status,
+                    etag: etag.map(str::to_owned),
+                    content_length: length.map(str::to_owned),
+                    content_range: range.map(str::to_owned),
+                    transfer_encoding: transfer.map(str::to_owned),
+                    ..ResponseHead::default()
+                };
+                let requested = RequestedRange { total, end, ..requested() };
+                let announced = length.filter(|_| transfer.is_none()).map(|length| length.parse::<u64>().unwrap());
+                let covered = range.and_then(content_range);
+                match classify(&head, Some(&requested)) {
+                    RangeResponse::Whole { total: taken, .. } => {
+                        assert_eq!(status, 200, "{head:?}");
+                        assert!(
+                            range.is_none() || covered.is_some_and(|(first, last, all)| first == 0 && last + 1 == all)
+                        );
+                        assert!(announced.is_none() || taken == announced, "{head:?}");
+                        let is_other_version = etag == Some("\"b\"");
+                        assert!(is_other_version || taken.is_some() && taken == total, "{head:?} {requested:?}");
+                    }
+                    RangeResponse::Part { end: taken, total: all } => {
+                        let (first, last, total_of_range) = covered.unwrap();
+                        assert_eq!(
+                            (first, last + 1, total_of_range, etag),
+                            (40, taken, all, Some("\"a\"")),
+                            "{head:?}"
+                        );
+                        assert!(total.is_none_or(|total| total == all) && end.is_none_or(|end| taken <= end));
+                        assert!(announced.is_none_or(|announced| announced == taken - 40), "{head:?}");
+                        assert!(transfer.is_some() || announced.is_some(), "{head:?}");
+                    }
+                    RangeResponse::StartOver(_) | RangeResponse::Unusable(..) => {}
+                    RangeResponse::Refused => panic!("{head:?}"),
+                }
+                combinations += 1;
+            }
+        }
+    }
+    assert_eq!(combinations, 2 * 9 * 7 * 4 * 2 * 4);
 }
 
 #[test]
 fn other_statuses_are_a_new_version_or_a_refusal() {
     for status in (100..600).filter(|status| ![200, 206].contains(status)) {
-        let expected_start_over = [412, 416].contains(&status);
-        let meaning = judge(&head(status, &[]), Some(&asked()));
-        assert_eq!(matches!(meaning, Meaning::StartOver(_)), expected_start_over, "{status}");
-        assert_eq!(meaning == Meaning::Refused, !expected_start_over, "{status}");
-        assert_eq!(judge(&head(status, &[]), None), Meaning::Refused, "{status}");
+        let starts_over = [412, 416].contains(&status);
+        let response = classify(&head(status, &[]), Some(&requested()));
+        assert_eq!(matches!(response, RangeResponse::StartOver(_)), starts_over, "{status}");
+        assert_eq!(response == RangeResponse::Refused, !starts_over, "{status}");
+        assert_eq!(classify(&head(status, &[]), None), RangeResponse::Refused, "{status}");
     }
 }
 
@@ -188,11 +317,17 @@ proptest! {
         length in proptest::option::of("[0-9]{1,2}"),
         etag in "\"[ab]\"|W/\"a\"",
     ) {
-        let head = Head { status: 206, etag: Some(etag.clone()), range: Some(range.clone()), length: length.clone(), ..Head::default() };
-        if let Meaning::Rest { until, total } = judge(&head, Some(&asked())) {
+        let head = ResponseHead {
+            status: 206,
+            etag: Some(etag.clone()),
+            content_range: Some(range.clone()),
+            content_length: length.clone(),
+            ..ResponseHead::default()
+        };
+        if let RangeResponse::Part { end, total } = classify(&head, Some(&requested())) {
             prop_assert_eq!((total, etag.as_str()), (100, "\"a\""));
-            prop_assert!(range.starts_with("bytes 40-") && (41..=100).contains(&until));
-            prop_assert_eq!(length, Some((until - 40).to_string()));
+            prop_assert!(range.starts_with("bytes 40-") && (41..=100).contains(&end));
+            prop_assert_eq!(length, Some((end - 40).to_string()));
         }
     }
 }

@@ -1,0 +1,112 @@
+//! The signed URL of an export file, and how long it can be used.
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use reqwest::Url;
+
+use crate::http;
+
+/// The signed URL of an export file. Whoever has it can read the file until it expires, so it has no `Display`, and its
+/// `Debug` shows only the origin.
+#[derive(Clone)]
+pub struct SignedUrl {
+    url: Url,
+    lifetime: Option<Duration>,
+}
+
+impl SignedUrl {
+    /// Wraps a URL that was validated. `date` is the `Date` of the response that carried it, which makes its lifetime
+    /// independent of this machine's clock.
+    #[must_use]
+    pub fn new(url: Url, date: SystemTime) -> Self {
+        // A URL that has expired as it is issued says nothing: the two servers' clocks differ, or it is a sample.
+        let lifetime = expiry(&url).and_then(|expiry| expiry.duration_since(date).ok()).filter(|left| !left.is_zero());
+        Self { url, lifetime }
+    }
+
+    /// The URL itself.
+    #[must_use]
+    pub fn reveal(&self) -> &Url {
+        &self.url
+    }
+
+    /// Time from its issue until it expires, in whole seconds, if it says so.
+    #[must_use]
+    pub fn lifetime(&self) -> Option<Duration> {
+        self.lifetime
+    }
+}
+
+impl fmt::Debug for SignedUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SignedUrl({}/…)", http::origin(&self.url))
+    }
+}
+
+/// Returns when a URL expires: `Expires` in seconds since 1970 (Signature Version 2), or `X-Amz-Date` plus `X-Amz-Expires`
+/// seconds (Version 4).
+fn expiry(url: &Url) -> Option<SystemTime> {
+    let parameter = |name: &str| {
+        let (_, value) = url.query_pairs().find(|(known, _)| known.eq_ignore_ascii_case(name))?;
+        Some(value)
+    };
+    let seconds = |text: &str| {
+        let is_number = text.len() <= 12 && !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then(|| text.parse().ok()).flatten().map(Duration::from_secs)
+    };
+    if let (Some(date), Some(valid)) = (parameter("X-Amz-Date"), parameter("X-Amz-Expires")) {
+        return amz_date(&date)?.checked_add(seconds(&valid)?);
+    }
+    UNIX_EPOCH.checked_add(seconds(&parameter("Expires")?)?)
+}
+
+/// Parses `20261125T035000Z`.
+fn amz_date(text: &str) -> Option<SystemTime> {
+    let digits = |from: usize, to: usize| text.get(from..to);
+    let (year, month, day) = (digits(0, 4)?, digits(4, 6)?, digits(6, 8)?);
+    let (hour, minute, second) = (digits(9, 11)?, digits(11, 13)?, digits(13, 15)?);
+    let has_shape = text.len() == 16 && digits(8, 9) == Some("T") && digits(15, 16) == Some("Z");
+    let rfc_3339 = has_shape.then(|| format!("{year}-{month}-{day}T{hour}:{minute}:{second}Z"))?;
+    humantime::parse_rfc3339(&rfc_3339).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lifetime_is_read_from_the_query_against_the_date_of_the_response() {
+        // 2026-11-25T03:50:00Z
+        let date = UNIX_EPOCH + Duration::from_secs(1_795_578_600);
+        for (query, seconds) in [
+            ("Expires=1795578630&Signature=x", Some(30)),
+            ("expires=1795578602", Some(2)),
+            ("X-Amz-Date=20261125T034950Z&X-Amz-Expires=25&X-Amz-Signature=x", Some(15)),
+            ("x-amz-expires=2&x-amz-date=20261125T035000Z", Some(2)),
+            ("X-Amz-Date=20261125T235959Z&X-Amz-Expires=1", Some(72_600)),
+            ("Expires=1795578600", None),
+            ("Expires=1425359248", None),
+            ("X-Amz-Date=20261125T034950Z&X-Amz-Expires=10", None),
+            ("X-Amz-Date=2026-11-25T03:50Z&X-Amz-Expires=10", None),
+            ("X-Amz-Date=20261325T035000Z&X-Amz-Expires=10", None),
+            ("X-Amz-Date=€&X-Amz-Expires=10", None),
+            ("X-Amz-Date=20261125T035000Z", None),
+            ("X-Amz-Expires=10", None),
+            ("Expires=-1", None),
+            ("Expires=soon", None),
+            ("Expires=999999999999999999999", None),
+            ("Expires=", None),
+            ("", None),
+        ] {
+            let url = Url::parse(&format!("https://s3.example/x?{query}")).unwrap();
+            assert_eq!(SignedUrl::new(url, date).lifetime(), seconds.map(Duration::from_secs), "{query}");
+        }
+    }
+
+    #[test]
+    fn its_debug_shows_only_the_origin() {
+        let url = Url::parse("https://s3.example:444/secretpath?Signature=secret").unwrap();
+        assert_eq!(format!("{:?}", SignedUrl::new(url, UNIX_EPOCH)), "SignedUrl(https://s3.example:444/…)");
+    }
+}

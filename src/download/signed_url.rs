@@ -1,0 +1,109 @@
+//! The current signed URL, shared by all connections and refreshed before it expires.
+
+use std::time::Duration;
+
+use crate::api::SignedUrl;
+use crate::failure::Failure;
+use crate::step::Step;
+
+/// Longest time for which a signed URL is used. WebAdMIT's expire less than 30 s after they were issued.
+const MAX_AGE: Duration = Duration::from_secs(20);
+
+/// A URL is refreshed this long before it expires: `Date` and expiry are in whole seconds, and a request needs time to
+/// arrive.
+const MARGIN: Duration = Duration::from_secs(1);
+
+/// The current signed URL of a file, and the way to the next one.
+#[derive(Debug)]
+pub struct SignedUrlSource<F> {
+    current: SignedUrl,
+    id: usize,
+    issued: Duration,
+    refresh: F,
+}
+
+impl<F: AsyncFnMut() -> Result<SignedUrl, Failure>> SignedUrlSource<F> {
+    /// Starts with a URL that was just issued. `refresh` requests the next one from the API.
+    pub fn new(step: &Step<'_>, first: SignedUrl, refresh: F) -> Self {
+        Self { current: first, id: 0, issued: step.clock.now(), refresh }
+    }
+
+    /// Returns a URL that has not expired, and its id. If a request with the current URL failed, its id is passed as
+    /// `failed`, and a new URL is requested.
+    ///
+    /// # Errors
+    ///
+    /// What ends the step if the API has no new URL.
+    pub async fn get(&mut self, step: &Step<'_>, failed: Option<usize>) -> Result<(SignedUrl, usize), Failure> {
+        let age = step.clock.now().saturating_sub(self.issued);
+        if failed == Some(self.id) || age > usable_time(self.current.lifetime()) {
+            step.journal.borrow_mut().count("fresh URL");
+            self.current = (self.refresh)().await?;
+            self.id += 1;
+            self.issued = step.clock.now();
+        }
+        Ok((self.current.clone(), self.id))
+    }
+}
+
+/// How long a URL is used that expires after `lifetime`.
+fn usable_time(lifetime: Option<Duration>) -> Duration {
+    lifetime.map_or(MAX_AGE, |lifetime| lifetime.saturating_sub(MARGIN).max(lifetime / 2).min(MAX_AGE))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+    use std::io;
+    use std::time::UNIX_EPOCH;
+
+    use reqwest::Url;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::inputs;
+    use crate::journal::Journal;
+    use crate::log::{Log, Reader};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_url_is_shared_until_it_has_failed_or_is_about_to_expire() {
+        let variables =
+            ["API_KEY", "EXPORT_ID", "EXPORT_FILE_ID"].map(|name| (format!("INPUT_{name}").into(), "1".into()));
+        let service = inputs::read(&variables).service.unwrap();
+        let clock = Clock::start();
+        let (log, journal) = (Log::to(io::sink(), io::sink(), Reader::Other, clock), RefCell::new(Journal::default()));
+        let step = Step { service: &service, clock, log: &log, journal: &journal };
+        let url = |number: usize| {
+            let query = if number >= 3 { "?Expires=4" } else { "" };
+            SignedUrl::new(Url::parse(&format!("https://s3.example/{number}{query}")).unwrap(), UNIX_EPOCH)
+        };
+        let refreshed = Cell::new(0);
+        let mut source = SignedUrlSource::new(&step, url(0), async || {
+            refreshed.set(refreshed.get() + 1);
+            Ok(url(refreshed.get()))
+        });
+        let mut id = async |failed| source.get(&step, failed).await.unwrap().1;
+        assert_eq!(id(None).await, 0);
+        tokio::time::advance(MAX_AGE).await;
+        assert_eq!(id(None).await, 0, "it can still be used");
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!(id(None).await, 1, "it is refreshed before it expires");
+        assert_eq!(id(Some(0)).await, 1, "another connection has refreshed it");
+        assert_eq!(id(Some(1)).await, 2, "it has failed");
+        assert_eq!((refreshed.get(), journal.borrow().ledger().as_str()), (2, "2 fresh URLs"));
+        assert_eq!(id(Some(2)).await, 3);
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(id(None).await, 3, "this one expires after 4 s");
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!(id(None).await, 4, "it is refreshed 1 s before");
+    }
+
+    #[test]
+    fn a_url_is_refreshed_a_second_before_it_expires_but_used_at_least_half_of_its_time() {
+        let millis = Duration::from_millis;
+        for (lifetime, usable) in [(1000, 500), (2000, 1000), (3000, 2000), (20_000, 19_000), (30_000, 20_000)] {
+            assert_eq!(usable_time(Some(millis(lifetime))), millis(usable));
+        }
+        assert_eq!(usable_time(None), millis(20_000));
+    }
+}
