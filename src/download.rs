@@ -398,14 +398,14 @@ impl<'a> Transfer<'a> {
             let Some(rest) = self.missing_range().filter(|_| ranges != RangeSupport::No && probe.is_none()) else {
                 continue;
             };
-            if !self.options.parallel.is_worth_it(rest.total.unwrap_or(0) - rest.start, rate.settled()) {
+            if !self.options.parallel.is_worth_it(rest.total.unwrap_or(0) - rest.start, rate.steady()) {
                 continue;
             }
             if ranges == RangeSupport::Unknown {
                 probe = Some(Box::pin(store.accepts_ranges(rest)));
                 continue;
             }
-            Parallel::new(store, self, rest, rate.settled()).fetch(response, id).await?;
+            Parallel::new(store, self, rest, rate.steady()).fetch(response, id).await?;
             break;
         }
 

@@ -46,7 +46,7 @@ impl Default for ParallelConfig {
         Self {
             connections: 8,
             min_remaining: 32 << 20,
-            min_time: Duration::from_millis(500),
+            min_time: Duration::from_secs(1),
             piece: (1 << 20, 16 << 20),
             window: Duration::from_millis(50),
             fast: 150e6,
@@ -431,8 +431,8 @@ mod tests {
             (much, None, false),
             (32 << 20, Some(20e6), true),
             ((32 << 20) - 1, Some(20e6), false),
-            (70_000_000, Some(140e6), true),
-            (69_999_999, Some(140e6), false),
+            (140_000_000, Some(140e6), true),
+            (139_999_999, Some(140e6), false),
         ] {
             assert_eq!(config.is_worth_it(remaining, rate), is_worth_it, "{remaining} {rate:?}");
         }

@@ -208,7 +208,7 @@ fn retry_after_of_the_store_is_obeyed() {
 /// A file that is large enough for several connections, in a store that limits each of them.
 fn large() -> StandIn {
     let bytes: Vec<u8> = (0..64_000_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-    StandIn::builder().file(File::new(&bytes)).throttle(50_000_000).start()
+    StandIn::builder().file(File::new(&bytes)).throttle(25_000_000).start()
 }
 
 #[test]
