@@ -54,15 +54,21 @@ impl Unclear {
 enum Term {
     /// It occurs in one of its texts: SOPH in SOPHAS.
     Part(String),
+    /// It is a number in one of its texts: 2026 in `2026 - 2027`, but not 20 or 26.
+    Number(String),
     /// It is one of its texts, from beginning to end.
     Whole(String),
 }
 
-/// The words of the input `identity`. They stand apart by white space, and as in the lists of this tool by commas and
-/// brackets, or where a line was cut; what is in double quotes is a whole text. Years may stand together, as in 2026-2027.
+/// Whether a character separates words: white space, and as in the lists of this tool commas and brackets, or the mark of
+/// a line that was cut.
+fn is_apart(c: char) -> bool {
+    c.is_whitespace() || matches!(c, ',' | ';' | '(' | ')' | '…')
+}
+
+/// The words of the input `identity`. What is in double quotes is a whole text. Years may stand together, as in 2026-2027.
 fn terms(words: &str) -> Vec<Term> {
-    let is_apart = |c: char| c.is_whitespace() || matches!(c, ',' | ';' | '(' | ')' | '…');
-    let words = clean::fold(words).replace(['“', '”', '„'], "\"");
+    let words = clean::fold(words);
     let (mut terms, mut rest) = (Vec::new(), words.trim_start_matches(is_apart));
     while !rest.is_empty() {
         let quoted = rest.strip_prefix('"').and_then(|inside| inside.split_once('"'));
@@ -77,7 +83,10 @@ fn terms(words: &str) -> Vec<Term> {
                 let (word, after) = rest.split_at(rest.find(is_apart).unwrap_or(rest.len()));
                 let is_years = word.chars().all(|c| c.is_ascii_digit() || c == '-');
                 let parts = word.split(|c| is_years && c == '-').filter(|part| !part.is_empty());
-                terms.extend(parts.map(|part| Term::Part(part.to_owned())));
+                terms.extend(parts.map(|part| match part.bytes().all(|byte| byte.is_ascii_digit()) {
+                    true => Term::Number(part.to_owned()),
+                    false => Term::Part(part.to_owned()),
+                }));
                 rest = after;
             }
         }
@@ -90,6 +99,9 @@ impl Term {
     fn fits(&self, texts: &[String]) -> bool {
         match self {
             Self::Part(part) => texts.iter().any(|text| text.contains(part.as_str())),
+            Self::Number(number) => {
+                texts.iter().any(|text| text.split(|c: char| !c.is_ascii_digit()).any(|digits| digits == number))
+            }
             // Or it stands in quotes there, too.
             Self::Whole(whole) => texts.iter().any(|text| text == whole || text.contains(&format!("\"{whole}\""))),
         }
@@ -101,7 +113,7 @@ impl Term {
             Self::Part(part) => {
                 texts.iter().any(|text| text.split(|c: char| !c.is_alphanumeric()).any(|word| word == part))
             }
-            Self::Whole(_) => self.fits(texts),
+            Self::Number(_) | Self::Whole(_) => self.fits(texts),
         }
     }
 }
@@ -111,12 +123,16 @@ fn texts(identity: &Identity) -> [String; 5] {
     [association, organization, institution, cycle, kind].map(|text| clean::fold(text))
 }
 
-/// The identity in which each of the words occurs. Of several that differ only in their cycle, the newest.
+/// The identity in which each of the words occurs. Of several that differ only in their cycle, the newest. A row as `list`
+/// prints it, or a line of a message, selects the identity that it shows, whatever its words mean elsewhere.
 ///
 /// # Errors
 ///
 /// [`Unclear`] when there is none, or more than one.
 pub fn identity<'a>(all: &'a [Identity], words: &str) -> Result<&'a Identity, Unclear> {
+    if let Some(shown) = identity_of_row(all, words) {
+        return Ok(shown);
+    }
     let terms = terms(words);
     let occurring = |identity: &Identity| {
         let texts = texts(identity);
@@ -129,12 +145,12 @@ pub fn identity<'a>(all: &'a [Identity], words: &str) -> Result<&'a Identity, Un
     let ids = || all.iter().map(|identity| identity.id);
     let mut fitting: Vec<&Identity> = all.iter().filter(|identity| occurring(identity) == terms.len()).collect();
     if fitting.is_empty()
-        && let [Term::Part(first), rest @ ..] = terms.as_slice()
+        && let [Term::Number(first), rest @ ..] = terms.as_slice()
         && !rest.is_empty()
         && let Some(line) = all.iter().find(|identity| identity.id.to_string() == *first)
         && rest.iter().all(|term| term.fits(&texts(line)))
     {
-        // A line of the list as it stands, with the id that it begins with.
+        // Words of a line of the list, with the id that it begins with.
         return Ok(line);
     }
     if fitting.is_empty() {
@@ -155,6 +171,18 @@ pub fn identity<'a>(all: &'a [Identity], words: &str) -> Result<&'a Identity, Un
             Err(Unclear::new(fitting.len(), ids(), words, fitting.into_iter().map(line_of_identity).collect()))
         }
     }
+}
+
+/// Returns the identity whose row or line was given, word for word: its id, then all of its texts.
+fn identity_of_row<'a>(all: &'a [Identity], given: &str) -> Option<&'a Identity> {
+    let words = |text: &str| -> Vec<String> {
+        clean::fold(text).split(is_apart).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    };
+    let given = words(given);
+    let id = given.first()?;
+    let shown = all.iter().find(|identity| identity.id.to_string() == *id)?;
+    let line = line_of_identity(shown);
+    [clean::cut(&line, LONGEST_LINE), line].iter().any(|line| words(line) == given).then_some(shown)
 }
 
 /// Puts identities into the order of their cycles, the newest first.

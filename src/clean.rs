@@ -45,12 +45,23 @@ pub fn is_unprintable(c: char) -> bool {
         || matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
-/// A text as it is compared with another one: in one letter case, and with white space alike. In capitals at first, for
-/// `ß` has none of its own.
+/// Returns a text as it is compared with another one: in one letter case, with single spaces, and with plain quotes and
+/// dashes. In capitals at first, for `ß` has none of its own.
 #[must_use]
 pub fn fold(text: &str) -> String {
     let line = line(text).to_uppercase().to_lowercase();
-    line.split_whitespace().collect::<Vec<_>>().join(" ")
+    let plain: String = line.chars().map(plain).collect();
+    plain.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Returns the quote or dash of a keyboard for a typographic one, and any other character unchanged.
+fn plain(c: char) -> char {
+    match c {
+        '“' | '”' | '„' | '‟' | '«' | '»' | '＂' => '"',
+        '‘' | '’' | '‚' | '‛' | '‹' | '›' | 'ʼ' | '＇' => '\'',
+        '\u{2010}'..='\u{2015}' | '−' | '﹘' | '﹣' | '－' => '-',
+        c => c,
+    }
 }
 
 /// Of a text no more than this is looked at, in bytes.
@@ -125,6 +136,9 @@ mod tests {
             ("Zoë", "ZOË"),
             ("a\u{202e}b", "A B"),
             ("Cohort ##1", "cohort # #1"),
+            ("“a” „b‟ «c» ＂d＂", "\"a\" \"b\" \"c\" \"d\""),
+            ("‘a’ ‚b‛ ‹c› ʼd＇", "'a' 'b' 'c' 'd'"),
+            ("‐‑‒–—―−﹘﹣－", "----------"),
         ] {
             assert_eq!(fold(one), fold(other));
         }

@@ -58,7 +58,7 @@ pub const DECLARATIONS: [Declaration; 16] = [
         name: "identity",
         required: false,
         default: None,
-        meaning: "Words, each of which occurs in the identity's association, organization, institution, cycle or type, in any letter case: SOPHAS, PharmCAS 2025 - 2026. In double quotes: the whole of one of these texts. Of several identities that differ only in their cycle, the newest is taken. A run of the export is started under it, or with export-file-id latest its files are looked through. With export-id and the id of a run it is not used.",
+        meaning: "Words, each of which occurs in the identity's association, organization, institution, cycle or type, in any letter case: SOPHAS, PharmCAS 2025 - 2026. A word of digits matches only a whole number. In double quotes: the whole of one of these texts. Of several identities that differ only in their cycle, the newest is taken. A run of the export is started under it, or with export-file-id latest its files are looked through. With export-id and the id of a run it is not used.",
     },
     Declaration {
         name: "user-identity-id",
@@ -779,7 +779,9 @@ fn name(value: &str) -> Result<String, Rejection> {
 }
 
 fn words(value: &str) -> Result<String, Rejection> {
-    if value.matches('"').count() % 2 == 1 {
+    // Words may stand on several lines, or come out of a table.
+    let value = &value.replace(['\t', '\n', '\r'], " ");
+    if clean::fold(value).matches('"').count() % 2 == 1 {
         return reject(value, "has a double quote that is not closed");
     }
     if value.chars().any(char::is_alphanumeric) {

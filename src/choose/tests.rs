@@ -100,6 +100,7 @@ fn what_is_in_quotes_is_a_whole_text() {
         of(3, "SOPHAS", "School 1", "2026"),
         of(4, "SOPHAS", "School 1", "2025"),
         of(5, "CASPA", "School \"Y\" of Z", "2025"),
+        of(6, "SOPHAS", "‘X’", "2026"),
     ];
     for (words, id) in [
         ("\"sophas\" \"School 1\"", 3),
@@ -109,6 +110,7 @@ fn what_is_in_quotes_is_a_whole_text() {
         ("“sophas express”", 1),
         ("sophas,school 10,2026…", 2),
         ("School \"Y\" of Z", 5),
+        ("«SOPHAS» ‹x› 2026", 6),
         ("3 sophas, school 1", 3),
         ("4  SOPHAS, 2025, School 1, Demo University (Admissions User)", 4),
     ] {
@@ -117,8 +119,48 @@ fn what_is_in_quotes_is_a_whole_text() {
     assert_eq!(identity(&all, "2 pharmacy").unwrap_err().fitting, 0, "an id alone is not enough");
     // Of those that fit, the ones with the words as words of their own come first, then the newest.
     let first = |words| identity(&all, words).unwrap_err().listed.into_iter().map(|line| line[..1].to_owned());
-    assert_eq!(first("sophas school 1").collect::<Vec<_>>(), ["1", "3", "4", "2"]);
+    assert_eq!(first("sophas school 1").collect::<Vec<_>>(), ["1", "3", "4"]);
+    assert_eq!(first("sophas scho").collect::<Vec<_>>(), ["1", "2", "3", "4"]);
+    assert_eq!(first("\"2026\" sophas").collect::<Vec<_>>(), ["1", "2", "3", "6"]);
     assert_eq!(identity(&all, "\"school\"").unwrap_err().fitting, 0);
+}
+
+#[test]
+fn a_word_of_digits_is_a_whole_number_of_a_text() {
+    let all = [of(305, "SOPHAS", "School 10", "2026 - 2027"), of(20, "SOPHAS", "FY2031/32 (cohort 7)", "")];
+    for (words, id) in [
+        ("2026", Some(305)),
+        ("2027-2026", Some(305)),
+        ("10 school", Some(305)),
+        ("2031", Some(20)),
+        ("fy20", Some(20)),
+        ("7", Some(20)),
+        ("20", None),
+        ("1", None),
+        ("026", None),
+        ("2026-27", None),
+    ] {
+        assert_eq!(identity(&all, words).ok().map(|found| found.id.0), id, "{words}");
+    }
+}
+
+#[test]
+fn a_row_selects_the_identity_that_it_shows_whatever_else_its_words_fit() {
+    let mut all = vec![of(305, "SOPHAS", "School", "2026 - 2027"), of(20, "SOPHAS", "School", "")];
+    all.extend([2026, 2027].map(|id| of(id, "SOPHAS", "School", "")));
+    all.push(of(7, "SOPHAS", &"a long name, ".repeat(30), "2026 - 2027"));
+    for one in &all {
+        let Identity { id, association, cycle, organization, institution, kind } = one;
+        for row in [
+            line_of_identity(one),
+            clean::cut(&line_of_identity(one), LONGEST_LINE),
+            format!("{id}\t{association}\t{cycle}\t{organization}\t{institution}\t{kind}"),
+        ] {
+            assert_eq!(identity(&all, &row).map(|found| found.id), Ok(*id), "{row}");
+        }
+    }
+    // A year and words are no row.
+    assert_eq!(identity(&all[..3], "2026 SOPHAS School Demo University").map(|found| found.id), Ok(Id(305)));
 }
 
 #[test]
@@ -218,13 +260,30 @@ proptest! {
         match identity(&identities, &wanted) {
             Ok(found) => {
                 let all = clean::fold(&format!("{} Demo University 2026 Admissions User", found.association));
-                let fits = |term: &Term| matches!(term, Term::Part(text) | Term::Whole(text) if all.contains(text));
+                let numbers: Vec<&str> = all.split(|c: char| !c.is_ascii_digit()).collect();
+                let fits = |term: &Term| match term {
+                    Term::Part(text) | Term::Whole(text) => all.contains(text),
+                    Term::Number(number) => numbers.contains(&number.as_str()),
+                };
                 let terms = terms(&wanted);
                 // It can begin with the id, as a line of a list does.
-                let by_id = terms.first() == Some(&Term::Part(found.id.to_string())) && terms.len() > 1;
+                let by_id = terms.first() == Some(&Term::Number(found.id.to_string())) && terms.len() > 1;
                 prop_assert!(terms.iter().skip(usize::from(by_id)).all(fits));
             }
             Err(unclear) => prop_assert!(unclear.listed.len() <= 20 && unclear.fitting != 1),
+        }
+    }
+
+    #[test]
+    fn every_line_selects_its_identity(
+        texts in proptest::collection::vec(("[0-3 ]{0,3}|.{0,8}", "[a-c,(\"“ ]{0,4}", "[0-3 –-]{0,6}"), 1..8),
+    ) {
+        let identity_of = |((association, organization, cycle), id): (&(String, String, String), u64)| {
+            of(id, &clean::words(association), &clean::words(organization), &clean::words(cycle))
+        };
+        let all: Vec<Identity> = texts.iter().zip(1..).map(identity_of).collect();
+        for one in &all {
+            prop_assert_eq!(identity(&all, &line_of_identity(one)).map(|found| found.id), Ok(one.id));
         }
     }
 }

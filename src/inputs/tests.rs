@@ -107,8 +107,14 @@ fn what_can_be_said_in_two_ways_is_said_in_one() {
     assert!(!format!("{:?}", both.problems).contains(key), "{both:?}");
     let reading = read(&variables(&[("INPUT_EXPORT_NAME", "a\u{202e}b"), ("INPUT_EXPORT_ID", "")]));
     assert!(reading.problems[0].text.contains("bidirectional"), "{reading:?}");
-    problem("identity", "a\nb");
-    assert!(problem("identity", "\"SOPHAS").contains("has a double quote that is not closed"));
+    for unclosed in ["\"SOPHAS", "“SOPHAS", "«SOPHAS» “"] {
+        assert!(problem("identity", unclosed).contains("has a double quote that is not closed"), "{unclosed}");
+    }
+    for control in ["a\u{b}b", "a\u{0}b", "a\u{2028}b", "a\u{202e}b"] {
+        assert!(problem("identity", control).contains("holds control or bidirectional characters"), "{control:?}");
+    }
+    let lines = wanted(&[("INPUT_IDENTITY", "SOPHAS\r\n2026\t- 2027")]).identity;
+    assert_eq!(lines, Some(Identity::Described("SOPHAS  2026 - 2027".to_owned())));
     for nothing in ["-", "\"\"", ", ;", "…"] {
         assert!(problem("identity", nothing).contains("has no word in it"), "{nothing}");
     }

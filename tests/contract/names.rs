@@ -316,6 +316,93 @@ fn a_line_of_the_list_can_be_given_as_it_stands_and_quotes_tell_texts_apart() {
 }
 
 #[test]
+fn every_row_of_the_list_selects_the_identity_that_it_shows() {
+    let without_cycle = |id| identity_json(id, "SOPHAS", "School “Demo” of Health", "");
+    let all = [
+        identity_json(305, "SOPHAS", "School “Demo” of Health", "2026 – 2027"),
+        // Its id is a part of the other one's cycle, and then one of its years.
+        without_cycle(20),
+        without_cycle(2026),
+        identity_json(7, "Paid?=Yes", "a (b, c); d…", "2025–26"),
+        identity_json(8, "Paid?=No", "a (b, c); d…", "2025–26"),
+        identity_json(9, "SOPHAS", "see https://demo.example/?page=1", "2026"),
+        identity_json(10, "SOPHAS", "see https://demo.example/?page=2", "2026"),
+    ];
+    let stand_in = StandIn::start();
+    stand_in.api_next(identities(&all));
+    for _ in &all {
+        stand_in.api_next(exports(&[]));
+    }
+    let list = Run::in_shell(program()).against(&stand_in).arg("list").run().exited(0);
+    let rows: Vec<&str> = list.stdout.lines().skip(1).take_while(|line| !line.is_empty()).collect();
+    assert_eq!(rows.len(), all.len(), "{}", list.stdout);
+    stand_in.api_next(identities(&all));
+    let lines = by_names(&stand_in).input("identity", "nobody").run().exited(5).failure();
+    let lines: Vec<&str> = lines.lines().filter_map(|line| line.strip_prefix("  ")).collect();
+    assert_eq!(lines.len(), all.len(), "{lines:?}");
+    for row in rows.into_iter().chain(lines) {
+        stand_in.api_next(identities(&all)).api_next(exports(&[export_json(EXPORT, EXPORT_NAME)]));
+        let run = by_names(&stand_in).input("identity", row).input("export-file-id", &RUN.to_string());
+        let ended = run.run().exited(0);
+        assert_eq!(ended.outputs["user-identity-id"], row.split(' ').next().unwrap(), "{row}");
+    }
+}
+
+#[test]
+fn a_word_of_digits_matches_whole_numbers_only() {
+    let all = [identity_json(305, "SOPHAS", "x", "2026 - 2027"), identity_json(20, "SOPHAS", "y", "")];
+    let stand_in = StandIn::start();
+    stand_in.api_next(identities(&all)).api_next(exports(&[export_json(EXPORT, EXPORT_NAME)]));
+    let run = |words: &str| by_names(&stand_in).input("identity", words).input("export-file-id", &RUN.to_string());
+    assert_eq!(run("SOPHAS 2026").run().exited(0).outputs["user-identity-id"], "305");
+    for words in ["SOPHAS 20", "SOPHAS 202", "SOPHAS 026-2027", "SOPHAS 2026-27"] {
+        stand_in.api_next(identities(&all));
+        run(words).run().exited(5).failing_with("none of the 2 identities of this key has all of these words");
+    }
+}
+
+#[test]
+fn typographic_quotes_and_dashes_are_plain_ones_on_both_sides() {
+    let stand_in = StandIn::start();
+    let offices = [
+        identity_json(305, "SOPHAS", "School “Demo” of Health", "2026 – 2027"),
+        identity_json(311, "PharmCAS", "School \"Demo\" of Pharmacy’s Friends", "2026 - 2027"),
+    ];
+    let run = |words: &str, name: &str| {
+        let all = [export_json(EXPORT, "Nightly – “all” applicants’ files"), export_json(5, "Nightly")];
+        stand_in.api_next(identities(&offices)).api_next(exports(&all));
+        let run = by_names(&stand_in).input("identity", words).input("export-name", name);
+        run.input("export-file-id", &RUN.to_string()).run().exited(0)
+    };
+    for (words, id) in [
+        ("School “Demo” of Health", "305"),
+        ("School \"Demo\" of Health", "305"),
+        ("School «Demo» of Health", "305"),
+        ("health 2026 – 2027", "305"),
+        ("health 2026—2027", "305"),
+        ("“2026 - 2027” sophas", "305"),
+        ("health\t2026\n2027\r\n", "305"),
+        ("School “Demo” of Pharmacy‘s", "311"),
+        ("pharmacy's 2026‑2027", "311"),
+    ] {
+        let ended = run(words, "nightly - \"ALL\" applicants' files");
+        assert_eq!(outputs(&ended, &["user-identity-id", "export-id"]), [id, "86446"], "{words}");
+    }
+}
+
+#[test]
+fn tabs_and_line_breaks_part_the_words_of_an_identity_and_no_other_control_character_does() {
+    let stand_in = StandIn::start();
+    let ended = by_names(&stand_in).input("identity", "SOPHAS\n2025\t-\r\n2026").run().exited(0);
+    assert_eq!(ended.outputs["user-identity-id"], "290");
+    assert!(ended.stdout.contains("under identity `SOPHAS 2025 -  2026`"), "{}", ended.stdout);
+    for words in ["SOPHAS\u{b}2026", "SOPHAS\u{1b}[1m", "SOPHAS\u{2028}2026", "SOP\u{202e}HAS"] {
+        let ended = by_names(&stand_in).input("identity", words).run().exited(2);
+        ended.failing_with("identity: `").failing_with("holds control or bidirectional characters");
+    }
+}
+
+#[test]
 fn quotes_that_came_along_are_told() {
     let stand_in = StandIn::start();
     let all = by_names(&stand_in).input("identity", "\"SOPHAS 2026 - 2027\"").run().exited(5);
