@@ -120,7 +120,7 @@ impl Term {
 
 fn texts(identity: &Identity) -> [String; 5] {
     let Identity { association, organization, institution, cycle, kind, .. } = identity;
-    [association, organization, institution, cycle, kind].map(|text| clean::fold(text))
+    [association, organization, institution, cycle, kind].map(|label| label.folded.clone())
 }
 
 /// The identity in which each of the words occurs. Of several that differ only in their cycle, the newest. A row as `list`
@@ -155,19 +155,23 @@ pub fn identity<'a>(all: &'a [Identity], words: &str) -> Result<&'a Identity, Un
     }
     if fitting.is_empty() {
         let mut nearest: Vec<&Identity> = all.iter().collect();
-        nearest.sort_by_cached_key(|one| Reverse((occurring(one), nearness(words, &one.title()), years(&one.cycle))));
+        nearest.sort_by_cached_key(|one| {
+            Reverse((occurring(one), nearness(words, &one.title()), years(&one.cycle.folded)))
+        });
         return Err(Unclear::new(0, ids(), words, nearest.into_iter().map(line_of_identity).collect()));
     }
-    fitting.sort_by_key(|identity| Reverse(years(&identity.cycle)));
+    fitting.sort_by_key(|identity| Reverse(years(&identity.cycle.folded)));
     match fitting.as_slice() {
         [only] => Ok(only),
         [newest, older @ ..]
-            if older.iter().all(|one| differ_only_in_cycle(newest, one) && is_newer(&newest.cycle, &one.cycle)) =>
+            if older
+                .iter()
+                .all(|one| differ_only_in_cycle(newest, one) && is_newer(&newest.cycle.folded, &one.cycle.folded)) =>
         {
             Ok(newest)
         }
         _ => {
-            fitting.sort_by_cached_key(|one| Reverse((standing_alone(one), years(&one.cycle))));
+            fitting.sort_by_cached_key(|one| Reverse((standing_alone(one), years(&one.cycle.folded))));
             Err(Unclear::new(fitting.len(), ids(), words, fitting.into_iter().map(line_of_identity).collect()))
         }
     }
@@ -187,7 +191,7 @@ fn identity_of_row<'a>(all: &'a [Identity], given: &str) -> Option<&'a Identity>
 
 /// Puts identities into the order of their cycles, the newest first.
 pub fn newest_first(identities: &mut [Identity]) {
-    identities.sort_by_key(|identity| Reverse(years(&identity.cycle)));
+    identities.sort_by_key(|identity| Reverse(years(&identity.cycle.folded)));
 }
 
 /// Whether nothing but their cycle, and their id, tells two identities apart.
@@ -195,7 +199,7 @@ pub fn newest_first(identities: &mut [Identity]) {
 pub fn differ_only_in_cycle(one: &Identity, other: &Identity) -> bool {
     let rest = |identity: &Identity| {
         [&identity.kind, &identity.association, &identity.organization, &identity.institution]
-            .map(|text| clean::fold(text))
+            .map(|label| label.folded.clone())
     };
     rest(one) == rest(other)
 }
@@ -216,10 +220,9 @@ fn years(cycle: &str) -> Vec<u64> {
 }
 
 fn line_of_identity(identity: &Identity) -> String {
-    match identity.kind.as_str() {
-        "" => format!("{}  {}", identity.id, identity.title()),
-        kind => format!("{}  {} ({kind})", identity.id, identity.title()),
-    }
+    let Identity { id, kind, .. } = identity;
+    let kind = if kind.is_empty() { String::new() } else { format!(" ({kind})") };
+    format!("{id}  {}{kind}", identity.title())
 }
 
 /// The export of this name. Names are compared without regard to case.
@@ -231,17 +234,17 @@ pub fn export<'a>(all: &'a [Export], name: &str) -> Result<&'a Export, Unclear> 
     let wanted = clean::fold(name);
     let ids = || all.iter().map(|export| export.id);
     let line = |export: &Export| format!("{}  {}", export.id, export.name);
-    let fitting: Vec<&Export> = all.iter().filter(|export| export.folded == wanted).collect();
+    let fitting: Vec<&Export> = all.iter().filter(|export| export.name.folded == wanted).collect();
     match fitting.as_slice() {
         [only] => Ok(only),
         [] => {
             // A line of the list as it stands, with the id that it begins with.
             let (first, rest) = wanted.split_once(' ').unwrap_or_default();
-            if let Some(line) = all.iter().find(|export| export.id.to_string() == first && export.folded == rest) {
+            if let Some(line) = all.iter().find(|export| export.id.to_string() == first && export.name.folded == rest) {
                 return Ok(line);
             }
             let mut nearest: Vec<&Export> = all.iter().collect();
-            nearest.sort_by_cached_key(|export| Reverse(nearness(&wanted, &export.name)));
+            nearest.sort_by_cached_key(|export| Reverse(nearness(&wanted, &export.name.folded)));
             Err(Unclear::new(0, ids(), name, nearest.into_iter().map(line).collect()))
         }
         several => Err(Unclear::new(several.len(), ids(), name, several.iter().copied().map(line).collect())),

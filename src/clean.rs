@@ -4,12 +4,13 @@
 //! of a line and `##[name]` anywhere in one, Azure's takes `##vso[` anywhere. What a server says is data, so nothing
 //! of it may begin a line, end one, or hold two number signs in a row.
 
+use std::ops::Range;
+
 /// The longest piece of a server's words that is shown, in characters.
 pub const LONGEST_WORDS: usize = 300;
 
 /// Words of a server: one line, no control or bidirectional characters, no runner command, no more than
-/// [`LONGEST_WORDS`] characters. Of a URL in them only the part before its query stays, for a query can hold a
-/// signature.
+/// [`LONGEST_WORDS`] characters. Of a URL in them only the part before its query stays.
 #[must_use]
 pub fn words(text: &str) -> String {
     let without_queries = text
@@ -90,13 +91,86 @@ pub fn cut(text: &str, longest: usize) -> String {
     short
 }
 
-/// A word without the query of the URL that it is, or looks like: percent-encoded, too, as one URL stands in another.
+/// Returns a word without the query of the URL in it. A URL has a scheme and a host, and may be percent-encoded as a whole,
+/// as one URL stands in another.
 fn without_query(word: &str) -> String {
-    let lower = word.to_ascii_lowercase();
-    let is_url = |slashes: &str, equals: &str| lower.contains(slashes) || lower.contains(equals);
-    let query = |mark, slashes, equals| lower.find(mark).filter(|_| is_url(slashes, equals));
-    let at = query("?", "://", "=").into_iter().chain(query("%3f", "%3a%2f%2f", "%3d")).min();
-    at.map_or_else(|| word.to_owned(), |at| format!("{}?…", &word[..at]))
+    let query = decoded(word).into_iter().enumerate().filter_map(|(times, bytes)| query(&bytes, times)).min();
+    query.map_or_else(|| word.to_owned(), |at| format!("{}?…", &word[..at]))
+}
+
+/// Returns where the query of a URL begins in a text that was decoded so many times.
+fn query(bytes: &[Decoded], times: usize) -> Option<usize> {
+    let is_scheme_and_host = |at: usize| {
+        let is_url = at > 0
+            && bytes[at - 1].byte.is_ascii_alphanumeric()
+            && bytes[at..].iter().map(|decoded| decoded.byte).take(3).eq(*b"://")
+            && bytes.get(at + 3).is_some_and(|decoded| !b"/?#".contains(&decoded.byte));
+        // What was decoded fewer times is a URL by itself, and its query is as plain as it is.
+        is_url && bytes[at..at + 3].iter().any(|decoded| decoded.range.len() == 1 + 2 * times)
+    };
+    let host = (0..bytes.len()).find(|&at| is_scheme_and_host(at))? + 3;
+    bytes[host..].iter().find(|decoded| decoded.byte == b'?').map(|decoded| decoded.range.start)
+}
+
+/// How many times a text may have been percent-encoded.
+const MOST_LAYERS: usize = 3;
+
+/// A byte of a text that was percent-decoded, and where it stands in the text itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Decoded {
+    pub(crate) byte: u8,
+    pub(crate) range: Range<usize>,
+}
+
+/// Returns the bytes of a text as it is, decoded once, decoded twice …, until there is nothing more to decode.
+pub(crate) fn decoded(text: &str) -> Vec<Vec<Decoded>> {
+    let plain = text.bytes().enumerate().map(|(at, byte)| Decoded { byte, range: at..at + 1 });
+    let mut layers = vec![plain.collect::<Vec<_>>()];
+    while layers.len() <= MOST_LAYERS {
+        let outer = &layers[layers.len() - 1];
+        let inner = decode(outer);
+        if inner.len() == outer.len() {
+            break;
+        }
+        layers.push(inner);
+    }
+    layers
+}
+
+fn decode(outer: &[Decoded]) -> Vec<Decoded> {
+    let digit = |at: usize| char::from(outer.get(at)?.byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let (mut inner, mut at) = (Vec::with_capacity(outer.len()), 0);
+    while let Some(first) = outer.get(at) {
+        match (first.byte, digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                inner.push(Decoded { byte: high << 4 | low, range: first.range.start..outer[at + 2].range.end });
+                at += 3;
+            }
+            _ => {
+                inner.push(first.clone());
+                at += 1;
+            }
+        }
+    }
+    inner
+}
+
+/// Returns JSON whose strings begin no runner command and hold nothing unprintable, for a parser the same as before: what
+/// could do harm becomes `\uXXXX`. Only strings can hold it, but for the line breaks between them.
+#[must_use]
+pub fn json(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    for (at, c) in text.char_indices() {
+        let rest = &text[at + c.len_utf8()..];
+        let begins_command = c == '#' && (rest.starts_with('[') || rest.starts_with("vso["));
+        if begins_command || c != '\n' && is_unprintable(c) {
+            let units = c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect::<String>();
+            clean.push_str(&units);
+        } else {
+            clean.push(c);
+        }
+    }
+    clean
 }
 
 #[cfg(test)]
@@ -116,11 +190,20 @@ mod tests {
             ("#\u{0}#[x]", "# #[x]"),
             ("left\u{202e}thgir\u{2028}next", "left thgir next"),
             ("see https://s3.example/f?Signature=abc now", "see https://s3.example/f?… now"),
-            ("/f?Signature=abc", "/f?…"),
             ("https%3A%2F%2Fs3%2Ff%3FSignature%3Dabc now", "https%3A%2F%2Fs3%2Ff?… now"),
             ("https%3a%2f%2fs3%2ff%3fx", "https%3a%2f%2fs3%2ff?…"),
+            ("https%253A%252F%252Fs3%252Ff%253Fx", "https%253A%252F%252Fs3%252Ff?…"),
+            ("https%3A//s3/f?x", "https%3A//s3/f?…"),
+            ("\"https://[::1]/f?x\"", "\"https://[::1]/f?…"),
+            ("https://a.example/%3Fb?c", "https://a.example/%3Fb?…"),
+            ("https://a.example/b%3Fc", "https://a.example/b%3Fc"),
+            ("https://a.example/https%3A%2F%2Fb%2Fc%3Fd", "https://a.example/https%3A%2F%2Fb%2Fc?…"),
+            ("really?https://a.example/b?c", "really?https://a.example/b?…"),
             ("100%3F", "100%3F"),
             ("really? yes", "really? yes"),
+            ("Paid?=Yes", "Paid?=Yes"),
+            ("Paid%3F%3DYes", "Paid%3F%3DYes"),
+            ("/f?x=1 ://x?y https://?x https:///?x and/or?", "/f?x=1 ://x?y https://?x https:///?x and/or?"),
         ] {
             assert_eq!(words(said), shown, "{said:?}");
         }
@@ -146,7 +229,38 @@ mod tests {
         assert_ne!(fold("Report w=1?a"), fold("Report w=1?b"));
     }
 
+    #[test]
+    fn json_is_escaped_where_it_could_do_harm() {
+        for (sent, clean) in [
+            ("{\n  \"a\": \"b\"\n}", "{\n  \"a\": \"b\"\n}"),
+            ("\"##[error] #vso[ # [ #v #\"", "\"#\\u0023[error] \\u0023vso[ # [ #v #\""),
+            ("\"\u{7f}\u{85}\u{2028}\u{202e}\u{feff}é\"", "\"\\u007f\\u0085\\u2028\\u202e\\ufeffé\""),
+        ] {
+            assert_eq!(json(sent), clean);
+        }
+    }
+
     proptest! {
+        #[test]
+        fn escaped_json_says_the_same_without_a_command(text in ".*|(?:[#\\[\\\\\"\r\n\u{2028}vso]|.)*") {
+            let escaped = json(&serde_json::to_string_pretty(&[&text]).unwrap());
+            prop_assert_eq!(serde_json::from_str::<Vec<String>>(&escaped).unwrap(), [text]);
+            prop_assert!(!escaped.contains("##[") && !escaped.contains("##vso["), "{escaped}");
+            prop_assert!(!escaped.chars().any(|c| c != '\n' && is_unprintable(c)), "{escaped:?}");
+        }
+
+        #[test]
+        fn of_a_url_no_query_is_left(
+            before in "[a-z?=% ]{0,8}",
+            after in "[a-zA-Z0-9=&%/?:]{0,20}",
+            times in 0..3_usize,
+        ) {
+            let encode = |url: String| percent_encoding::utf8_percent_encode(&url, percent_encoding::NON_ALPHANUMERIC).to_string();
+            let url = (0..times).fold(format!("https://s3.example/f?0secret{after}"), |url, _| encode(url));
+            let shown = words(&format!("{before}{url} end"));
+            prop_assert!(!shown.contains("0secret") && shown.ends_with("?… end"), "{shown}");
+        }
+
         #[test]
         fn nothing_said_can_hold_a_line_break_or_a_command(text in ".*|(?:[#:\\[\r\n\u{2028}vso]|.)*") {
             for clean in [words(&text), line(&text)] {

@@ -114,7 +114,7 @@ async fn export(step: &Step<'_>, api: &Api, asked: &Export, identity: Option<Id>
                 }
             };
             step.log.line(&format!("export: {}, {}", chosen.id, chosen.name));
-            Known { id: chosen.id, title: Some(clean::cut(&chosen.name, LONGEST_TITLE)), is_newest: false }
+            Known { id: chosen.id, title: Some(clean::cut(&chosen.name.to_string(), LONGEST_TITLE)), is_newest: false }
         }
     };
     let id = known.id;

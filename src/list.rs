@@ -9,8 +9,9 @@ use anyhow::Context;
 use serde::Serialize;
 
 use crate::api::Api;
-use crate::api::lists::{Export, Identity};
+use crate::api::lists::{Export, Identity, Label};
 use crate::choose;
+use crate::clean;
 use crate::clock::Clock;
 use crate::failure::{Asked, Failure};
 use crate::http::Clients;
@@ -118,20 +119,23 @@ fn json(entries: &[Entry]) -> String {
         user_identities: &'a [Entry],
     }
     // Nothing but numbers and words is in it, so it can always be written.
-    serde_json::to_string_pretty(&List { user_identities: entries }).unwrap_or_default()
+    clean::json(&serde_json::to_string_pretty(&List { user_identities: entries }).unwrap_or_default())
 }
 
 /// Two tables: each row begins with an id, so that no name does.
 fn table(entries: &[Entry]) -> String {
     let identities = entries.iter().map(|Entry { identity, .. }| {
-        let Identity { id, kind, association, organization, institution, cycle } = identity.clone();
+        let Identity { id, kind, association, organization, institution, cycle } = identity;
+        let [association, cycle, organization, institution, kind] =
+            [association, cycle, organization, institution, kind].map(Label::to_string);
         [id.to_string(), association, cycle, organization, institution, kind]
     });
     let head = ["IDENTITY", "ASSOCIATION", "CYCLE", "ORGANIZATION", "INSTITUTION", "TYPE"].map(str::to_owned);
     let identities = columns([head].into_iter().chain(identities).collect());
     let exports = entries.iter().flat_map(|Entry { identity, exports }| {
         exports.iter().flatten().map(|export| {
-            let Export { id, name, list_type, format, .. } = export.clone();
+            let Export { id, name, list_type, format, .. } = export;
+            let [name, format, list_type] = [name, format, list_type].map(Label::to_string);
             [id.to_string(), identity.id.to_string(), name, format, list_type]
         })
     });

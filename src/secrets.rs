@@ -5,12 +5,13 @@
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
 
-use crate::clean;
+use crate::clean::{self, Decoded};
 
 /// A key, or a value in the query of a URL, that is shorter than this could stand in a text by chance. Keys have 32
 /// characters, signatures 28 and more.
@@ -31,6 +32,13 @@ const LAYERS: usize = 3;
 
 /// What is shown in the place of a secret.
 const CONCEALED: &str = "***";
+
+/// What the names of parameters end with whose values sign a URL or say who has signed it. And there is `sig`, which
+/// stands at the end of other words, too, and everything that begins with `X-Amz-`.
+const SIGNING: [&str; 2] = ["signature", "awsaccesskeyid"];
+
+/// What all parameters of AWS Signature Version 4 begin with.
+const SIGNING_PREFIX: &str = "x-amz-";
 
 /// The secrets of one step.
 #[derive(Default)]
@@ -92,12 +100,12 @@ impl Secrets {
     }
 
     /// The text without the secrets: in the place of each there is `***`, and of one in disguise in the place of the whole
-    /// word.
+    /// word. A parameter whose name says that it signs something loses its value, known or not.
     #[must_use]
     pub fn conceal<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let kept = self.kept();
         let secrets = || kept.key.iter().chain(kept.values.iter());
-        let mut concealed = Cow::Borrowed(text);
+        let mut concealed = redact_signatures(text);
         for secret in secrets() {
             if let Some(without) = secret.cut_out_of(&concealed) {
                 concealed = Cow::Owned(without);
@@ -119,6 +127,59 @@ impl Secrets {
         }
         concealed
     }
+}
+
+/// Returns the text with `***` in the place of the value of every signature parameter, in a URL or not, percent-encoded or
+/// not: `Signature=…`, `X-Amz-Credential%3D…`.
+fn redact_signatures(text: &str) -> Cow<'_, str> {
+    if !text.contains(['=', '%']) {
+        return Cow::Borrowed(text);
+    }
+    let layers = clean::decoded(text);
+    let mut values: Vec<Range<usize>> = layers.iter().flat_map(|bytes| signature_values(bytes, text.len())).collect();
+    values.sort_by_key(|value| value.start);
+    let (mut redacted, mut end) = (String::new(), 0);
+    for value in values {
+        // What is encoded in another value, or was redacted before.
+        if value.end <= end || &text[value.clone()] == CONCEALED {
+            continue;
+        }
+        redacted.push_str(text.get(end..value.start).unwrap_or_default());
+        if value.start >= end {
+            redacted.push_str(CONCEALED);
+        }
+        end = value.end;
+    }
+    if end == 0 {
+        return Cow::Borrowed(text);
+    }
+    redacted.push_str(&text[end..]);
+    Cow::Owned(redacted)
+}
+
+/// Returns where the values of signature parameters stand in a text of so many bytes.
+fn signature_values(bytes: &[Decoded], length: usize) -> Vec<Range<usize>> {
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let ends_value = |byte: u8| byte.is_ascii_whitespace() || b"&\"'`<>|\\;,#()[]{}".contains(&byte);
+    let mut values = Vec::new();
+    let mut name = String::new();
+    for (at, decoded) in bytes.iter().enumerate() {
+        if is_of_name(decoded.byte) {
+            name.push(char::from(decoded.byte.to_ascii_lowercase()));
+            continue;
+        }
+        if decoded.byte == b'=' && is_signing(&name) {
+            let end = bytes[at..].iter().find(|decoded| ends_value(decoded.byte));
+            let value = decoded.range.end..end.map_or(length, |end| end.range.start);
+            values.extend(Some(value).filter(|value| !value.is_empty()));
+        }
+        name.clear();
+    }
+    values
+}
+
+fn is_signing(name: &str) -> bool {
+    name == "sig" || name.contains(SIGNING_PREFIX) || SIGNING.iter().any(|signing| name.ends_with(signing))
 }
 
 /// One secret, and what it looks like in base64.
@@ -250,6 +311,41 @@ mod tests {
     }
 
     #[test]
+    fn the_value_of_a_signature_parameter_is_redacted_wherever_it_stands() {
+        for (text, redacted) in [
+            ("Signature=abc", "Signature=***"),
+            ("see /f?signature=a%2Bb%3D&x=y now", "see /f?signature=***&x=y now"),
+            (
+                "https://s3.example/f?AWSAccessKeyId=AKID&Expires=1&Signature=b/c+d=",
+                "https://s3.example/f?AWSAccessKeyId=***&Expires=1&Signature=***",
+            ),
+            (
+                "X-Amz-Date=1 x-amz-credential=AKID/1/s3 (X-Amz-Security-Token=t)",
+                "X-Amz-Date=*** x-amz-credential=*** (X-Amz-Security-Token=***)",
+            ),
+            ("%26Signature%3Da%252Bb%26x%3Dy z", "%26Signature%3D***%26x%3Dy z"),
+            ("X%2DAmz%2DSignature%3Da+X%252DAmz%252DDate%253D2%2526x", "X%2DAmz%2DSignature%3D***"),
+            ("https%253A%252F%252Fa%253Fsig%253Db%2526c", "https%253A%252F%252Fa%253Fsig%253D***%2526c"),
+            ("?sig=a&se=b", "?sig=***&se=b"),
+            ("`sig=a`|sig=b|\"sig=c\"<sig=d>", "`sig=***`|sig=***|\"sig=***\"<sig=***>"),
+            ("no-Signature=Yes \\u0026Signature=a", "no-Signature=*** \\u0026Signature=***"),
+            ("Signature=a\u{0}b\u{2028}c d", "Signature=*** d"),
+            ("Signature=é ü", "Signature=*** ü"),
+            ("Signature=***", "Signature=***"),
+            ("Signature=***a", "Signature=***"),
+            ("Signature=Signature=a", "Signature=***"),
+        ] {
+            assert_eq!(Secrets::default().conceal(text), redacted, "{text}");
+            assert_eq!(Secrets::default().conceal(redacted), redacted, "{redacted}");
+        }
+        for text in
+            ["Signature", "Signature = x", "design=x", "Paid?=Yes", "sig-x=1", "SignatureVersion=2", "sig%3", "100%"]
+        {
+            assert!(matches!(Secrets::default().conceal(text), Cow::Borrowed(same) if same == text), "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_no_secret_stays() {
         for text in [
             "",
@@ -290,6 +386,21 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn nothing_is_left_of_a_signature_that_nobody_knows(
+            before in "(?:[a-z?&=%/: ]|.){0,20}",
+            name in proptest::sample::select(vec!["Signature", "sig", "AWSAccessKeyId", "X-Amz-Signature", "x-amz-credential"]),
+            after in "(?:[&#\"' ].{0,20})?",
+            times in 0..3_usize,
+        ) {
+            let encode = |url: String| percent_encoding::utf8_percent_encode(&url, percent_encoding::NON_ALPHANUMERIC).to_string();
+            let parameter = (0..times).fold(format!("&{name}=0aB+/cD9="), |text, _| encode(text));
+            let told = Secrets::default().words(&format!("{before}{parameter}{after}"));
+            prop_assert!(!told.contains("0aB"), "{told}");
+            let told = Secrets::default().conceal(&told).into_owned();
+            prop_assert_eq!(Secrets::default().conceal(&told), told.as_str());
+        }
+
         #[test]
         fn nothing_is_left_of_a_secret_wherever_it_stands(
             before in ".{0,20}",

@@ -1,7 +1,7 @@
 //! The lists that a key can see: its identities, their exports, and the files that were made of them.
 //!
-//! An entry is only as good as its id: one without is left out. Everything else in it is words for people, cleaned
-//! before it gets any further; what is missing is empty.
+//! An entry is only as good as its id: one without is left out. Everything else in it is a [`Label`]; what is missing is
+//! empty.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,13 +9,14 @@ use std::time::Duration;
 use reqwest::Method;
 use reqwest::header::HeaderMap;
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Api;
 use super::scalar::Scalar;
 use crate::clean;
 use crate::fault::{Fault, Kind};
 use crate::inputs::Id;
+use crate::secrets::Secrets;
 use crate::status::Status;
 
 /// A list can be long, but not without end: 8 MiB are some thirty thousand exports.
@@ -23,6 +24,42 @@ const LARGEST_LIST: usize = 8 << 20;
 
 /// So many entries are taken of a list: without this bound, 8 MiB of empty ones would become 800 MiB of memory.
 const MOST_ENTRIES: usize = 30_000;
+
+/// A text of an entry. Its `Display` is for people: one line, fit to be shown. Serialized it is for programs, and unchanged.
+/// Secrets are in neither.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Label {
+    /// As it was sent, with secrets redacted.
+    sent: String,
+    /// As it is compared with another text: all of it.
+    pub folded: String,
+}
+
+impl Label {
+    /// Returns the label for a text of the server.
+    #[must_use]
+    pub fn new(text: &str, secrets: &Secrets) -> Self {
+        Self { sent: secrets.conceal(text).into_owned(), folded: clean::fold(text) }
+    }
+
+    /// Whether there is nothing to be shown.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.folded.is_empty()
+    }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&clean::words(&self.sent))
+    }
+}
+
+impl Serialize for Label {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.sent)
+    }
+}
 
 /// A standing in WebAdMIT under which a user sees applicants: of one association, one organization, one cycle. Its id is
 /// another one in each cycle.
@@ -32,15 +69,15 @@ pub struct Identity {
     pub id: Id,
     /// `Admissions User`, `Association User` or `Institution User`.
     #[serde(rename = "type")]
-    pub kind: String,
+    pub kind: Label,
     /// The application service: `SOPHAS`.
-    pub association: String,
+    pub association: Label,
     /// The school or department.
-    pub organization: String,
+    pub organization: Label,
     /// The university.
-    pub institution: String,
+    pub institution: Label,
     /// The application cycle: `2026 - 2027`.
-    pub cycle: String,
+    pub cycle: Label,
 }
 
 /// An export, as an office has defined it.
@@ -48,17 +85,14 @@ pub struct Identity {
 pub struct Export {
     /// Its id.
     pub id: Id,
-    /// Its name, fit to be shown.
-    pub name: String,
-    /// Its name as it is compared with another one: all of it.
-    #[serde(skip)]
-    pub folded: String,
+    /// Its name.
+    pub name: Label,
     /// Which applicants it takes: `all`, `clipboard`, `search`.
-    pub list_type: String,
+    pub list_type: Label,
     /// `Comma-Separated Values` and the like.
-    pub format: String,
+    pub format: Label,
     /// `text/csv;charset=iso-8859-1` and the like.
-    pub mime_type: String,
+    pub mime_type: Label,
 }
 
 /// A file that an export has made, or is making: a run.
@@ -92,11 +126,11 @@ impl Api {
         let identity = |entry: Wire| {
             Some(Identity {
                 id: entry.id.id()?,
-                kind: self.shown(&entry.kind),
-                association: self.shown(&entry.association),
-                organization: self.shown(&entry.organization),
-                institution: self.shown(&entry.institution),
-                cycle: self.shown(&entry.cycle),
+                kind: self.label(&entry.kind),
+                association: self.label(&entry.association),
+                organization: self.label(&entry.organization),
+                institution: self.label(&entry.institution),
+                cycle: self.label(&entry.cycle),
             })
         };
         Ok(distinct(entries.into_iter().filter_map(identity), |identity| identity.id))
@@ -123,11 +157,10 @@ impl Api {
         let export = |entry: Wire| {
             Some(Export {
                 id: entry.id.id()?,
-                name: self.shown(&entry.name),
-                folded: clean::fold(&entry.name.words()),
-                list_type: self.shown(&entry.list_type),
-                format: self.shown(&entry.format),
-                mime_type: self.shown(&entry.mime_type),
+                name: self.label(&entry.name),
+                list_type: self.label(&entry.list_type),
+                format: self.label(&entry.format),
+                mime_type: self.label(&entry.mime_type),
             })
         };
         Ok(distinct(entries.into_iter().filter_map(export), |export| export.id))
@@ -171,8 +204,8 @@ impl Api {
         Ok(kept)
     }
 
-    fn shown(&self, said: &Scalar) -> String {
-        self.secrets.words(&said.words())
+    fn label(&self, said: &Scalar) -> Label {
+        Label::new(&said.words(), &self.secrets)
     }
 }
 
@@ -238,7 +271,7 @@ impl Identity {
     #[must_use]
     pub fn title(&self) -> String {
         let parts = [&self.association, &self.cycle, &self.organization, &self.institution];
-        let parts: Vec<&str> = parts.into_iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
+        let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).map(Label::to_string).collect();
         if parts.is_empty() { "without a name".to_owned() } else { parts.join(", ") }
     }
 }
@@ -277,7 +310,7 @@ mod tests {
         assert_eq!(ids(LISTS[0]), Ok(vec![86446]));
         let name = |body: &str| {
             let exports = api.read_exports(body.as_bytes(), &HeaderMap::new()).unwrap();
-            (exports[0].name.clone(), exports[0].folded.clone())
+            (exports[0].name.to_string(), exports[0].name.folded.clone())
         };
         assert_eq!(name(LISTS[0]), ("Nightly Applicants".to_owned(), "nightly applicants".to_owned()));
         assert_eq!(name(LISTS[6]).0, "::error::x # #[error]y https://s3/x?…");
@@ -296,11 +329,13 @@ mod tests {
             let exports = api.read_exports(&body, &headers).unwrap_or_default();
             let identities = api.read_identities(&body, &headers).unwrap_or_default();
             let _ = api.read_export_files(&body, &headers);
-            let names = exports.iter().map(|export| export.name.clone());
+            let names = exports.iter().map(|export| export.name.to_string());
             for words in names.chain(identities.iter().map(Identity::title)) {
                 prop_assert!(!words.chars().any(clean::is_unprintable), "{words:?}");
-                prop_assert!(!words.contains("##") && !words.contains("?Signature="), "{words}");
+                prop_assert!(!words.contains("##") && !words.contains("Signature=z"), "{words}");
             }
+            let sent = serde_json::to_string(&(&exports, &identities)).unwrap();
+            prop_assert!(!sent.contains("Signature=z"), "{sent}");
             prop_assert!(exports.iter().all(|export| export.id.0 > 0));
         }
     }

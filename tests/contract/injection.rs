@@ -156,7 +156,7 @@ fn listed(said: &str) -> [Ended; 2] {
     };
     let [table, as_json] = [list(""), list("--json")];
     let value: Value = serde_json::from_str(&as_json.stdout).unwrap();
-    assert_eq!(value["user_identities"][0]["exports"][0]["name"], clean::words(said));
+    assert_eq!(value["user_identities"][0]["exports"][0]["name"], said);
     [table, as_json]
 }
 

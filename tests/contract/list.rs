@@ -2,11 +2,12 @@
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use webadmit_export::clean;
 use wiremock::ResponseTemplate;
 
 use crate::program;
 use crate::support::stand_in::{EXPORT_NAME, KEY, export_json, identity_json};
-use crate::support::{Act, Run, StandIn, Wire};
+use crate::support::{Act, Run, StandIn, Wire, runner};
 
 fn list(stand_in: &StandIn) -> Run {
     Run::in_shell(program()).input("base-url", &stand_in.api_url()).input("api-key", KEY).arg("list")
@@ -75,6 +76,90 @@ fn json_is_all_that_goes_to_stdout() {
                 "mime_type": "text/csv;charset=iso-8859-1",
             })
         );
+    }
+}
+
+#[test]
+fn names_are_shown_as_they_are_and_what_is_shown_is_found() {
+    let names = ["Paid?=Yes", "Paid?=No", "Ratio 1:2 a=b?", "100%3Fx%3Dy", "Program #[1] ##vso[x] “all”"];
+    let stand_in = StandIn::start();
+    let lists = || {
+        let exports: Vec<Value> = names.iter().zip(1..).map(|(name, id)| export_json(id, name)).collect();
+        let identity = identity_json(305, "SOPHAS", "Paid?=Yes", "2026");
+        stand_in.api_next(ResponseTemplate::new(200).set_body_json(json!({ "user_identities": [identity] })));
+        stand_in.api_next(ResponseTemplate::new(200).set_body_json(json!({ "exports": exports })));
+    };
+    lists();
+    let table = list(&stand_in).run().exited(0).stdout;
+    assert!(table.contains("  Paid?=Yes     Demo University"), "{table}");
+    lists();
+    let as_json = list(&stand_in).arg("--json").run().exited(0).stdout;
+    let value: Value = serde_json::from_str(&as_json).unwrap();
+    let exports = value["user_identities"][0]["exports"].as_array().unwrap();
+    for (name, (export, id)) in names.iter().zip(exports.iter().zip(1..)) {
+        assert_eq!((export["name"].as_str(), export["id"].as_u64()), (Some(*name), Some(id)));
+        let shown = clean::words(name);
+        assert!(table.contains(&format!("\n{id}       305       {shown}  ")), "{shown}: {table}");
+        for name in [name, shown.as_str()] {
+            lists();
+            let run = Run::in_shell(program()).against(&stand_in).by_names().input("export-name", name);
+            let ended = run.input("export-file-id", "1").run();
+            assert!(ended.stdout.contains(&format!("export: {id}, {shown}\n")), "{name}: {}", ended.stdout);
+        }
+    }
+    lists();
+    let run = Run::in_shell(program()).against(&stand_in).by_names().input("export-name", "Paid");
+    run.run().exited(5).failing_with("\n  1  Paid?=Yes\n").failing_with("\n  2  Paid?=No\n");
+}
+
+#[test]
+fn json_holds_every_name_unchanged_and_no_command_of_a_runner() {
+    let long = "a long name ".repeat(100);
+    let names = [
+        "##[error]x ##vso[task.complete]y ###[z] # [a]",
+        "\n::error::x\r\u{85}\u{2028}\u{2029}\u{0}\u{1b}[31m\u{7f}\u{feff}",
+        "\u{202e}\u{2066}\u{200e}\u{61c}",
+        "  two  spaces\tand \\ \"quotes\" \\#[x] ",
+        "see https://demo.example/list?page=1&design=2 and Paid?=Yes",
+        &long,
+    ];
+    let stand_in = StandIn::start();
+    let exports: Vec<Value> = names.iter().zip(1..).map(|(name, id)| export_json(id, name)).collect();
+    let mut identity = identity_json(305, "SOPHAS", names[0], names[1]);
+    identity["institution"] = json!(names[2]);
+    stand_in.api_next(ResponseTemplate::new(200).set_body_json(json!({ "user_identities": [identity] })));
+    stand_in.api_next(ResponseTemplate::new(200).set_body_json(json!({ "exports": exports })));
+    let ended = list(&stand_in).arg("--json").run().exited(0);
+    let value: Value = serde_json::from_str(&ended.stdout).unwrap();
+    let identity = &value["user_identities"][0];
+    for (export, name) in identity["exports"].as_array().unwrap().iter().zip(names) {
+        assert_eq!(export["name"], name);
+    }
+    for (field, name) in [("organization", names[0]), ("cycle", names[1]), ("institution", names[2])] {
+        assert_eq!(identity[field], name);
+    }
+    assert_eq!(runner::commands(&ended.stdout), [""; 0], "{}", ended.stdout);
+    assert!(!ended.stdout.chars().any(|c| c != '\n' && clean::is_unprintable(c)), "{:?}", ended.stdout);
+    assert!(
+        ended.stdout.contains("#\\u0023[error]x #\\u0023vso[task.complete]y ##\\u0023[z] # [a]"),
+        "{}",
+        ended.stdout
+    );
+}
+
+#[test]
+fn signatures_in_names_are_redacted_in_every_form() {
+    let stand_in = StandIn::start();
+    let name = "a X-Amz-Signature=0123abcd&x=y b AWSAccessKeyId%3DAKIDMADEUP%26x c sig=short";
+    for (form, shown) in [
+        ("", "a X-Amz-Signature=***&x=y b AWSAccessKeyId%3D***%26x c sig=***"),
+        ("--json", "\"a X-Amz-Signature=***&x=y b AWSAccessKeyId%3D***%26x c sig=***\""),
+    ] {
+        let identity = identity_json(305, "SOPHAS", "x", "2026");
+        stand_in.api_next(ResponseTemplate::new(200).set_body_json(json!({ "user_identities": [identity] })));
+        stand_in.api_next(ResponseTemplate::new(200).set_body_json(json!({ "exports": [export_json(1, name)] })));
+        let ended = list(&stand_in).arg(form).run().exited(0);
+        assert!(ended.stdout.contains(shown), "{}", ended.stdout);
     }
 }
 
