@@ -225,7 +225,8 @@ fn line_of_identity(identity: &Identity) -> String {
     format!("{id}  {}{kind}", identity.title())
 }
 
-/// The export of this name. Names are compared without regard to case.
+/// The export of this name. Names are compared without regard to case. Where there is none, those that contain all of its
+/// words are listed first, and then the most similar ones.
 ///
 /// # Errors
 ///
@@ -244,7 +245,12 @@ pub fn export<'a>(all: &'a [Export], name: &str) -> Result<&'a Export, Unclear> 
                 return Ok(line);
             }
             let mut nearest: Vec<&Export> = all.iter().collect();
-            nearest.sort_by_cached_key(|export| Reverse(nearness(&wanted, &export.name.folded)));
+            let terms = terms(&wanted.replace('"', " "));
+            nearest.sort_by_cached_key(|export| {
+                let text = std::slice::from_ref(&export.name.folded);
+                let (stands_alone, fits) = (|term: &Term| term.stands_alone(text), |term: &Term| term.fits(text));
+                Reverse((terms.iter().all(stands_alone), terms.iter().all(fits), nearness(&wanted, &text[0])))
+            });
             Err(Unclear::new(0, ids(), name, nearest.into_iter().map(line).collect()))
         }
         several => Err(Unclear::new(several.len(), ids(), name, several.iter().copied().map(line).collect())),

@@ -229,6 +229,22 @@ fn an_export_is_found_by_its_name_alone() {
     {
         assert_eq!(export(&all, name).unwrap_err().listed[0], nearest, "{name}");
     }
+    let all =
+        ["Planner", "Bannerman", "Nightly Banner Export of all Applicants", "Panner", "Interviews 2026 for Banners"];
+    let all: Vec<Export> = all.iter().zip(1..).map(|(name, id)| named(id, name)).collect();
+    for (name, nearest) in [
+        ("Banner", vec![3, 2, 5]),
+        ("banner applicants", vec![3]),
+        ("APPLICANTS, “Banner Export”", vec![3]),
+        ("“Banner”", vec![3, 2]),
+        ("planer", vec![1, 4]),
+        ("2026", vec![5]),
+        ("banner 202", vec![2]),
+    ] {
+        let listed = export(&all, name).unwrap_err().listed;
+        let ids: Vec<u64> = listed.iter().map(|line| line.split(' ').next().unwrap().parse().unwrap()).collect();
+        assert_eq!(ids[..nearest.len()], nearest, "{name}: {listed:?}");
+    }
     let long = named(9, &"long ".repeat(100));
     assert_eq!(export(&[long], "x").unwrap_err().listed[0].chars().count(), 150);
 }

@@ -162,6 +162,16 @@ fn an_export_that_is_not_found_is_answered_with_the_nearest_of_its_identity() {
 }
 
 #[test]
+fn names_that_contain_the_given_words_are_suggested_first() {
+    let stand_in = StandIn::start();
+    let names = ["Planner", "Nightly Banner Export of all Applicants", "Panner"];
+    let all: Vec<Value> = names.iter().zip(1..).map(|(name, id)| export_json(id, name)).collect();
+    stand_in.api_next(identities(&[identity_json(305, "SOPHAS", "x", "2026")])).api_next(exports(&all));
+    let ended = by_names(&stand_in).input("export-name", "Banner").run().exited(5);
+    ended.failing_with("nearest first:\n  2  Nightly Banner Export of all Applicants\n  3  Panner\n  1  Planner\n");
+}
+
+#[test]
 fn a_list_is_cut_to_twenty_and_fits_into_an_annotation() {
     let stand_in = StandIn::start();
     let long = "a long name of an export ".repeat(20);
