@@ -242,12 +242,8 @@ impl Told<'_> {
         let (run, words, tried) = (self.run(), &fault.words, tried(trouble));
         match reason {
             Reason::NeverAnswered => {
-                let asks = match fault.retry_after {
-                    Some(wait) => format!(", and asks to be left alone for {}", span(wait)),
-                    None => String::new(),
-                };
                 let host = self.asked.service.base_url.host();
-                format!("{run}: {host} gave no readable answer within {}: {words}{asks}{tried}", span(FIRST_ANSWER))
+                format!("{run}: {host} gave no readable answer within {}: {words}{tried}", span(FIRST_ANSWER))
             }
             Reason::RetryAfter(wait) => {
                 let asks = format!("{words}, and asks to be left alone for {}", span(wait));

@@ -27,7 +27,7 @@ pub struct Journal {
     pub run: Option<Id>,
     /// When this tool started the run, as long as no status of it has been read. A 404 means little in that time.
     pub started: Option<Duration>,
-    /// Whether the API has given a readable answer.
+    /// Whether the API has answered: readably, or with a wait to be obeyed.
     pub answered: bool,
     /// The statuses in the order in which they were seen.
     pub course: Vec<Seen>,

@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use crate::fault::{Fault, Kind, Side};
 
-/// So long at most the first readable answer of the API is waited for: a mistyped host must not take an hour.
+/// How long to wait for the first answer of the API: a readable one, or one with a `Retry-After`. Keeps a mistyped host
+/// from taking an hour.
 pub const FIRST_ANSWER: Duration = Duration::from_secs(120);
 
 /// So long a 404 after the start of a run is taken for a run that has not got around yet.
@@ -22,7 +23,7 @@ pub struct State {
     /// Faults in a row, this one included. For the store: attempts in a row that brought no new byte, and 0 for an
     /// attempt that brought some.
     pub faults: u32,
-    /// Whether the API has given a readable answer in this step.
+    /// Whether the API has answered in this step: readably, or as [`is_answer`] has it.
     pub answered: bool,
     /// When this tool started the run, as long as no status of it has been read.
     pub started: Option<Duration>,
@@ -86,7 +87,7 @@ pub enum Reason {
     Final,
     /// The API refuses: 401, 403, 404.
     Refused,
-    /// The API has not once answered readably for [`FIRST_ANSWER`], or asks for a wait that reaches past that.
+    /// The API has not once answered readably for [`FIRST_ANSWER`].
     NeverAnswered,
     /// The server asks for a wait that reaches past the timeout.
     RetryAfter(Duration),
@@ -122,6 +123,12 @@ pub fn verdict(side: Side, kind: Kind) -> Verdict {
     }
 }
 
+/// Whether a fault proves that the API is there: it has answered with a status, and says when to come again.
+#[must_use]
+pub fn is_answer(fault: &Fault) -> bool {
+    fault.side == Side::Api && fault.retry_after.is_some()
+}
+
 /// What happens after a fault at the time `now` (since the start of the step). `random` is from 0 to 1.
 #[must_use]
 pub fn next(fault: &Fault, state: &State, now: Duration, random: f64) -> Next {
@@ -140,11 +147,10 @@ pub fn next(fault: &Fault, state: &State, now: Duration, random: f64) -> Next {
     if left.is_zero() {
         return Next::GiveUp(Reason::TimedOut);
     }
-    let must_answer = fault.side == Side::Api && !state.answered;
+    let must_answer = fault.side == Side::Api && !state.answered && !is_answer(fault);
     let patience = if must_answer { FIRST_ANSWER.saturating_sub(now) } else { left };
     match fault.retry_after {
         Some(wait) if wait > left => Next::GiveUp(Reason::RetryAfter(wait)),
-        Some(wait) if wait > patience => Next::GiveUp(Reason::NeverAnswered),
         _ if patience.is_zero() => Next::GiveUp(Reason::NeverAnswered),
         wait if state.connections > 1 && asks_for_less(fault) => Next::Fewer(wait.unwrap_or_default()),
         Some(wait) if !wait.is_zero() => Next::Again(wait),

@@ -97,6 +97,7 @@ impl Step<'_> {
     ///
     /// A [`Failure`] when there is to be no other attempt.
     pub async fn recover(&self, fault: Fault, attempts: Attempts) -> Result<(), Failure> {
+        self.journal.borrow_mut().answered |= retry::is_answer(&fault);
         let next = self.next(&fault, attempts, 1);
         let took = self.clock.now().saturating_sub(attempts.since);
         match next {
@@ -135,5 +136,39 @@ impl Step<'_> {
                 Err(_) => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::Kind;
+    use crate::inputs;
+    use crate::log::Reader;
+
+    /// Asks an API that answers with these faults, one after another, and then as it should. Returns how long that takes on
+    /// tokio's clock, which jumps from wait to wait.
+    async fn ask(timeout: &str, faults: &[Fault]) -> Result<Duration, Failure> {
+        let variables = [("INPUT_API_KEY".into(), "k".into()), ("INPUT_TIMEOUT".into(), timeout.into())];
+        let service = inputs::read(&variables).service.unwrap();
+        let clock = Clock::start().bounded(service.timeout);
+        let (log, journal) = (Log::to(std::io::sink(), std::io::sink(), Reader::Other, clock), RefCell::default());
+        let step = Step { service: &service, clock, log: &log, journal: &journal };
+        let mut faults = faults.iter();
+        step.ask(async |_| faults.next().cloned().map_or(Ok(()), Err)).await?;
+        Ok(clock.now())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_api_that_has_asked_for_a_wait_has_answered() {
+        let busy = |wait| Fault { retry_after: wait, ..Fault::api(Kind::Status(429), "busy") };
+        let asks_for = |seconds| busy(Some(Duration::from_secs(seconds)));
+        let silent = Fault::api(Kind::Connect, "nobody");
+        let took = ask("1h", &[asks_for(600), silent.clone(), busy(None)]).await.unwrap();
+        assert!(took > Duration::from_secs(600), "{took:?}");
+        let took = ask("1h", &[silent.clone(), asks_for(0), busy(None), silent.clone(), asks_for(600)]).await.unwrap();
+        assert!(took > Duration::from_secs(600), "{took:?}");
+        let never = ask("1h", &vec![silent; 100]).await;
+        assert!(matches!(never, Err(Failure::Fault { reason: Reason::NeverAnswered, .. })), "{never:?}");
     }
 }

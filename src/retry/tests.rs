@@ -109,10 +109,27 @@ fn an_api_that_never_answered_readably_is_given_two_minutes() {
     assert_eq!(next(&fault, &silent, seconds(120), 1.0), Next::GiveUp(Reason::NeverAnswered));
     assert_eq!(next(&fault, &STATE, seconds(120), 1.0), Next::Again(seconds(1)));
     assert_eq!(next(&Fault::store(Kind::Connect, ""), &silent, seconds(120), 1.0), Next::Again(seconds(1)));
-    let busy = |wait| Fault { retry_after: Some(seconds(wait)), ..Fault::api(Kind::Status(503), "") };
-    assert_eq!(next(&busy(120), &silent, seconds(0), 1.0), Next::Again(seconds(120)));
-    assert_eq!(next(&busy(121), &silent, seconds(0), 1.0), Next::GiveUp(Reason::NeverAnswered));
-    assert_eq!(next(&busy(3601), &silent, seconds(0), 1.0), Next::GiveUp(Reason::RetryAfter(seconds(3601))));
+}
+
+#[test]
+fn a_response_with_retry_after_counts_as_an_answer() {
+    let silent = State { answered: false, ..STATE };
+    for status in [408, 425, 429, 500, 502, 503, 504] {
+        let busy = |wait| Fault { retry_after: Some(seconds(wait)), ..Fault::api(Kind::Status(status), "") };
+        for (wait, now, expected) in [
+            (120, 0, Next::Again(seconds(120))),
+            (600, 0, Next::Again(seconds(600))),
+            (3600, 0, Next::Again(seconds(3600))),
+            (600, 1000, Next::Again(seconds(600))),
+            (0, 1000, Next::Again(seconds(1))),
+            (3601, 0, Next::GiveUp(Reason::RetryAfter(seconds(3601)))),
+        ] {
+            assert_eq!(next(&busy(wait), &silent, seconds(now), 1.0), expected, "{status} {wait}");
+        }
+        assert!(is_answer(&busy(0)));
+        assert!(!is_answer(&Fault::api(Kind::Status(status), "")));
+    }
+    assert!(!is_answer(&Fault { retry_after: Some(seconds(1)), ..Fault::store(Kind::Status(503), "") }));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use wiremock::ResponseTemplate;
 
 use crate::program;
-use crate::support::wire::{Gate, head};
+use crate::support::wire::{Gate, head, response};
 use crate::support::{Act, Course, Run, StandIn, Wire};
 
 #[test]
@@ -72,6 +72,22 @@ fn a_signal_at_any_other_moment_ends_the_step_too() {
             (vec![], "available"),
             "before the store's answer"
         );
+    }
+}
+
+#[test]
+fn a_first_answer_that_asks_for_a_long_wait_is_waited_for() {
+    for (status, headers, wait) in [
+        (429, [("Retry-After", "600"), ("X", "x")], "10 min"),
+        (503, [("Retry-After", "Sun, 06 Nov 1994 09:19:37 GMT"), ("Date", "Sun, 06 Nov 1994 08:49:37 GMT")], "30 min"),
+        (403, [("Retry-After", "1800"), ("X-RateLimit-Remaining", "0")], "30 min"),
+    ] {
+        let api = Wire::start(move |_| vec![Act::Send(response(status, &headers, b""))]);
+        let running = Run::on_github(program()).asking(&api.url()).input("timeout", "1h").spawn();
+        running.wait_for_line(&format!("; trying again in {wait}\n"));
+        running.signal(Signal::TERM);
+        running.end().exited(143).failing_with("interrupted by SIGTERM");
+        assert_eq!(api.requests().len(), 1, "{status}");
     }
 }
 
