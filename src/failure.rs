@@ -4,8 +4,9 @@ mod hints;
 
 use crate::choose::Unclear;
 use crate::clean;
+use crate::fault::Side;
 use crate::figures::{self, span};
-use crate::inputs::{Problem, Run, Service, Wanted};
+use crate::inputs::{Id, Problem, Run, Service, Wanted};
 use crate::journal::{Journal, Trouble};
 use crate::retry::{FIRST_ANSWER, Reason};
 use crate::status::Status;
@@ -32,6 +33,13 @@ pub enum Failure {
         sought: Sought,
         /// What there is.
         unclear: Unclear,
+    },
+    /// A list that lacks the exports of some identities.
+    Incomplete {
+        /// These identities, in the order of the list. There is one at least.
+        missing: Vec<Id>,
+        /// What went wrong first.
+        cause: Box<Failure>,
     },
     /// The run ended in a status that fails the step.
     Status(Status),
@@ -88,6 +96,7 @@ impl Failure {
             Self::TimedOut | Self::Fault { reason: Reason::RetryAfter(_), .. } => 4,
             Self::Fault { reason: Reason::Refused, .. } | Self::Unclear { .. } => 5,
             Self::Fault { .. } | Self::Local(_) => 1,
+            Self::Incomplete { cause, .. } => cause.code(),
             Self::Interrupted(Interruption::Interrupt) => 130,
             Self::Interrupted(Interruption::Terminate) => 143,
         }
@@ -140,8 +149,9 @@ struct Told<'a> {
 impl Told<'_> {
     fn text(&self, failure: &Failure) -> String {
         let happened = match failure {
-            Failure::Fault { trouble, reason } => self.fault(trouble, *reason),
-            Failure::TimedOut => self.timed_out(),
+            Failure::Fault { trouble, reason } => format!("{}: {}", self.run(), self.fault(trouble, *reason)),
+            Failure::TimedOut => format!("{}: {}", self.run(), self.timed_out()),
+            Failure::Incomplete { missing, cause } => self.incomplete(missing, cause),
             Failure::Unclear { sought, unclear } => self.unclear(*sought, unclear),
             Failure::Status(status) => format!("{} ended as {status}", self.run()),
             Failure::Local(error) => format!("{}: {}", self.run(), local(error)),
@@ -239,27 +249,34 @@ impl Told<'_> {
 
     fn fault(&self, trouble: &Trouble, reason: Reason) -> String {
         let Trouble { fault, attempts, took } = trouble;
-        let (run, words, tried) = (self.run(), &fault.words, tried(trouble));
+        let (words, tried) = (&fault.words, tried(trouble));
         match reason {
             Reason::NeverAnswered => {
                 let host = self.asked.service.base_url.host();
-                format!("{run}: {host} gave no readable answer within {}: {words}{tried}", span(FIRST_ANSWER))
+                format!("{host} gave no readable answer within {}: {words}{tried}", span(FIRST_ANSWER))
             }
             Reason::RetryAfter(wait) => {
                 let asks = format!("{words}, and asks to be left alone for {}", span(wait));
-                format!(
-                    "{run}: {asks}, which is past the timeout of {}{}",
-                    span(self.asked.service.timeout),
-                    self.last_seen()
-                )
+                format!("{asks}, which is past the timeout of {}{}", span(self.asked.service.timeout), self.last_seen())
             }
-            Reason::Fruitless => format!(
-                "{run}: {} in a row brought no new byte, the last one: {words}; gave up after {}",
+            Reason::Fruitless if fault.side == Side::Store => format!(
+                "{} in a row brought no new byte, the last one: {words}; gave up after {}",
                 figures::count(attempts.fruitless as usize, "attempt"),
                 span(*took)
             ),
-            Reason::Final | Reason::Refused | Reason::TimedOut => format!("{run}: {words}{tried}"),
+            Reason::Final | Reason::Refused | Reason::TimedOut | Reason::Fruitless => format!("{words}{tried}"),
         }
+    }
+
+    /// `the list is incomplete: the exports of identities 305 and 290 are missing: …`.
+    fn incomplete(&self, missing: &[Id], cause: &Failure) -> String {
+        let cause = match cause {
+            Failure::Fault { trouble, reason } => self.fault(trouble, *reason),
+            Failure::TimedOut => self.timed_out(),
+            other => return self.text(other),
+        };
+        let identities = if missing.len() == 1 { "identity" } else { "identities" };
+        format!("the list is incomplete: the exports of {identities} {} are missing: {cause}", listed(missing))
     }
 
     fn timed_out(&self) -> String {
@@ -273,7 +290,7 @@ impl Told<'_> {
             Some(trouble) => format!(", the last fault: {}{}", trouble.fault.words, tried(trouble)),
             None => String::new(),
         };
-        format!("{}: timed out after {timeout}{doing}{}{fault}", self.run(), self.last_seen())
+        format!("timed out after {timeout}{doing}{}{fault}", self.last_seen())
     }
 
     fn last_seen(&self) -> String {
@@ -285,8 +302,22 @@ impl Told<'_> {
     }
 }
 
+/// `305`, `305 and 290`, `305, 290 and 17`. Of very many, not all.
+fn listed(ids: &[Id]) -> String {
+    const MOST: usize = 20;
+    let mut words: Vec<String> = ids.iter().take(MOST).map(Id::to_string).collect();
+    if ids.len() > MOST {
+        words.push(format!("{} more", ids.len() - MOST));
+    }
+    match words.pop() {
+        Some(last) if !words.is_empty() => format!("{} and {last}", words.join(", ")),
+        only => only.unwrap_or_default(),
+    }
+}
+
 /// How often and how long something was tried, where it was tried more than once.
-fn tried(trouble: &Trouble) -> String {
+#[must_use]
+pub fn tried(trouble: &Trouble) -> String {
     let Trouble { attempts, took, .. } = trouble;
     if attempts.made > 1 {
         format!(" ({} in {})", figures::count(attempts.made as usize, "attempt"), span(*took))

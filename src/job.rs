@@ -179,7 +179,7 @@ async fn fresh_url(step: &Step<'_>, api: &Api, made: Made, wanted: &Wanted) -> R
         None if wanted.fail_on.contains(&answer.status) => Err(Failure::Status(answer.status)),
         None => {
             let words = format!("the run turned to {} while its file was on its way", answer.status);
-            let attempts = Attempts { made: 1, fruitless: 1, refused: 0, since };
+            let attempts = Attempts { made: 1, fruitless: 1, ..Attempts::none(since) };
             let trouble = Trouble { fault: Fault::api(Kind::NoUrl, words), attempts, took: step.clock.now() - since };
             Err(Failure::Fault { trouble, reason: Reason::Final })
         }

@@ -13,7 +13,7 @@ use crate::api::lists::{Export, Identity, Label};
 use crate::choose;
 use crate::clean;
 use crate::clock::Clock;
-use crate::failure::{Asked, Failure};
+use crate::failure::{self, Asked, Failure};
 use crate::http::Clients;
 use crate::inputs::{self, Reading, Service};
 use crate::journal::Journal;
@@ -25,6 +25,10 @@ use crate::trust;
 
 /// The inputs that say how WebAdMIT is asked. The others mean nothing here, and may be anything.
 pub const INPUTS: [&str; 6] = ["api-key", "base-url", "timeout", "poll-interval", "allow-http", "ca-file"];
+
+/// How often the exports of one identity are asked for, unless the API asks for a wait: they must not hold up the others
+/// until the timeout.
+const ATTEMPTS: u32 = 4;
 
 /// How the list is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +44,7 @@ pub enum Form {
 struct Entry {
     #[serde(flatten)]
     identity: Identity,
-    /// Nothing where the key may not see them.
+    /// Nothing where the key may not see them, or they could not be had.
     exports: Option<Vec<Export>>,
 }
 
@@ -57,11 +61,12 @@ pub fn list(process: &Process, form: Form) -> u8 {
     let end = prepare(process, &reading, &log).and_then(|(service, clients)| {
         let step = Step { service, clock: clock.bounded(service.timeout), log: &log, journal: &journal };
         process::until_signalled(async {
-            let entries = gather(&step, &clients).await?;
+            let (entries, incomplete) = gather(&step, &clients).await?;
             let text = if form == Form::Table { table(&entries) } else { json(&entries) };
             // Whoever reads it may be slow: a signal is heeded meanwhile.
             let printed = tokio::task::spawn_blocking(move || log::page(&text)).await;
-            Ok(printed.context("the list cannot be printed")?.context("the list cannot be written to stdout")?)
+            printed.context("the list cannot be printed")?.context("the list cannot be written to stdout")?;
+            incomplete.map_or(Ok(()), Err)
         })
     });
     let asked = reading.service.as_ref().map(|service| Asked { service, wanted: None });
@@ -89,28 +94,45 @@ fn prepare<'a>(process: &Process, reading: &'a Reading, log: &Log) -> Result<(&'
     }
 }
 
-/// Asks for the identities, the newest cycle first, and for the exports of each. One whose exports the key may not see
-/// does not hide the others.
-async fn gather(step: &Step<'_>, clients: &Clients) -> Result<Vec<Entry>, Failure> {
+/// Asks for the identities, the newest cycle first, and for the exports of each. One whose exports cannot be had does not
+/// hide the others; what is missing then comes as a failure beside them. It is none where the key may not see them.
+async fn gather(step: &Step<'_>, clients: &Clients) -> Result<(Vec<Entry>, Option<Failure>), Failure> {
     let api = Api::new(clients.api.clone(), step.service, step.clock, step.log.secrets().clone());
     let mut identities = step.ask(async |limit| api.identities(limit).await).await?;
     choose::newest_first(&mut identities);
-    let mut entries = Vec::new();
+    if identities.is_empty() {
+        step.log.line(
+            "this key has no identities: in WebAdMIT, its user needs the permission API Access for each of their identities",
+        );
+    }
+
+    let (mut entries, mut missing, mut cause) = (Vec::new(), Vec::new(), None);
+    let mut has_ended = false;
     for identity in identities {
-        let exports = match step.ask(async |limit| api.exports(Some(identity.id), limit).await).await {
+        let id = identity.id;
+        let exports = match has_ended {
+            true => Err(Failure::TimedOut),
+            false => step.ask_at_most(ATTEMPTS, async |limit| api.exports(Some(id), limit).await).await,
+        };
+        if let Err(Failure::Fault { trouble, .. }) = &exports {
+            let (words, tried) = (&trouble.fault.words, failure::tried(trouble));
+            step.log.line(&format!("the exports of identity {id} cannot be listed: {words}{tried}"));
+        }
+        let exports = match exports {
             Ok(exports) => Some(exports),
-            Err(Failure::Fault { trouble, reason: Reason::Refused }) => {
-                step.log.line(&format!(
-                    "the exports of identity {} cannot be listed: {}",
-                    identity.id, trouble.fault.words
-                ));
+            Err(Failure::Fault { reason: Reason::Refused, .. }) => None,
+            Err(failure) => {
+                // A wait that is too long is one for the next identity, too.
+                has_ended |=
+                    matches!(failure, Failure::TimedOut | Failure::Fault { reason: Reason::RetryAfter(_), .. });
+                missing.push(id);
+                cause.get_or_insert(failure);
                 None
             }
-            Err(failure) => return Err(failure),
         };
         entries.push(Entry { identity, exports });
     }
-    Ok(entries)
+    Ok((entries, cause.map(|cause| Failure::Incomplete { missing, cause: Box::new(cause) })))
 }
 
 fn json(entries: &[Entry]) -> String {

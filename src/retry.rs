@@ -35,6 +35,9 @@ pub struct State {
     pub connections: usize,
     /// How many attempts in a row the store refused with 403, this one included.
     pub refused: u32,
+    /// How many attempts a request to the API is worth, where that is limited. A wait that the API asks for is obeyed all the
+    /// same.
+    pub most_attempts: Option<u32>,
 }
 
 /// A row of attempts at one thing.
@@ -48,13 +51,15 @@ pub struct Attempts {
     pub refused: u32,
     /// When the first one began.
     pub since: Duration,
+    /// How many there may be, where that is limited.
+    pub most: Option<u32>,
 }
 
 impl Attempts {
     /// None so far.
     #[must_use]
     pub fn none(since: Duration) -> Self {
-        Self { made: 0, fruitless: 0, refused: 0, since }
+        Self { made: 0, fruitless: 0, refused: 0, since, most: None }
     }
 
     /// Counts one more, which brought something new or did not.
@@ -93,7 +98,7 @@ pub enum Reason {
     RetryAfter(Duration),
     /// The timeout is reached.
     TimedOut,
-    /// [`FRUITLESS_ATTEMPTS`] attempts brought nothing.
+    /// [`FRUITLESS_ATTEMPTS`] attempts at the file brought nothing, or [`State::most_attempts`] at a request to the API.
     Fruitless,
 }
 
@@ -140,7 +145,12 @@ pub fn next(fault: &Fault, state: &State, now: Duration, random: f64) -> Next {
         Verdict::Final => return Next::GiveUp(Reason::Final),
         Verdict::Refused | Verdict::Again => {}
     }
-    if fault.side == Side::Store && state.faults >= FRUITLESS_ATTEMPTS {
+    let asks_for_a_wait = fault.retry_after.is_some_and(|wait| !wait.is_zero());
+    let is_fruitless = match fault.side {
+        Side::Store => state.faults >= FRUITLESS_ATTEMPTS,
+        Side::Api => state.most_attempts.is_some_and(|most| state.faults >= most) && !asks_for_a_wait,
+    };
+    if is_fruitless {
         return Next::GiveUp(Reason::Fruitless);
     }
     let left = state.timeout.saturating_sub(now);

@@ -42,7 +42,7 @@ impl Step<'_> {
         if self.clock.is_over() {
             return Err(Failure::TimedOut);
         }
-        self.ask_within(Clock::left, request).await
+        self.ask_within(Clock::left, None, request).await
     }
 
     /// The same for what may begin at the timeout itself: the last check, and the URL of the file that it finds.
@@ -51,15 +51,32 @@ impl Step<'_> {
     ///
     /// A [`Failure`] when there is no use in asking again, or no time.
     pub async fn ask_at_last<T>(&self, request: impl AsyncFnMut(Duration) -> Result<T, Fault>) -> Result<T, Failure> {
-        self.ask_within(Clock::allowance, request).await
+        self.ask_within(Clock::allowance, None, request).await
+    }
+
+    /// The same for what the rest does not depend on: after so many attempts it is given up, unless the API asks for a wait.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] when there is no use in asking again, or no time, or there were so many attempts.
+    pub async fn ask_at_most<T>(
+        &self,
+        attempts: u32,
+        request: impl AsyncFnMut(Duration) -> Result<T, Fault>,
+    ) -> Result<T, Failure> {
+        if self.clock.is_over() {
+            return Err(Failure::TimedOut);
+        }
+        self.ask_within(Clock::left, Some(attempts), request).await
     }
 
     async fn ask_within<T>(
         &self,
         limit: fn(&Clock) -> Duration,
+        most: Option<u32>,
         mut request: impl AsyncFnMut(Duration) -> Result<T, Fault>,
     ) -> Result<T, Failure> {
-        let mut attempts = Attempts::none(self.clock.now());
+        let mut attempts = Attempts { most, ..Attempts::none(self.clock.now()) };
         loop {
             attempts.count(false);
             let answer = request(limit(&self.clock).min(REQUEST));
@@ -87,6 +104,7 @@ impl Step<'_> {
             poll_interval: self.service.poll_interval,
             connections,
             refused: attempts.refused,
+            most_attempts: attempts.most,
         };
         retry::next(fault, &state, self.clock.now(), fastrand::f64())
     }

@@ -14,6 +14,7 @@ impl Told<'_> {
     pub(super) fn hint(&self, failure: &Failure) -> Option<String> {
         match failure {
             Failure::Fault { trouble, .. } => self.fault_hint(&trouble.fault),
+            Failure::Incomplete { cause, .. } => self.hint(cause),
             Failure::Unclear { sought, unclear } => Some(self.name_hint(*sought, unclear)),
             Failure::TimedOut => match (&self.journal.trouble, self.journal.run) {
                 (Some(trouble), _) => self.fault_hint(&trouble.fault),

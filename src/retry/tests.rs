@@ -9,6 +9,7 @@ const STATE: State = State {
     poll_interval: Duration::from_secs(15),
     connections: 1,
     refused: 0,
+    most_attempts: None,
 };
 
 const NOW: Duration = Duration::from_secs(10);
@@ -148,6 +149,24 @@ fn a_store_is_given_up_after_eight_attempts_without_a_new_byte() {
     assert_eq!(next(&fault, &State { faults: 8, ..STATE }, NOW, 1.0), Next::GiveUp(Reason::Fruitless));
     let api = Fault::api(Kind::Connect, "");
     assert!(matches!(next(&api, &State { faults: 80, ..STATE }, NOW, 1.0), Next::Again(_)));
+}
+
+#[test]
+fn a_request_to_the_api_that_is_worth_some_attempts_gets_no_more_unless_the_api_asks_for_a_wait() {
+    let of = |faults, wait| {
+        let fault = Fault { retry_after: wait, ..Fault::api(Kind::Status(500), "") };
+        next(&fault, &State { faults, most_attempts: Some(4), ..STATE }, NOW, 1.0)
+    };
+    assert_eq!(of(3, None), Next::Again(seconds(4)));
+    assert_eq!(of(4, None), Next::GiveUp(Reason::Fruitless));
+    assert_eq!(of(4, Some(seconds(0))), Next::GiveUp(Reason::Fruitless));
+    assert_eq!(of(9, Some(seconds(60))), Next::Again(seconds(60)));
+    assert_eq!(of(4, Some(seconds(4000))), Next::GiveUp(Reason::RetryAfter(seconds(4000))));
+    let refused =
+        next(&Fault::api(Kind::Status(403), ""), &State { faults: 4, most_attempts: Some(4), ..STATE }, NOW, 1.0);
+    assert_eq!(refused, Next::GiveUp(Reason::Refused));
+    let store = Fault::store(Kind::Cut, "");
+    assert!(matches!(next(&store, &State { faults: 4, most_attempts: Some(4), ..STATE }, NOW, 1.0), Next::Again(_)));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use webadmit_export::clean;
 use wiremock::ResponseTemplate;
 
 use crate::program;
-use crate::support::stand_in::{EXPORT_NAME, KEY, export_json, identity_json};
+use crate::support::stand_in::{EXPORT_NAME, KEY, export_json, exports_json, identities_json, identity_json};
 use crate::support::{Act, Run, StandIn, Wire, runner};
 
 fn list(stand_in: &StandIn) -> Run {
@@ -52,6 +52,98 @@ fn an_identity_whose_exports_may_not_be_seen_does_not_hide_the_others() {
     let value: Value = serde_json::from_str(&list("--json").stdout).unwrap();
     assert_eq!(value["user_identities"][0]["exports"], Value::Null);
     assert_eq!(value["user_identities"][1]["exports"][0]["id"], 86446);
+}
+
+/// Lets the stand-in list its identities next, so that what comes after is about their exports: 305, 311, 290.
+fn with_identities(stand_in: &StandIn) -> &StandIn {
+    stand_in.api_next(ResponseTemplate::new(200).set_body_json(identities_json()))
+}
+
+#[test]
+fn exports_that_cannot_be_had_are_named_and_the_rest_is_printed() {
+    let stand_in = StandIn::start();
+    let list = |form| list(&stand_in).input("poll-interval", "1ms").arg(form);
+    let fail = |times| {
+        for _ in 0..times {
+            stand_in.api_next(ResponseTemplate::new(500));
+        }
+    };
+    with_identities(&stand_in);
+    fail(4);
+    let ended = list("").run().exited(1);
+    assert_eq!(stand_in.api_requests().len(), 1 + 4 + 2, "four attempts for one identity");
+    insta::assert_snapshot!(ended.stdout, @r"
+    IDENTITY  ASSOCIATION  CYCLE        ORGANIZATION                  INSTITUTION      TYPE
+    305       SOPHAS       2026 - 2027  Demo School of Public Health  Demo University  Admissions User
+    311       PharmCAS     2026 - 2027  Demo College of Pharmacy      Demo University  Admissions User
+    290       SOPHAS       2025 - 2026  Demo School of Public Health  Demo University  Admissions User
+
+    EXPORT  IDENTITY  NAME                    FORMAT                  APPLICANTS
+    95001   311       Pharmacy Applicants     Comma-Separated Values  all
+    80112   290       Nightly Applicants      Comma-Separated Values  all
+    80113   290       Interviews of the Week  Comma-Separated Values  all
+    ");
+    for words in [
+        "the exports of identity 305 cannot be listed: 127.0.0.1:",
+        "answered 500 (Internal Server Error) (4 attempts in ",
+        "\nerror: the list is incomplete: the exports of identity 305 are missing: 127.0.0.1:",
+        "\nhint: ",
+    ] {
+        assert!(ended.stderr.contains(words), "{words}: {}", ended.stderr);
+    }
+    // Several, and in JSON. What is final is asked for once.
+    with_identities(&stand_in);
+    fail(4);
+    stand_in.api_next(ResponseTemplate::new(422));
+    let ended = list("--json").run().exited(1);
+    let value: Value = serde_json::from_str(&ended.stdout).unwrap();
+    let exports = |index: usize| &value["user_identities"][index]["exports"];
+    assert_eq!((exports(0), exports(1), &exports(2)[0]["id"]), (&Value::Null, &Value::Null, &json!(80112)));
+    assert!(ended.stderr.contains("the exports of identities 305 and 311 are missing: "), "{}", ended.stderr);
+    assert_eq!(stand_in.api_requests().len(), 7 + 1 + 4 + 1 + 1);
+    // A fault that passes is no reason to leave anything out.
+    with_identities(&stand_in);
+    fail(3);
+    assert!(list("").run().exited(0).stdout.contains("\n86446   305       Nightly Applicants"));
+}
+
+#[test]
+fn a_list_that_is_ended_by_the_timeout_is_printed_as_far_as_it_goes() {
+    let stand_in = StandIn::start();
+    let silent = ResponseTemplate::new(200).set_delay(std::time::Duration::from_secs(60));
+    with_identities(&stand_in).api_next(ResponseTemplate::new(200).set_body_json(exports_json())).api_next(silent);
+    let ended = list(&stand_in).input("timeout", "1s").run().exited(4);
+    assert!(
+        ended.stdout.contains("\n290       SOPHAS ") && ended.stdout.contains("\n86446   305 "),
+        "{}",
+        ended.stdout
+    );
+    let words = "the list is incomplete: the exports of identities 311 and 290 are missing: timed out after 1 s";
+    assert!(ended.stderr.contains(words), "{}", ended.stderr);
+    assert_eq!(stand_in.api_requests().len(), 3, "nothing is asked after the timeout");
+    // A wait that is too long ends it, too.
+    with_identities(&stand_in).api_next(ResponseTemplate::new(429).insert_header("Retry-After", "7200"));
+    let ended = list(&stand_in).run().exited(4);
+    for words in
+        ["exports of identities 305, 311 and 290 are missing: ", "for 2 h, which is past the timeout of 1 h", "\n305 "]
+    {
+        assert!(ended.stderr.contains(words) || ended.stdout.contains(words), "{words}: {}", ended.stderr);
+    }
+    assert_eq!(stand_in.api_requests().len(), 5);
+}
+
+#[test]
+fn a_key_without_identities_is_told() {
+    let stand_in = StandIn::start();
+    for form in ["", "--json"] {
+        stand_in.api_next(ResponseTemplate::new(200).set_body_json(json!({ "user_identities": [] })));
+        let ended = list(&stand_in).arg(form).run().exited(0);
+        assert!(ended.stderr.contains("this key has no identities: "), "{}", ended.stderr);
+        assert!(ended.stderr.contains("the permission API Access"), "{}", ended.stderr);
+        let is_empty = |value: Value| value["user_identities"] == json!([]);
+        assert!(form.is_empty() || is_empty(serde_json::from_str(&ended.stdout).unwrap()), "{}", ended.stdout);
+    }
+    assert!(!list(&stand_in).run().exited(0).stderr.contains("no identities"));
 }
 
 #[test]
