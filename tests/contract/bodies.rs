@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::program;
 use crate::support::stand_in::{File, answer, made_up_applicants, refusal};
 use crate::support::wire::{head, response};
-use crate::support::{Act, Course, Gate, Request, Run, StandIn};
+use crate::support::{Act, Course, Gate, Request, Run, StandIn, in_time};
 
 const FILE: &str = "Test-API-Export.csv";
 
@@ -106,9 +106,15 @@ fn a_failed_precondition_without_any_condition_is_a_refusal_like_others() {
 #[test]
 fn a_body_that_drips_is_cut_at_the_timeout() {
     let stand_in = stand_in();
-    stand_in.store_next(|request, file| vec![Act::Drip(answer(request, file, &[]), Duration::from_millis(20))]);
-    let run = Run::on_github(program()).against(&stand_in).input("timeout", "1s");
-    let ended = run.run().exited(4).failing_with("timed out after 1 s in the download, ");
+    let run = |timeout: &_| {
+        stand_in.store_next(|_, file| {
+            let head = head(200, &[], file.bytes.len());
+            vec![Act::Send(head), Act::Drip(file.bytes.clone(), Duration::from_millis(20))]
+        });
+        Run::on_github(program()).against(&stand_in).input("timeout", timeout).run().exited(4)
+    };
+    let words = " in the download, at ";
+    let ended = in_time(run, |ended| ended.failure().contains(words)).failing_with(words);
     assert_eq!(ended.files(), [""; 0]);
 }
 
@@ -172,12 +178,18 @@ fn a_body_that_drips_comes_whole() {
 
 #[test]
 fn a_url_that_has_really_expired_is_replaced() {
-    let stand_in = StandIn::builder().url_lives(Duration::from_millis(400)).start();
-    stand_in.store_next(|request, file| {
+    let (stand_in, gate) = (stand_in(), Gate::new());
+    let expired = gate.clone();
+    stand_in.store_next(move |request, file| {
         let whole = answer(request, file, &[]);
-        vec![Act::Send(whole[..whole.len() / 2].to_vec()), Act::Pause(Duration::from_millis(500)), Act::Close]
+        vec![Act::Send(whole[..whole.len() / 2].to_vec()), Act::Await(expired.clone()), Act::Close]
     });
-    comes_whole(&stand_in, 2);
+    let running = Run::on_github(program()).against(&stand_in).spawn();
+    running.wait_for_line("downloading ");
+    stand_in.expire_urls();
+    gate.open();
+    assert_eq!(running.end().exited(0).read(FILE), stand_in.file());
+    assert_eq!((stand_in.store().requests().len(), stand_in.api_requests().len()), (2, 2));
 }
 
 #[test]

@@ -1,13 +1,11 @@
 //! The section "Faults": what lets an ordinary bad night pass.
 
-use std::net::TcpListener;
-
 use wiremock::ResponseTemplate;
 
 use crate::program;
 use crate::support::stand_in::{File, answer, made_up_applicants, refusal, run_json};
 use crate::support::wire::{head, response};
-use crate::support::{Act, Course, Run, StandIn, Wire};
+use crate::support::{Act, Course, Nobody, Run, StandIn, Wire, in_time};
 
 const FILE: &str = "Test-API-Export.csv";
 
@@ -126,9 +124,11 @@ fn a_connection_that_fails_is_tried_again() {
 
 #[test]
 fn a_host_where_nobody_listens_is_named_with_the_cause() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let ended = Run::on_github(program()).asking(&format!("http://{free}")).input("timeout", "300ms").run().exited(4);
-    ended.failing_with(&format!("no connection to {free}: connection refused")).failing_with("check base-url");
+    let nobody = Nobody::new();
+    let cause = format!("no connection to {}: connection refused", nobody.address());
+    let run = || Run::on_github(program()).asking(&nobody.url());
+    let ended = in_time(|timeout| run().input("timeout", timeout).run(), |ended| ended.stdout.contains(&cause));
+    ended.exited(4).failing_with(&cause).failing_with("check base-url");
 }
 
 #[test]

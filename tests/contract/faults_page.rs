@@ -4,7 +4,6 @@
 //! writes it anew.
 
 use std::fs::{self, Permissions};
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::thread;
 
@@ -15,7 +14,7 @@ use wiremock::ResponseTemplate;
 use crate::program;
 use crate::support::stand_in::{File, api_that_first, made_up_applicants, refusal, run_json};
 use crate::support::wire::{greeter, head, response};
-use crate::support::{Act, Authority, Course, Ended, Flaw, Request, Run, StandIn, Wire};
+use crate::support::{Act, Authority, Course, Ended, Flaw, Nobody, Request, Run, StandIn, UNKNOWN_HOST, Wire, in_time};
 
 /// A fault, what the tool does about it, and a night with it.
 struct Case {
@@ -248,6 +247,11 @@ pub(crate) fn steady(line: &str) -> String {
             line = format!("{start}{before}…{rest}").replace("…(", "… (");
         }
     }
+    // A machine that is slow gets a longer timeout.
+    if let Some((start, rest)) = line.split_once("timed out after ") {
+        let end = [" in the download", "; "].iter().find_map(|end| rest.find(end)).unwrap_or(rest.len());
+        line = format!("{start}timed out after …{}", &rest[end..]);
+    }
     // How often something can be tried in a short time differs.
     if let Some((start, rest)) = line.split_once(" attempts in ")
         && let Some((start, number)) = start.rsplit_once('(')
@@ -261,6 +265,9 @@ pub(crate) fn steady(line: &str) -> String {
 
 /// A word, with `API` or in brackets `STORE` for a host of this machine and its port.
 fn without_port(word: &str) -> String {
+    if word.starts_with(UNKNOWN_HOST) {
+        return word.replacen(UNKNOWN_HOST, "API", 1);
+    }
     for host in ["127.0.0.1:", "localhost:"] {
         if let Some((before, after)) = word.split_once(host) {
             let name = if before.ends_with('(') { "STORE" } else { "API" };
@@ -274,6 +281,17 @@ fn github(stand_in: &StandIn) -> Run {
     Run::on_github(program()).against(stand_in)
 }
 
+/// A run that is tried again until the timeout.
+fn tried_again(run: impl Fn() -> Run) -> Ended {
+    in_time(|timeout| run().input("timeout", timeout).run(), |ended| ended.stdout.contains("; trying again in "))
+        .exited(4)
+}
+
+/// A run that ends at the timeout, with these words.
+fn timed_out(run: impl Fn() -> Run, words: &str) -> Ended {
+    in_time(|timeout| run().input("timeout", timeout).run(), |ended| ended.failure().contains(words)).exited(4)
+}
+
 fn bad_inputs() -> Ended {
     let run = Run::on_github(program())
         .input("api-key", "k")
@@ -283,23 +301,25 @@ fn bad_inputs() -> Ended {
 }
 
 fn nobody() -> Ended {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    Run::on_github(program()).asking(&format!("http://{free}")).input("timeout", "1s").run().exited(4)
+    let nobody = Nobody::new();
+    tried_again(|| Run::on_github(program()).asking(&nobody.url()))
 }
 
 fn outside() -> Ended {
-    Run::on_github(program()).asking("https://api.webadmit.org").input("directory", "../elsewhere").run().exited(2)
+    let url = format!("https://{UNKNOWN_HOST}");
+    Run::on_github(program()).asking(&url).input("directory", "../elsewhere").run().exited(2)
 }
 
 fn unknown_host() -> Ended {
-    let run = Run::on_github(program()).asking("http://webadmit.invalid").input("allow-http", "true");
-    run.input("timeout", "1s").run().exited(4)
+    let url = format!("http://{UNKNOWN_HOST}");
+    tried_again(|| Run::on_github(program()).asking(&url).input("allow-http", "true"))
 }
 
 fn proxy() -> Ended {
     let proxy = Wire::start(|_| vec![Act::Send(response(407, &[], b""))]);
-    let run = Run::on_github(program()).asking("https://webadmit.invalid").input("timeout", "1s");
-    run.env("HTTPS_PROXY", format!("http://office:proxy-password@127.0.0.1:{}", proxy.port())).run().exited(4)
+    let address = format!("http://office:proxy-password@127.0.0.1:{}", proxy.port());
+    let url = format!("https://{UNKNOWN_HOST}");
+    tried_again(|| Run::on_github(program()).asking(&url).env("HTTPS_PROXY", &address))
 }
 
 /// A run that trusts this authority and no other.
@@ -311,7 +331,7 @@ fn trusting(authority: &Authority, url: &str) -> Run {
 
 fn without_tls() -> Ended {
     let url = format!("https://localhost:{}", greeter(b"HTTP/1.1 400 Bad Request\r\n\r\n"));
-    trusting(&Authority::new(), &url).input("timeout", "1s").run().exited(4)
+    tried_again(|| trusting(&Authority::new(), &url))
 }
 
 fn unknown_authority() -> Ended {
@@ -334,7 +354,7 @@ fn another_host() -> Ended {
 }
 
 fn no_authorities() -> Ended {
-    let run = Run::on_github(program()).asking("https://api.webadmit.org").file_before("empty.pem", b"");
+    let run = Run::on_github(program()).asking(&format!("https://{UNKNOWN_HOST}")).file_before("empty.pem", b"");
     run.env("SSL_CERT_FILE", "empty.pem").run().exited(1)
 }
 
@@ -345,7 +365,7 @@ fn broken() -> Ended {
 
 fn no_answer() -> Ended {
     let api = Wire::start(|_| vec![Act::Hang]);
-    Run::on_github(program()).asking(&api.url()).input("timeout", "200ms").run().exited(4)
+    timed_out(|| Run::on_github(program()).asking(&api.url()), "the last fault: ")
 }
 
 /// A night on which the API gives this answer first.
@@ -459,7 +479,7 @@ fn other_run() -> Ended {
 
 fn timeout() -> Ended {
     let stand_in = StandIn::builder().course(Course::by_checks(&["In Progress"])).start();
-    github(&stand_in).input("timeout", "1s").run().exited(4)
+    timed_out(|| github(&stand_in), "its last status was ")
 }
 
 fn failed() -> Ended {
@@ -565,7 +585,8 @@ fn coded() -> Ended {
 
 fn unreachable_store() -> Ended {
     let stand_in = StandIn::start();
-    let url = format!("http://{}/file", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
+    let nobody = Nobody::new();
+    let url = format!("{}/file", nobody.url());
     for _ in 0..8 {
         stand_in.api_next(ok(&run_json("Available", Some(url.clone()))));
     }
@@ -605,8 +626,11 @@ fn half(_: &Request, _: &File) -> Vec<Act> {
 
 fn slow() -> Ended {
     let stand_in = StandIn::start();
-    stand_in.store_next(half);
-    github(&stand_in).input("timeout", "1s").run().exited(4)
+    let run = || {
+        stand_in.store_next(half);
+        github(&stand_in)
+    };
+    timed_out(run, "at 500 bytes of ")
 }
 
 fn no_workspace() -> Ended {

@@ -582,6 +582,8 @@ fn play(scenario: &'static Scenario, timeout: Option<&str>) -> (String, usize) {
         running.signal(signal);
     }
     let ended = running.end();
+    // Shown only where the record differs.
+    eprintln!("{}:\n{}{}", scenario.name, ended.stdout, ended.stderr);
     requests.extend(servers.requests.try_iter());
     (written(scenario, &servers, &requests, &ended), requests.len())
 }

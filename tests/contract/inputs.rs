@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 
 use crate::program;
 use crate::support::stand_in::{EXPORT, KEY, RUN};
-use crate::support::{Run, StandIn};
+use crate::support::{Run, StandIn, UNKNOWN_HOST, in_time};
 
 #[test]
 fn both_spellings_and_any_letter_case_mean_the_same() {
@@ -130,7 +130,7 @@ fn the_key_is_shown_in_no_message_about_inputs() {
         .against(&stand_in)
         .input("export-id", KEY)
         .input("filename", &format!("x/{KEY}"))
-        .input("base-url", &format!("https://{KEY}@api.webadmit.org"))
+        .input("base-url", &format!("https://{KEY}@{UNKNOWN_HOST}"))
         .run()
         .exited(2);
 }
@@ -162,9 +162,13 @@ fn every_form_of_the_base_url_leads_to_the_api() {
 
 #[test]
 fn plain_http_is_for_loopback_unless_it_is_allowed() {
-    let run = || Run::on_github(program()).asking("http://webadmit.invalid").input("timeout", "1");
-    run().run().exited(2).failing_with("base-url: `http://webadmit.invalid` would send the key unencrypted");
-    run().input("allow-http", "true").run().exited(4).failing_with("no connection to webadmit.invalid");
+    let url = format!("http://{UNKNOWN_HOST}");
+    let run = || Run::on_github(program()).asking(&url);
+    run().run().exited(2).failing_with(&format!("base-url: `{url}` would send the key unencrypted"));
+    let allowed = |timeout: &_| run().input("allow-http", "true").input("timeout", timeout).run();
+    let cause = format!("no connection to {UNKNOWN_HOST}");
+    let ended = in_time(allowed, |ended| ended.stdout.contains(&cause));
+    ended.exited(4).failing_with(&cause);
 }
 
 #[test]

@@ -271,11 +271,12 @@ fn a_refusal_a_timeout_and_a_signal_end_the_list_as_they_end_a_step() {
     let ended = list(&stand_in).input("api-key", "another").run().exited(5);
     let ended = ended.failing_with("the list of identities and exports: ").failing_with("check the api-key");
     assert!(!ended.failure().contains("saved") && ended.stdout.is_empty(), "{}", ended.stderr);
-    let silent = Wire::start(|_| vec![Act::Hang]);
-    let waiting = || Run::in_shell(program()).asking(&silent.url()).arg("list");
-    waiting().input("timeout", "200ms").run().exited(4).failing_with("timed out after 200 ms");
-    let running = waiting().spawn();
-    silent.wait_for_requests(2);
+    let silent = || Wire::start(|_| vec![Act::Hang]);
+    let waiting = |api: &Wire| Run::in_shell(program()).asking(&api.url()).arg("list");
+    waiting(&silent()).input("timeout", "200ms").run().exited(4).failing_with("timed out after 200 ms");
+    let api = silent();
+    let running = waiting(&api).spawn();
+    api.wait_for_requests(1);
     running.signal(Signal::INT);
     running.end().exited(130).failing_with("interrupted by SIGINT");
 }

@@ -6,7 +6,7 @@ use crate::faults_page::{SILENT_API, SILENT_STORE, steady};
 use crate::program;
 use crate::support::stand_in::run_json;
 use crate::support::wire::{head, response};
-use crate::support::{Act, Run, StandIn, Wire};
+use crate::support::{Act, Nobody, Run, StandIn, Wire};
 
 #[test]
 #[ignore = "takes 2 GiB of disk and some seconds"]
@@ -86,8 +86,8 @@ fn a_store_that_is_silent_for_20_s_is_asked_again() {
 #[test]
 #[ignore = "waits for 2 min, as long as an API may be silent that has never answered"]
 fn an_api_that_never_answers_is_given_up_after_two_minutes() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let run = Run::on_github(program()).asking(&format!("http://{free}")).input("poll-interval", "30s");
-    let ended = run.run().exited(1).failing_with(&format!("{free} gave no readable answer within 2 min"));
+    let nobody = Nobody::new();
+    let run = Run::on_github(program()).asking(&nobody.url()).input("poll-interval", "30s");
+    let ended = run.run().exited(1).failing_with(&format!("{} gave no readable answer within 2 min", nobody.address()));
     assert_eq!(steady(&ended.failure()), SILENT_API);
 }

@@ -2,13 +2,14 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::sync::Mutex;
 
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 
 use crate::program;
 use crate::support::stand_in::{exports_json, identities_json};
-use crate::support::wire::head;
-use crate::support::{Act, Course, Run, StandIn, Wire, has_namespaces};
+use crate::support::wire::{head, response};
+use crate::support::{Act, Course, Ended, Run, StandIn, Wire, has_namespaces, in_time, in_words};
 
 const FILE: &str = "Test-API-Export.csv";
 
@@ -82,15 +83,23 @@ fn a_file_that_may_not_grow_is_a_disk_that_takes_no_more() {
 fn a_machine_without_open_files_to_give_is_told() {
     let stand_in = StandIn::start();
     for files in 4..16 {
-        let run = Run::on_github(program()).against(&stand_in).input("timeout", "300ms");
-        let ended = run.wrapped(&["bash", "-c", &format!("ulimit -n {files}; exec \"$0\"")]).run();
+        let limit = format!("ulimit -n {files}; exec \"$0\"");
+        let run = |timeout: &_| {
+            let run = Run::on_github(program()).against(&stand_in).input("timeout", timeout);
+            run.wrapped(&["bash", "-c", &limit]).run()
+        };
+        let is_told = |ended: &Ended| {
+            let failure = ended.failure().to_lowercase();
+            failure.contains("too many open files") || failure.contains("the program broke off (")
+        };
         // So few that not even its libraries can be loaded, or enough: then there is nothing to be told.
-        if [Some(0), Some(127)].contains(&ended.status.code()) {
+        let works_or_does_not = |ended: &Ended| [Some(0), Some(127)].contains(&ended.status.code());
+        let ended = in_time(run, |ended| works_or_does_not(ended) || is_told(ended));
+        if works_or_does_not(&ended) {
             continue;
         }
         assert!([Some(1), Some(4)].contains(&ended.status.code()), "{:?}:\n{}", ended.status, ended.stderr);
-        let failure = ended.failure().to_lowercase();
-        assert!(failure.contains("too many open files") || failure.contains("the program broke off ("), "{failure}");
+        assert!(is_told(&ended), "{}", ended.failure());
         assert_eq!(ended.files(), [""; 0]);
     }
 }
@@ -192,29 +201,34 @@ fn signals_reach_it_as_the_first_process_of_a_container() {
 
 #[test]
 fn the_timeout_cuts_a_download() {
-    let stand_in = StandIn::start();
-    stand_in.store_next(|_, _| vec![Act::Send(head(200, &[], 1000)), Act::Send(vec![b'x'; 500]), Act::Hang]);
-    let ended = Run::on_github(program()).against(&stand_in).input("timeout", "1s").run().exited(4);
-    let ended = ended.failing_with("timed out after 1 s in the download, at 500 bytes of 1.0 kB");
+    let run = |timeout: &_| {
+        let stand_in = StandIn::start();
+        stand_in.store_next(|_, _| vec![Act::Send(head(200, &[], 1000)), Act::Send(vec![b'x'; 500]), Act::Hang]);
+        let ended = Run::on_github(program()).against(&stand_in).input("timeout", timeout).run().exited(4);
+        ended.failing_with(&format!("timed out after {}", in_words(timeout)))
+    };
+    let words = " in the download, at 500 bytes of 1.0 kB";
+    let ended = in_time(run, |ended| ended.failure().contains(words)).failing_with(words);
     assert_eq!((ended.files().len(), ended.outputs["status"].as_str()), (0, "available"));
 }
 
 #[test]
 fn the_timeout_cuts_an_answer_that_does_not_come() {
     let api = Wire::start(|_| vec![Act::Hang]);
-    let ended = Run::on_github(program()).asking(&api.url()).input("timeout", "300ms").run().exited(4);
-    ended.failing_with("timed out after 300 ms; no status was seen").failing_with("no answer in time");
+    let run = |timeout: &_| {
+        let ended = Run::on_github(program()).asking(&api.url()).input("timeout", timeout).run().exited(4);
+        ended.failing_with(&format!("timed out after {}; no status was seen", in_words(timeout)))
+    };
+    in_time(run, |ended| ended.failure().contains("no answer in time")).failing_with("no answer in time");
 }
 
 #[test]
 fn the_timeout_cuts_a_wait_after_a_fault() {
-    let stand_in = StandIn::builder().course(Course::by_checks(&["Queued"])).start();
-    let api = stand_in.api_next(wiremock::ResponseTemplate::new(500));
-    for _ in 0..50 {
-        api.api_next(wiremock::ResponseTemplate::new(500));
-    }
-    let run = Run::on_github(program()).against(&stand_in).input("timeout", "1s").input("poll-interval", "1h");
-    run.run().exited(4).failing_with("the last fault: 127.0.0.1").failing_with("answered 500");
+    let api = Wire::start(|_| vec![Act::Send(response(500, &[], b""))]);
+    let run = || Run::on_github(program()).asking(&api.url()).input("poll-interval", "1h");
+    let run = |timeout: &_| run().input("timeout", timeout).run().exited(4);
+    let ended = in_time(run, |ended| ended.failure().contains("answered 500"));
+    ended.failing_with("the last fault: 127.0.0.1").failing_with("answered 500");
 }
 
 #[test]
@@ -232,9 +246,14 @@ fn nothing_is_started_after_the_timeout_however_slow_the_look_ups_are() {
 #[test]
 fn a_timeout_amid_faults_of_the_store_tells_them() {
     let stand_in = StandIn::builder().url_lives(std::time::Duration::ZERO).start();
-    let run = Run::on_github(program()).against(&stand_in).input("timeout", "1s").input("poll-interval", "1h");
-    let ended = run.run().exited(4).failing_with("timed out after 1 s in the download, before its first byte");
+    let run = || Run::on_github(program()).against(&stand_in).input("poll-interval", "1h");
+    let run = |timeout: &_| {
+        let ended = run().input("timeout", timeout).run().exited(4);
+        ended.failing_with(&format!("timed out after {}", in_words(timeout)))
+    };
+    let ended = in_time(run, |ended| ended.failure().contains("the last fault: the store ("));
     ended
+        .failing_with(" in the download, before its first byte")
         .failing_with("the last fault: the store (")
         .failing_with("answered 403 (Forbidden), code AccessDenied")
         .failing_with("hint: run the step again, with export-file-id 74780");
@@ -242,20 +261,24 @@ fn a_timeout_amid_faults_of_the_store_tells_them() {
 
 #[test]
 fn the_timeout_does_not_hide_what_was_wrong_before_it() {
-    let stand_in = StandIn::start();
-    stand_in.api_next(wiremock::ResponseTemplate::new(503));
-    let slow = wiremock::ResponseTemplate::new(503).set_delay(std::time::Duration::from_secs(20));
-    stand_in.api_next(slow);
-    let ended = Run::on_github(program()).against(&stand_in).by_names().input("timeout", "1s").run().exited(4);
-    ended.failing_with("answered 503 (Service Unavailable) (2 attempts in ");
+    let run = |timeout: &_| {
+        let first = Mutex::new(Some(vec![Act::Send(response(503, &[], b""))]));
+        let api = Wire::start(move |_| first.lock().unwrap().take().unwrap_or_else(|| vec![Act::Hang]));
+        Run::on_github(program()).asking(&api.url()).by_names().input("timeout", timeout).run().exited(4)
+    };
+    let words = "answered 503 (Service Unavailable) (2 attempts in ";
+    in_time(run, |ended| ended.failure().contains(words)).failing_with(words);
 }
 
 #[test]
 fn a_file_that_does_not_come_is_no_run_that_goes_on() {
-    let stand_in = StandIn::start();
-    stand_in.store_next(|_, _| vec![Act::Hang]);
-    let ended = Run::on_github(program()).against(&stand_in).input("timeout", "1s").run().exited(4);
-    ended
-        .failing_with("in the download, before its first byte; its last status was available")
+    let run = |timeout: &_| {
+        let stand_in = StandIn::start();
+        stand_in.store_next(|_, _| vec![Act::Hang]);
+        Run::on_github(program()).against(&stand_in).input("timeout", timeout).run().exited(4)
+    };
+    let words = "in the download, before its first byte; its last status was available";
+    in_time(run, |ended| ended.failure().contains(words))
+        .failing_with(words)
         .failing_with("hint: give a longer timeout");
 }

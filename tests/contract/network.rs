@@ -1,13 +1,11 @@
 //! The way to the servers: names, connections, TLS and proxies.
 
-use std::net::TcpListener;
-
 use wiremock::ResponseTemplate;
 
 use crate::program;
 use crate::support::stand_in::{KEY, run_json};
 use crate::support::wire::{greeter, response};
-use crate::support::{Act, Authority, Ended, Flaw, Request, Run, StandIn, Wire};
+use crate::support::{Act, Authority, Ended, Flaw, Nobody, Request, Run, StandIn, UNKNOWN_HOST, Wire, in_time};
 
 /// An API over TLS that says of the run that it has nothing.
 fn empty_list(authority: &Authority, flaw: Flaw) -> Wire {
@@ -19,23 +17,27 @@ fn empty_answer() -> Vec<u8> {
 }
 
 /// A run that trusts no authority of the machine, and perhaps the given one.
-fn trusting(url: &str, authority: Option<&Authority>) -> Ended {
+fn trusting(url: &str, authority: Option<&Authority>) -> Run {
     let nobody = Authority::new().pem();
     let run = Run::on_github(program()).asking(url).file_before("system.pem", nobody.as_bytes());
     let system = run.workspace().join("system.pem");
-    let run = run.env("SSL_CERT_FILE", system).input("timeout", "1500ms");
+    let run = run.env("SSL_CERT_FILE", system);
     match authority {
-        Some(authority) => run.file_before("ca.pem", authority.pem().as_bytes()).input("ca-file", "ca.pem").run(),
-        None => run.run(),
+        Some(authority) => run.file_before("ca.pem", authority.pem().as_bytes()).input("ca-file", "ca.pem"),
+        None => run,
     }
 }
 
 #[test]
 fn a_host_whose_name_is_not_known_is_named_and_tried_again() {
-    let run = Run::on_github(program()).asking("http://webadmit.invalid").input("allow-http", "true");
-    let ended = run.input("timeout", "300ms").run().exited(4);
-    assert!(ended.stdout.matches("no connection to webadmit.invalid: ").count() > 1, "{}", ended.stdout);
-    ended.failing_with("no connection to webadmit.invalid");
+    let url = format!("http://{UNKNOWN_HOST}");
+    let cause = format!("no connection to {UNKNOWN_HOST}: failed to lookup address information");
+    let run =
+        |timeout: &_| Run::on_github(program()).asking(&url).input("allow-http", "true").input("timeout", timeout);
+    let tries_again = format!("{cause}: ");
+    let ended = in_time(|timeout| run(timeout).run(), |ended| ended.stdout.matches(&tries_again).count() > 1);
+    assert!(ended.stdout.matches(&tries_again).count() > 1, "{}", ended.stdout);
+    ended.exited(4).failing_with(&cause);
 }
 
 #[test]
@@ -69,7 +71,7 @@ fn a_certificate_that_cannot_be_trusted_ends_the_step_at_once() {
         (Flaw::AnotherHost, Some(&authority), "it was made out to another host"),
     ] {
         let api = empty_list(&authority, flaw);
-        let ended = trusting(&api.url(), trusted).exited(1).failing_with(words).failing_with("ca-file");
+        let ended = trusting(&api.url(), trusted).run().exited(1).failing_with(words).failing_with("ca-file");
         assert!(!ended.stdout.contains("trying again"), "{}", ended.stdout);
         assert!(api.requests().is_empty());
     }
@@ -79,9 +81,12 @@ fn a_certificate_that_cannot_be_trusted_ends_the_step_at_once() {
 fn a_server_without_tls_is_a_connection_that_fails() {
     let port =
         greeter(b"HTTP/1.1 400 The plain HTTP request was sent to an HTTPS port, or the other way round\r\n\r\n");
-    let ended = trusting(&format!("https://localhost:{port}"), None).exited(4);
-    assert!(ended.stdout.contains("; trying again in "), "{}", ended.stdout);
+    let url = format!("https://localhost:{port}");
+    let tries_again = |ended: &Ended| ended.stdout.contains("; trying again in ");
+    let ended = in_time(|timeout| trusting(&url, None).input("timeout", timeout).run(), tries_again);
+    assert!(tries_again(&ended), "{}", ended.stdout);
     ended
+        .exited(4)
         .failing_with("no connection to localhost")
         .failing_with("it does not speak TLS: is it plain http, or another port?");
 }
@@ -92,7 +97,7 @@ fn a_store_with_a_certificate_that_cannot_be_trusted_ends_the_step_at_once() {
     let store = Wire::start_tls(theirs.server(Flaw::None), |_| vec![Act::Send(response(200, &[], b"bytes"))]);
     let answer = run_json("Available", Some(format!("{}/file.csv", store.url()))).to_string();
     let api = Wire::start_tls(ours.server(Flaw::None), move |_| vec![Act::Send(response(200, &[], answer.as_bytes()))]);
-    let ended = trusting(&api.url(), Some(&ours)).exited(1);
+    let ended = trusting(&api.url(), Some(&ours)).run().exited(1);
     ended
         .failing_with("the certificate of the store (localhost:")
         .failing_with("it is not signed by an authority that is trusted here")
@@ -119,7 +124,7 @@ fn when_the_api_is_https_the_download_url_must_be_too() {
         let answer = run_json("Available", Some("http://127.0.0.1:9/file".to_owned()));
         vec![Act::Send(response(200, &[], answer.to_string().as_bytes()))]
     });
-    trusting(&api.url(), Some(&authority)).exited(1).failing_with("is plain http, although the API is https");
+    trusting(&api.url(), Some(&authority)).run().exited(1).failing_with("is plain http, although the API is https");
 }
 
 #[test]
@@ -137,7 +142,7 @@ fn a_file_comes_over_tls_and_is_never_redirected_to_plain_http() {
             let answer = run_json("Available", Some(url.clone()));
             vec![Act::Send(response(200, &[], answer.to_string().as_bytes()))]
         });
-        let ended = trusting(&api.url(), Some(&authority)).exited(code);
+        let ended = trusting(&api.url(), Some(&authority)).run().exited(code);
         if code == 0 {
             assert_eq!(ended.read("file.csv"), b"bytes");
         } else {
@@ -150,7 +155,7 @@ fn a_file_comes_over_tls_and_is_never_redirected_to_plain_http() {
 /// A run that is sent through a proxy, whose credentials are marked.
 fn through(proxy: &Wire, url: &str) -> Run {
     let address = format!("http://office:proxy-password@127.0.0.1:{}", proxy.port());
-    let run = Run::on_github(program()).asking(url).input("allow-http", "true").input("timeout", "1500ms");
+    let run = Run::on_github(program()).asking(url).input("allow-http", "true");
     run.env("http_proxy", &address).env("HTTPS_PROXY", address)
 }
 
@@ -226,17 +231,21 @@ fn a_proxy_that_refuses_is_told_of_without_its_credentials() {
         (407, "tunnel error: proxy authorization required", "hint: a proxy asks for a user name and a password"),
     ] {
         let proxy = Wire::start(move |_| vec![Act::Send(response(status, &[], b""))]);
-        let ended = through(&proxy, "https://webadmit.invalid").run();
+        let cause = format!("no connection to webadmit.invalid: {cause}");
+        let run = |timeout: &_| through(&proxy, "https://webadmit.invalid").input("timeout", timeout).run();
+        let ended = in_time(run, |ended| ended.stdout.contains(&cause));
         assert!(!ended.tells("proxy-password") && !ended.tells("b2ZmaWNl"), "{cause}: {}", ended.stdout);
-        ended.exited(4).failing_with(&format!("no connection to webadmit.invalid: {cause}")).failing_with(hint);
+        ended.exited(4).failing_with(&cause).failing_with(hint);
     }
     let proxy = Wire::start(|_| vec![Act::Send(response(407, &[], b""))]);
     let ended = through(&proxy, "http://webadmit.invalid").run().exited(1);
     ended.failing_with("hint: a proxy asks for a user name and a password");
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let address = format!("http://office:proxy-password@127.0.0.1:{nobody}");
-    let run = Run::on_github(program()).asking("https://webadmit.invalid").input("timeout", "300ms");
-    let ended = run.env("HTTPS_PROXY", address).run().exited(4).failing_with("no connection to webadmit.invalid");
+    let nobody = Nobody::new();
+    let address = format!("http://office:proxy-password@{}", nobody.address());
+    let run = || Run::on_github(program()).asking("https://webadmit.invalid").env("HTTPS_PROXY", &address);
+    let cause = "no connection to webadmit.invalid";
+    let ended = in_time(|timeout| run().input("timeout", timeout).run(), |ended| ended.stdout.contains(cause));
+    let ended = ended.exited(4).failing_with(cause);
     assert!(!ended.tells("proxy-password"));
 }
 
@@ -288,12 +297,12 @@ fn an_answer_that_is_redirected_to_names_the_origin_only() {
 
 #[test]
 fn a_store_that_cannot_be_reached_is_named_with_the_reason() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = Nobody::new();
     let stand_in = StandIn::start();
-    let url = format!("http://{free}/file");
+    let url = format!("{}/file", nobody.url());
     for _ in 0..50 {
         stand_in.api_next(ResponseTemplate::new(200).set_body_json(run_json("Available", Some(url.clone()))));
     }
     let ended = Run::on_github(program()).against(&stand_in).input("poll-interval", "1ms").run().exited(1);
-    ended.failing_with(&format!("no connection to the store ({free}): connection refused"));
+    ended.failing_with(&format!("no connection to the store ({}): connection refused", nobody.address()));
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::program;
 use crate::support::stand_in::{EXPORT, KEY, RUN};
-use crate::support::{Authority, Course, Run, StandIn};
+use crate::support::{Authority, Course, Run, StandIn, UNKNOWN_HOST};
 
 #[test]
 fn the_outputs_are_appended_to_what_stands_there() {
@@ -116,7 +116,7 @@ fn outputs_of_an_earlier_step_are_gone_however_this_one_ends() {
         assert!(!String::from_utf8(ended.read("out.env")).unwrap().contains("old.csv"), "{name}");
     }
     for (name, value) in [("SSL_CERT_FILE", "none.pem"), ("GITHUB_OUTPUT", "/no/such/file")] {
-        let ended = run().input("base-url", "https://api.webadmit.org").env(name, value).run().exited(1);
+        let ended = run().input("base-url", &format!("https://{UNKNOWN_HOST}")).env(name, value).run().exited(1);
         assert!(ended.read("out.env").is_empty(), "{name}");
     }
     let misled = run().input("output-file", "../out.env").run().exited(2);

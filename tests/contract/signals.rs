@@ -56,7 +56,7 @@ fn a_signal_at_any_other_moment_ends_the_step_too() {
             assert!(running.end().exited(code).failure().contains("interrupted by SIG"), "before the first answer");
         }
         let stand_in = StandIn::start();
-        stand_in.api_next(ResponseTemplate::new(503));
+        stand_in.api_next(ResponseTemplate::new(503).insert_header("Retry-After", "100"));
         let running = Run::on_github(program()).against(&stand_in).input("poll-interval", "1h").spawn();
         running.wait_for_line("trying again in ");
         running.signal(signal);

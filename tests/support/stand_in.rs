@@ -262,6 +262,11 @@ impl StandIn {
         self.state().file = file;
     }
 
+    /// From now on, no URL that was handed out before is valid.
+    pub fn expire_urls(&self) {
+        self.state().issued.clear();
+    }
+
     /// Turns to the next application cycle: there is an identity more, and its exports and runs have ids of their own.
     pub fn turn_to_next_cycle(&self) {
         let mut state = self.state();
@@ -438,7 +443,7 @@ impl State {
         let signature = parameter(request, "Signature").unwrap_or_default();
         let issued = self.issued.iter().find(|(known, _)| format!("{known}=") == signature);
         match issued {
-            None => return vec![Act::Send(refusal(403, "SignatureDoesNotMatch"))],
+            None => return vec![Act::Send(refusal(403, "AccessDenied"))],
             Some((_, at)) if at.elapsed() > self.url_lives => return vec![Act::Send(refusal(403, "AccessDenied"))],
             Some(_) => {}
         }

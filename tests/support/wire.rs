@@ -2,19 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::canary;
 
-/// So long a test waits for something that has to happen, before it fails.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a test waits for an event before it fails. Much longer than any machine needs.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A host name that no resolver can know: a label is empty. The system's resolver library rejects it without a query.
+pub const UNKNOWN_HOST: &str = "webadmit..invalid";
 
 /// What is done with a connection after a request has been read from it. After the last act, the next request is read,
 /// unless the act ended the connection.
@@ -141,10 +144,12 @@ impl Wire {
         });
         let for_thread = Arc::clone(&shared);
         thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
+            for stream in listener.incoming() {
                 if for_thread.stopped.load(Ordering::SeqCst) {
                     return;
                 }
+                // A connection can be gone before it is accepted. The next ones are not to blame.
+                let Ok(stream) = stream else { continue };
                 let number = for_thread.accepted.fetch_add(1, Ordering::SeqCst);
                 let Ok(handle) = stream.try_clone() else { continue };
                 for_thread.connections.lock().unwrap().insert(number, handle);
@@ -262,6 +267,31 @@ impl Shared {
             }
         }
         Ok(())
+    }
+}
+
+/// A port of this machine on which nobody listens, and that nobody else gets as long as this lives. A port that is only free
+/// can become that of another test's server at any moment.
+pub struct Nobody {
+    _socket: Socket,
+    address: SocketAddr,
+}
+
+impl Nobody {
+    pub fn new() -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        Self { _socket: socket, address }
+    }
+
+    /// Host and port.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
     }
 }
 
