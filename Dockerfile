@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 
-FROM rust:1-slim-bookworm AS build
+FROM docker.io/library/rust:1-slim-bookworm AS build
 WORKDIR /build
 # A static glibc binary: it resolves names and speaks TLS in an otherwise empty root. The target is named because Cargo
 # then keeps the flag away from build scripts and procedural macros.
@@ -19,7 +19,7 @@ RUN touch src/main.rs src/lib.rs \
     && install -D "target/$(cat /target-name)/release/webadmit-export" /out/webadmit-export \
     && /out/webadmit-export --version
 
-FROM busybox:1-musl
+FROM docker.io/library/busybox:1-musl
 LABEL org.opencontainers.image.title="webadmit-export" \
       org.opencontainers.image.description="Waits for a WebAdMIT export and brings its file into the workspace" \
       org.opencontainers.image.licenses="MIT"
