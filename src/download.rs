@@ -367,7 +367,8 @@ impl<'a> Transfer<'a> {
     ) -> Result<(), AttemptError> {
         let step = store.step;
         let mut ranges = self.range_support(&response, end);
-        let mut rate = RateMeter::new(self.options.parallel.window, step.clock.now(), self.partial.received());
+        let ParallelConfig { window, fast, .. } = self.options.parallel;
+        let mut rate = RateMeter::new(window, fast, step.clock.now(), self.partial.received());
         let mut probe: Option<Pin<Box<dyn Future<Output = bool> + '_>>> = None;
 
         loop {
