@@ -58,10 +58,16 @@ pub fn speed(count: u64, time: Duration) -> String {
     format!("{}/s", bytes(u64::try_from(per_second).unwrap_or(u64::MAX)))
 }
 
-/// What became of a text from this charset: `converted from windows-1252 to UTF-8`.
+/// What became of a text from this charset, whose bytes are now others or still the same:
+/// `converted from windows-1252 to UTF-8`.
 #[must_use]
-pub fn from_charset(charset: &str) -> String {
-    if charset == "UTF-8" { "in UTF-8 already".to_owned() } else { format!("converted from {charset} to UTF-8") }
+pub fn from_charset(charset: &str, has_changed: bool) -> String {
+    match (charset, has_changed) {
+        ("UTF-8", false) => "in UTF-8 already".to_owned(),
+        // Nothing else of such a text is ever changed.
+        ("UTF-8", true) => "UTF-8, without its byte-order mark".to_owned(),
+        (charset, _) => format!("converted from {charset} to UTF-8"),
+    }
 }
 
 /// `1 check`, `3 checks`.

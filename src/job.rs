@@ -259,7 +259,9 @@ fn close(step: &Step<'_>, saved: &Saved) {
     ));
     match &saved.text {
         Text::AsSent => {}
-        Text::From(charset) => step.log.line(&format!("its text: {}", figures::from_charset(charset))),
+        Text::From(charset) => {
+            step.log.line(&format!("its text: {}", figures::from_charset(charset, saved.has_changed())))
+        }
         Text::LeftAsSent(why) => step.log.line(&format!("left as sent, not converted to UTF-8: {why}")),
     }
     let ledger = journal.ledger();

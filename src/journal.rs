@@ -117,6 +117,14 @@ pub struct Saved {
     pub took: Duration,
 }
 
+impl Saved {
+    /// Whether its bytes are others than the store sent.
+    #[must_use]
+    pub fn has_changed(&self) -> bool {
+        self.sha256 != self.source_sha256
+    }
+}
+
 /// What became of the text of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Text {

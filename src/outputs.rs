@@ -38,7 +38,7 @@ pub const DECLARATIONS: [Declaration; 10] = [
     Declaration { name: "sha256", meaning: "SHA-256 of the saved file, in lower-case hexadecimal." },
     Declaration {
         name: "source-sha256",
-        meaning: "SHA-256 of the bytes as the store sent them. It differs from sha256 only where the file was converted to UTF-8.",
+        meaning: "SHA-256 of the bytes as the store sent them. It differs from sha256 only where encoding utf-8 has changed the file.",
     },
     Declaration {
         name: "content-type",

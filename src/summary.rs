@@ -138,15 +138,11 @@ impl Report<'_> {
 }
 
 fn file_rows(saved: &Saved) -> Vec<(&'static str, String)> {
-    let mut rows = vec![
-        ("File", code(&saved.path)),
-        ("Size", format!("{} ({} bytes)", bytes(saved.size), saved.size)),
-        ("SHA-256", code(&saved.sha256)),
-    ];
+    let mut rows = vec![("File", code(&saved.path)), ("Size", size(saved.size)), ("SHA-256", code(&saved.sha256))];
     match &saved.text {
         Text::AsSent => {}
         Text::From(charset) => {
-            rows.push(("Text", figures::from_charset(charset)));
+            rows.push(("Text", figures::from_charset(charset, saved.has_changed())));
             rows.push(("SHA-256 as sent", code(&saved.source_sha256)));
         }
         Text::LeftAsSent(why) => rows.push(("Text", format!("as sent, not converted: {}", code(why)))),
@@ -156,6 +152,12 @@ fn file_rows(saved: &Saved) -> Vec<(&'static str, String)> {
     }
     rows.push(("Download", format!("{}, {}", span(saved.took), figures::speed(saved.size, saved.took))));
     rows
+}
+
+/// `104.9 MB (104857600 bytes)`, or where the number of bytes is short anyway, that alone: `16 bytes`.
+fn size(count: u64) -> String {
+    let short = bytes(count);
+    if count < 1000 { short } else { format!("{short} ({count} bytes)") }
 }
 
 /// A bar of the diagram, or a point for the end of the run. A status that is not known is named as such, so that no

@@ -46,6 +46,25 @@ fn a_diagram_is_drawn_only_when_there_was_something_to_wait_for() {
     ");
 }
 
+#[test]
+fn a_small_size_is_told_once() {
+    let size = |size| {
+        let saved = Saved {
+            path: String::new(),
+            filename: String::new(),
+            size,
+            sha256: String::new(),
+            source_sha256: String::new(),
+            content_type: None,
+            text: Text::AsSent,
+            took: Duration::ZERO,
+        };
+        file_rows(&saved).into_iter().find(|(name, _)| *name == "Size").unwrap().1
+    };
+    assert_eq!([0, 1, 16, 999].map(size), ["0 bytes", "1 byte", "16 bytes", "999 bytes"]);
+    assert_eq!([1000, 10_240].map(size), ["1.0 kB (1000 bytes)", "10.2 kB (10240 bytes)"]);
+}
+
 fn reading(variables: &[(&str, &str)]) -> Reading {
     let variables = variables.iter().chain(&[("API_KEY", "k")]);
     let variables: Vec<_> = variables.map(|(name, value)| (format!("INPUT_{name}").into(), value.into())).collect();

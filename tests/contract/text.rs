@@ -69,17 +69,22 @@ fn what_is_no_text_or_of_no_known_charset_stays_as_sent_with_a_line_in_the_log()
 
 #[test]
 fn a_mark_of_the_byte_order_is_no_part_of_the_text() {
-    for (content_type, sent) in [
-        ("text/csv;charset=utf-8", &b"\xEF\xBB\xBFZo\xC3\xAB"[..]),
-        ("text/csv;charset=iso-8859-1", b"\xEF\xBB\xBFZo\xC3\xAB"),
-        ("text/csv;charset=utf-16", b"\xFF\xFEZ\0o\0\xEB\0"),
-        ("text/csv;charset=iso-8859-1", b"Zo\xEB"),
-        ("text/csv;charset=UTF-8", b"Zo\xC3\xAB"),
+    let removed = "UTF-8, without its byte-order mark";
+    for (content_type, sent, text) in [
+        ("text/csv;charset=utf-8", &b"\xEF\xBB\xBFZo\xC3\xAB"[..], removed),
+        ("text/csv;charset=iso-8859-1", b"\xEF\xBB\xBFZo\xC3\xAB", removed),
+        ("text/csv;charset=utf-16", b"\xFF\xFEZ\0o\0\xEB\0", "converted from UTF-16LE to UTF-8"),
+        ("text/csv;charset=iso-8859-1", b"Zo\xEB", "converted from windows-1252 to UTF-8"),
+        ("text/csv;charset=UTF-8", b"Zo\xC3\xAB", "in UTF-8 already"),
     ] {
         let stand_in = StandIn::builder().file(File::new(sent)).content_type(content_type).start();
         let ended = in_utf_8(&stand_in).run().exited(0);
         assert_eq!(ended.read(FILE), "Zoë".as_bytes(), "{content_type}");
         assert_eq!(ended.outputs["content-type"], "text/csv;charset=utf-8");
+        assert!(ended.stdout.contains(&format!("its text: {text}\n")), "{}", ended.stdout);
+        assert!(ended.summary.contains(&format!("| Text | {text} |")), "{}", ended.summary);
+        let is_same = ended.outputs["sha256"] == ended.outputs["source-sha256"];
+        assert_eq!(is_same, text == "in UTF-8 already");
     }
 }
 
