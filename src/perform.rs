@@ -12,7 +12,7 @@ use crate::http::Clients;
 use crate::inputs::{self, Problem, Reading, Run, Service, Unknown, Wanted};
 use crate::job;
 use crate::journal::Journal;
-use crate::log::Log;
+use crate::log::{Log, Reader};
 use crate::outputs::{self, Receivers};
 use crate::process::{self, Process};
 use crate::step::Step;
@@ -80,6 +80,12 @@ fn prepare<'a>(process: &Process, reading: &'a Reading, log: &Log) -> Result<Rea
             return Err(Failure::Inputs(problems));
         };
         let (workspace, places) = (workspace?, places.unwrap_or_default());
+        if is_container_action(process) && !places.directory.starts_with(workspace.root()) {
+            let directory = workspace.tell(&places.directory);
+            log.warning(&format!(
+                "directory {directory} is outside of the workspace: the output path will be valid only inside this container, and later steps may not find the file; use a directory relative to the workspace"
+            ));
+        }
         let clients = process::clients(service, trust, log)?;
         let github_output = variable(&process.variables, "GITHUB_OUTPUT");
         let output_file = places.output_file.as_deref();
@@ -94,6 +100,14 @@ fn prepare<'a>(process: &Process, reading: &'a Reading, log: &Log) -> Result<Rea
             outputs::forget(&path);
         }
     })
+}
+
+/// Whether this is a step of GitHub in a container of its own, which is removed after the step. The runner mounts the
+/// workspace there as `/github/workspace` (actions/runner, `ContainerActionHandler.cs`), and nowhere else: in a job with a
+/// `container`, and on the machine itself, the following steps see the same paths.
+fn is_container_action(process: &Process) -> bool {
+    process.reader() == Reader::GitHub
+        && variable(&process.variables, "GITHUB_WORKSPACE").is_some_and(|path| path == "/github/workspace")
 }
 
 /// Where the paths of the inputs lead.

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 
 use crate::program;
 use crate::support::stand_in::{EXPORT, KEY, RUN};
-use crate::support::{Run, StandIn, UNKNOWN_HOST, in_time};
+use crate::support::{Run, StandIn, UNKNOWN_HOST, has_namespaces, in_time};
 
 #[test]
 fn both_spellings_and_any_letter_case_mean_the_same() {
@@ -204,7 +204,59 @@ fn the_file_goes_where_it_is_asked_to_go() {
     let path = elsewhere.path().canonicalize().unwrap().join("new/Test-API-Export.csv");
     assert_eq!(std::fs::read(&path).unwrap(), stand_in.file());
     assert_eq!(absolute.outputs["path"], path.display().to_string());
+    // On the machine itself, the following steps see the same paths.
+    assert!(!absolute.stdout.contains("warning"), "{}", absolute.stdout);
     assert_eq!(absolute.files(), [""; 0]);
+}
+
+/// As a container action: the workspace is also at /github/workspace, under a root of its own that is gone afterwards.
+fn in_container(run: Run) -> Run {
+    const ROOT: &str = "root=$PWD/../root; workspace=$PWD; mkdir \"$root\" && mount -t tmpfs none \"$root\" || exit
+        for entry in /*; do
+            if [ -L \"$entry\" ]; then cp -P \"$entry\" \"$root$entry\"
+            elif [ -d \"$entry\" ]; then mkdir \"$root$entry\" && mount --rbind \"$entry\" \"$root$entry\" || exit
+            fi
+        done
+        mkdir -p \"$root/github/workspace\" && mount --bind \"$workspace\" \"$root/github/workspace\" || exit
+        exec chroot \"$root\" \"$0\"";
+    run.env("GITHUB_WORKSPACE", "/github/workspace").wrapped(&[
+        "unshare",
+        "--mount",
+        "--map-root-user",
+        "bash",
+        "-c",
+        ROOT,
+    ])
+}
+
+#[test]
+fn a_path_that_only_the_container_knows_is_warned_of_before_the_first_request() {
+    // Another program runs in a container of its own.
+    if std::env::var_os("WEBADMIT_EXPORT_PROGRAM").is_some() || !has_namespaces("--mount") {
+        return;
+    }
+    let stand_in = StandIn::start();
+    let run =
+        |directory: &str| in_container(Run::on_github(program()).against(&stand_in).input("directory", directory));
+    let warning = |stdout: &str| stdout.find("::warning title=webadmit-export::");
+    for directory in ["/github/runner_temp/exports", "/outside", "/github/workspace/../elsewhere"] {
+        let ended = run(directory).run().exited(0);
+        let at = warning(&ended.stdout).unwrap_or_else(|| panic!("no warning: {}", ended.stdout));
+        let (before, after) = ended.stdout.split_at(at);
+        assert!(!before.contains("run 74780 of export") && warning(&after[1..]).is_none(), "{}", ended.stdout);
+        let path = ended.outputs["path"].strip_suffix("/Test-API-Export.csv").unwrap();
+        let words = format!("directory {path} is outside of the workspace: the output path will be valid only inside");
+        assert!(after.contains(&words), "{words}: {}", ended.stdout);
+    }
+    for directory in ["exports", "/github/workspace/exports"] {
+        let ended = run(directory).run().exited(0);
+        assert_eq!(ended.outputs["path"], "exports/Test-API-Export.csv");
+        assert_eq!(warning(&ended.stdout), None, "{directory}: {}", ended.stdout);
+    }
+    let elsewhere = run("/outside").env("GITHUB_ACTIONS", "false").run().exited(0);
+    assert!(!elsewhere.stdout.contains("valid only inside"), "{}", elsewhere.stdout);
+    let bad = run("/outside").input("timeout", "never").run().exited(2);
+    assert_eq!(warning(&bad.stdout), None, "{}", bad.stdout);
 }
 
 #[test]
