@@ -203,7 +203,7 @@ mod tests {
             ("really? yes", "really? yes"),
             ("Paid?=Yes", "Paid?=Yes"),
             ("Paid%3F%3DYes", "Paid%3F%3DYes"),
-            ("/f?x=1 ://x?y https://?x https:///?x and/or?", "/f?x=1 ://x?y https://?x https:///?x and/or?"),
+            ("/f?x=1 ://x?y (://x?y) https://?x https:///?x", "/f?x=1 ://x?y (://x?y) https://?x https:///?x"),
         ] {
             assert_eq!(words(said), shown, "{said:?}");
         }

@@ -111,6 +111,13 @@ mod tests {
         ] {
             assert_eq!(bytes(size), text);
         }
+        for (charset, has_changed, text) in [
+            ("UTF-8", false, "in UTF-8 already"),
+            ("UTF-8", true, "UTF-8, without its byte-order mark"),
+            ("windows-1252", true, "converted from windows-1252 to UTF-8"),
+        ] {
+            assert_eq!(from_charset(charset, has_changed), text);
+        }
         assert_eq!(speed(12_400_000, Duration::from_secs(2)), "6.2 MB/s");
         assert_eq!((count(1, "check"), count(2, "check")), ("1 check".to_owned(), "2 checks".to_owned()));
     }

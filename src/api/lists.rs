@@ -322,6 +322,16 @@ mod tests {
         assert_eq!((ids(&many(MOST_ENTRIES)), ids(&many(MOST_ENTRIES + 1))), (Ok(vec![]), Err(Kind::TooLarge)));
     }
 
+    #[test]
+    fn a_label_is_compared_in_full_and_shown_without_secrets() {
+        let label = |text: &str| Label::new(text, &Secrets::default());
+        let (one, other) = (label("Report  sig=1\n"), label("report sig=2"));
+        assert_ne!(one.folded, other.folded);
+        assert_eq!((one.to_string().as_str(), one.folded.as_str()), ("Report sig=***", "report sig=1"));
+        assert_eq!(serde_json::to_string(&[one, other]).unwrap(), r#"["Report  sig=***\n","report sig=***"]"#);
+        assert!(label(" \n").is_empty() && !label("x").is_empty());
+    }
+
     proptest! {
         #[test]
         fn of_no_list_more_is_taken_than_ids_and_clean_words(body in corpus::mutated(&LISTS)) {

@@ -155,6 +155,8 @@ fn a_row_selects_the_identity_that_it_shows_whatever_else_its_words_fit() {
     let mut all = vec![of(305, "SOPHAS", "School", "2026 - 2027"), of(20, "SOPHAS", "School", "")];
     all.extend([2026, 2027].map(|id| of(id, "SOPHAS", "School", "")));
     all.push(of(7, "SOPHAS", &"a long name, ".repeat(30), "2026 - 2027"));
+    // The words of a line that was cut fit another one as well.
+    all.push(of(8, "SOPHAS", &"a long name, ".repeat(30), "7, 2026 - 2027"));
     for one in &all {
         let Identity { id, association, cycle, organization, institution, kind } = one;
         for row in [
