@@ -1,0 +1,20 @@
+//! Hashes as many MiB of memory as its argument says, with the crate that the program hashes with. `benches/compare` adds
+//! its CPU time to that of tools that do not hash.
+
+use std::process::ExitCode;
+
+use sha2::{Digest, Sha256};
+
+fn main() -> ExitCode {
+    let Some(mebibytes) = std::env::args().nth(1).and_then(|argument| argument.parse::<u64>().ok()) else {
+        return ExitCode::FAILURE;
+    };
+    let block = vec![0xa5; 1 << 20];
+
+    let mut hash = Sha256::new();
+    for _ in 0..mebibytes {
+        hash.update(&block);
+    }
+    std::hint::black_box(hash.finalize());
+    ExitCode::SUCCESS
+}

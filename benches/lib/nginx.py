@@ -1,0 +1,82 @@
+"""nginx over TLS: WebAdMIT's responses, the files, and a port that limits each connection to 20 MB/s."""
+
+import json
+import os
+import pathlib
+import subprocess
+
+from .processes import MIB, output
+
+
+class Nginx:
+    """A running server with files of several sizes. Stops when the context ends."""
+
+    def __init__(self, directory, large_mib):
+        self.directory = directory
+        self.large_mib = large_mib
+        self.bundle = directory / "bundle.pem"
+        self.files = directory / "www"
+        self.configuration = directory / "nginx.conf"
+
+    def __enter__(self):
+        self.files.mkdir()
+        self.create_certificates()
+        self.create_files()
+        self.configuration.write_text(f"""
+            worker_processes 1; pid {self.directory}/nginx.pid; error_log {self.directory}/error.log;
+            {"user root;" if os.geteuid() == 0 else ""}
+            events {{ worker_connections 256; }}
+            http {{
+                access_log off; sendfile on; default_type application/octet-stream; root {self.files};
+                types {{ "text/csv;charset=iso-8859-1" csv; }}
+                ssl_certificate {self.directory}/server.pem; ssl_certificate_key {self.directory}/server.key;
+                server {{ listen 127.0.0.1:8443 ssl; }}
+                server {{ listen 127.0.0.1:8444 ssl; limit_rate 20000000; }}
+            }}""")
+        self.nginx()
+        return self
+
+    def __exit__(self, *_):
+        self.nginx("-s", "stop")
+
+    def nginx(self, *arguments):
+        subprocess.run(["nginx", "-p", str(self.directory), "-c", str(self.configuration), *arguments], check=True)
+
+    def create_certificates(self):
+        """Creates an authority in a bundle as large as the system's, and a certificate that it signed."""
+        key = ["openssl", "req", "-newkey", "rsa:2048", "-nodes"]
+        here = {"cwd": self.directory}
+        output([*key, "-x509", "-days", "2", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=Comparison"], **here)
+        output([*key, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=localhost"], **here)
+        (self.directory / "extensions").write_text("subjectAltName=DNS:localhost")
+        sign = ["openssl", "x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"]
+        output([*sign, "-days", "2", "-out", "server.pem", "-extfile", "extensions"], **here)
+
+        system = pathlib.Path("/etc/ssl/certs/ca-certificates.crt")
+        self.bundle.write_text((system.read_text() if system.exists() else "") + (self.directory / "ca.pem").read_text())
+
+    def create_files(self):
+        block = os.urandom(MIB)
+        self.create_file("small", 10_240, block)
+        self.create_file("middle", 200_000_000, block)
+        self.create_file("large", self.large_mib * MIB, block)
+
+        # Made-up applicants, as WebAdMIT sends them; some have letters beyond ASCII in their names.
+        plain = "900000001,Example,Jane,Made-up Public Health,3.5\r\n"
+        lines = (plain * 9 + plain.replace("Jane", "Jürgen")).encode("iso-8859-1") * (MIB // 500)
+        self.create_file("middle.csv", 200_000_000, lines)
+        self.create_file("large.csv", self.large_mib * MIB, lines)
+
+    def create_file(self, name, size, block):
+        with open(self.files / name, "wb") as file:
+            while file.tell() < size:
+                file.write(block[: size - file.tell()])
+
+    def offer(self, file, port):
+        """Makes this the file of the run that the API at port 8443 knows. Returns its URL."""
+        directory = self.files / "api/v1/exports/1/export_files"
+        directory.mkdir(parents=True, exist_ok=True)
+        url = f"https://localhost:{port}/{file}"
+        response = {"export_files": {"id": 2, "export_id": 1, "status": "Available", "download_url": url}}
+        (directory / "2").write_text(json.dumps(response))
+        return url
