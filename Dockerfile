@@ -5,7 +5,8 @@ WORKDIR /build
 # A static glibc binary: it resolves names and speaks TLS in an otherwise empty root. The target is named because Cargo
 # then keeps the flag away from build scripts and procedural macros.
 RUN rustc --print host-tuple > /target-name
-ENV RUSTFLAGS="-C target-feature=+crt-static"
+# Packed relocations make it 14 kB smaller once compressed; where the linker does not know them, it says so and goes on.
+ENV RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs"
 
 # The dependencies, in a layer of their own: it is built anew only when they change.
 COPY Cargo.toml Cargo.lock ./

@@ -38,15 +38,6 @@ impl Unclear {
         let listed = lines.into_iter().map(|line| clean::cut(&line, LONGEST_LINE)).collect();
         Self { fitting, of: ids.len(), is_id: ids.iter().any(|id| id == given.trim()), listed, unlisted }
     }
-
-    /// Adds to each of the exports that are listed that it is of this identity, if it is.
-    pub fn name_owner(&mut self, identity: &Identity, exports: &[Export]) {
-        for line in &mut self.listed {
-            if exports.iter().any(|export| line.starts_with(&format!("{}  ", export.id))) {
-                *line = clean::cut(&format!("{line}, of identity {}, {}", identity.id, identity.title()), LONGEST_LINE);
-            }
-        }
-    }
 }
 
 /// What an identity must have to be the one that is meant, in lower case.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::api::{Answer, Api, SignedUrl};
-use crate::choose::{self, Unclear};
+use crate::choose;
 use crate::clean;
 use crate::download::destination::Destination;
 use crate::download::parallel::ParallelConfig;
@@ -19,10 +19,6 @@ use crate::retry::{Attempts, Reason};
 use crate::status::Status;
 use crate::step::Step;
 use crate::wait;
-
-/// So many identities are asked for their exports, to say whose an export is, and each for so long.
-const MOST_OWNERS: usize = 20;
-const OWNERS: Duration = Duration::from_secs(5);
 
 /// So many characters of a name stand in a message.
 const LONGEST_TITLE: usize = 120;
@@ -104,15 +100,8 @@ async fn export(step: &Step<'_>, api: &Api, asked: &Export, identity: Option<Id>
         Export::Id(id) => Known { id: *id, title: None, is_newest: false },
         Export::Named(name) => {
             let all = step.ask(async |limit| api.exports(identity, limit).await).await?;
-            let chosen = match choose::export(&all, name) {
-                Ok(chosen) => chosen,
-                Err(mut unclear) => {
-                    if identity.is_none() && unclear.fitting > 1 {
-                        name_owners(step, api, &mut unclear).await;
-                    }
-                    return Err(Failure::Unclear { sought: Sought::Export, unclear });
-                }
-            };
+            let unclear = |unclear| Failure::Unclear { sought: Sought::Export, unclear };
+            let chosen = choose::export(&all, name).map_err(unclear)?;
             step.log.line(&format!("export: {}, {}", chosen.id, chosen.name));
             Known { id: chosen.id, title: Some(clean::cut(&chosen.name.to_string(), LONGEST_TITLE)), is_newest: false }
         }
@@ -120,19 +109,6 @@ async fn export(step: &Step<'_>, api: &Api, asked: &Export, identity: Option<Id>
     let id = known.id;
     step.journal.borrow_mut().export = Some(known);
     Ok(id)
-}
-
-/// Adds to each export of a list whose it is, for its name alone does not tell. What cannot be found out is left away: the
-/// list is part of a failure already.
-async fn name_owners(step: &Step<'_>, api: &Api, unclear: &mut Unclear) {
-    let limit = || step.clock.left().min(OWNERS);
-    let Ok(mut identities) = api.identities(limit()).await else { return };
-    choose::newest_first(&mut identities);
-    for identity in identities.iter().take(MOST_OWNERS) {
-        if let Ok(exports) = api.exports(Some(identity.id), limit()).await {
-            unclear.name_owner(identity, &exports);
-        }
-    }
 }
 
 async fn latest(step: &Step<'_>, api: &Api, identity: Id, export: Id) -> Result<Id, Failure> {

@@ -104,6 +104,6 @@ def build_hash_pass():
 def cargo_build(*what):
     host = re.search(r"^host: (.*)$", output(["rustc", "-vV"]), re.M).group(1)
     arguments = ["--quiet", "--release", "--locked", "--target", host, "--target-dir", str(TARGET), *what]
-    environment = dict(os.environ, RUSTFLAGS="-C target-feature=+crt-static")
+    environment = dict(os.environ, RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs")
     subprocess.run(["cargo", "build", *arguments], check=True, cwd=ROOT, env=environment)
     return TARGET / host / "release"
