@@ -207,6 +207,11 @@ const SCENARIOS: &[Scenario] = &[
         ..DEFAULT
     },
     Scenario {
+        name: "download_resumed_by_a_200_with_a_range",
+        store: |_| vec![cut(whole(&csv()), 1000), with_200(part(&csv(), 1000))],
+        ..DEFAULT
+    },
+    Scenario {
         name: "download_restarted_after_412",
         store: |_| vec![cut(whole(&csv()), 1000), no(412, "PreconditionFailed"), whole(&newer())],
         ..DEFAULT
@@ -255,6 +260,11 @@ const SCENARIOS: &[Scenario] = &[
         ..DEFAULT
     },
     Scenario {
+        name: "content_encoding_of_the_upload",
+        store: |_| vec![vec![Act::Send(response(200, &[("Content-Encoding", "aws-chunked")], b"bytes"))]],
+        ..DEFAULT
+    },
+    Scenario {
         name: "coded_body",
         store: |_| vec![vec![Act::Send(response(200, &[("Content-Encoding", "gzip")], b"\x1f\x8b"))]],
         ..DEFAULT
@@ -299,8 +309,11 @@ const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "timeout",
-        inputs: &[("poll-interval", "1h")],
-        api: |_| vec![run("In Progress")],
+        // The next check would come after five minutes, so that the last one is the second.
+        api: |_| {
+            let run = run_json("In Progress", None).to_string();
+            vec![vec![Act::Send(response(200, &[("X-RateLimit-Remaining", "0")], run.as_bytes()))]]
+        },
         end: End::Timeout(2),
         ..DEFAULT
     },
@@ -349,6 +362,13 @@ const SCENARIOS: &[Scenario] = &[
         arguments: &["list"],
         system: System::Shell,
         api: |_| vec![identities(&[(290, "SOPHAS", "2025 - 2026"), SOPHAS]), exports(), refused(403)],
+        ..DEFAULT
+    },
+    Scenario {
+        name: "list_that_is_not_complete",
+        arguments: &["list"],
+        system: System::Shell,
+        api: |_| vec![identities(&[(290, "SOPHAS", "2025 - 2026"), SOPHAS]), exports(), refused(500)],
         ..DEFAULT
     },
     Scenario {
@@ -414,6 +434,12 @@ fn headers(file: &File) -> [(&'static str, &'static str); 5] {
         ("Content-Disposition", file.disposition),
         ("Content-Type", "text/csv;charset=iso-8859-1"),
     ]
+}
+
+/// The same reply with the status 200, as rclone sends it.
+fn with_200(reply: Reply) -> Reply {
+    let [Act::Send(bytes)] = reply.as_slice() else { panic!("only a reply in one piece can be changed") };
+    vec![Act::Send([b"HTTP/1.1 200", &bytes[12..]].concat())]
 }
 
 /// The same reply, whose connection ends after so many bytes of the body.

@@ -3,9 +3,9 @@
 use rustix::process::Signal;
 
 use crate::program;
-use crate::support::stand_in::{File, answer, made_up_applicants, sha256_of};
+use crate::support::stand_in::{File, made_up_applicants, sha256_of};
 use crate::support::wire::head;
-use crate::support::{Act, Gate, Run, StandIn, has_namespaces};
+use crate::support::{Act, Run, StandIn, has_namespaces};
 
 const FILE: &str = "Test-API-Export.csv";
 
@@ -97,17 +97,8 @@ fn a_text_that_was_cut_is_resumed_and_one_that_changed_is_begun_again() {
     let text = String::from_utf8(ended.read(FILE)).unwrap();
     assert_eq!(text.chars().count(), stand_in.file().len());
     let other = made_up_applicants(1999);
-    let gate = Gate::new();
-    let replaced = gate.clone();
-    stand_in.store_next(move |request, file| {
-        let whole = answer(request, file, &[("Content-Type", "text/csv;charset=iso-8859-1")]);
-        vec![Act::Send(whole[..41_001].to_vec()), Act::Await(replaced.clone()), Act::Close]
-    });
-    let running = in_utf_8(&stand_in).spawn();
-    running.wait_for_line("downloading ");
-    stand_in.replace_file(File::new(&other));
-    gate.open();
-    let ended = running.end().exited(0);
+    stand_in.store_cuts_after(41_001).store_replaces(File::new(&other));
+    let ended = in_utf_8(&stand_in).run().exited(0);
     assert_eq!(ended.outputs["source-sha256"], sha256_of(&other));
     assert_eq!(String::from_utf8(ended.read(FILE)).unwrap().chars().count(), other.len());
 }

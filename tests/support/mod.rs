@@ -18,6 +18,6 @@ pub mod stand_in;
 pub mod wire;
 
 pub use certificates::{Authority, Flaw};
-pub use run::{Ended, Run, has_namespaces, in_time, in_words};
+pub use run::{Ended, Run, again, has_namespaces, in_time, in_words};
 pub use stand_in::{Course, StandIn};
 pub use wire::{Act, Gate, Nobody, Request, UNKNOWN_HOST, Wire};

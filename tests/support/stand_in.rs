@@ -97,6 +97,13 @@ impl Course {
 /// What the store does with one request.
 pub type StoreAct = Box<dyn Fn(&Request, &File) -> Vec<Act> + Send>;
 
+/// What happens at the next request to the store.
+enum Next {
+    Act(StoreAct),
+    /// From then on, there is this file.
+    Replace(File),
+}
+
 /// The file in the store.
 #[derive(Clone, Debug)]
 pub struct File {
@@ -119,6 +126,7 @@ pub struct Builder {
     disposition: String,
     content_type: String,
     url_lives: Duration,
+    url_serves: usize,
     url_says_its_expiry: bool,
     calls_left: u64,
     throttle: Option<u64>,
@@ -139,6 +147,7 @@ struct State {
     disposition: String,
     content_type: String,
     url_lives: Duration,
+    url_serves: usize,
     url_says_its_expiry: bool,
     calls_left: u64,
     throttle: Option<u64>,
@@ -146,9 +155,10 @@ struct State {
     started: Option<Instant>,
     not_found: usize,
     checks: usize,
-    issued: Vec<(String, Instant)>,
+    /// Signatures, for how many more requests each is good, and when it was issued.
+    issued: Vec<(String, usize, Instant)>,
     next_answers: VecDeque<ResponseTemplate>,
-    next_acts: VecDeque<StoreAct>,
+    next_acts: VecDeque<Next>,
 }
 
 impl Builder {
@@ -178,6 +188,11 @@ impl Builder {
         Self { url_lives, ..self }
     }
 
+    /// For how many requests a signed URL is good.
+    pub fn url_serves(self, url_serves: usize) -> Self {
+        Self { url_serves, ..self }
+    }
+
     /// The signed URLs say when they expire, in whole seconds. Otherwise they name a time in the past, as the vendor's sample
     /// does.
     pub fn url_says_its_expiry(self) -> Self {
@@ -203,6 +218,7 @@ impl Builder {
             disposition: self.disposition,
             content_type: self.content_type,
             url_lives: self.url_lives,
+            url_serves: self.url_serves,
             url_says_its_expiry: self.url_says_its_expiry,
             calls_left: self.calls_left,
             throttle: self.throttle,
@@ -234,6 +250,7 @@ impl StandIn {
             disposition: "attachment; filename=Test-API-Export.csv".to_owned(),
             content_type: "text/csv;charset=iso-8859-1".to_owned(),
             url_lives: Duration::from_secs(30),
+            url_serves: usize::MAX,
             url_says_its_expiry: false,
             calls_left: 100_000_000,
             throttle: None,
@@ -283,7 +300,13 @@ impl StandIn {
     /// The next request to the store is answered so, and not as it would be. A request with a URL that is not valid any
     /// more is refused all the same.
     pub fn store_next(&self, act: impl Fn(&Request, &File) -> Vec<Act> + Send + 'static) -> &Self {
-        self.state().next_acts.push_back(Box::new(act));
+        self.state().next_acts.push_back(Next::Act(Box::new(act)));
+        self
+    }
+
+    /// From the next request on, another version of the file is in the store.
+    pub fn store_replaces(&self, file: File) -> &Self {
+        self.state().next_acts.push_back(Next::Replace(file));
         self
     }
 
@@ -426,7 +449,7 @@ impl State {
         let seed = format!("{:?} {} {}", Instant::now(), self.issued.len(), self.store_url);
         let digest: String = Sha256::digest(seed)[..12].iter().map(|byte| format!("{byte:02X}")).collect();
         let signature = format!("{SIGNATURE}{digest}");
-        self.issued.push((signature.clone(), Instant::now()));
+        self.issued.push((signature.clone(), self.url_serves, Instant::now()));
         let expiry = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + self.url_lives;
         let expiry = if self.url_says_its_expiry { expiry.as_secs() } else { 1_425_359_248 };
         let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
@@ -441,22 +464,23 @@ impl State {
 
     fn store(&mut self, request: &Request) -> Vec<Act> {
         let signature = parameter(request, "Signature").unwrap_or_default();
-        let issued = self.issued.iter().find(|(known, _)| format!("{known}=") == signature);
+        let issued = self.issued.iter_mut().find(|(known, ..)| format!("{known}=") == signature);
         match issued {
             None => return vec![Act::Send(refusal(403, "AccessDenied"))],
-            Some((_, at)) if at.elapsed() > self.url_lives => return vec![Act::Send(refusal(403, "AccessDenied"))],
-            Some(_) => {}
+            Some((.., at)) if at.elapsed() > self.url_lives => return vec![Act::Send(refusal(403, "AccessDenied"))],
+            Some((_, requests, _)) if *requests == 0 => return vec![Act::Send(refusal(403, "AccessDenied"))],
+            Some((_, requests, _)) => *requests -= 1,
         }
-        if let Some(act) = self.next_acts.pop_front() {
-            return act(request, &self.file);
+        match self.next_acts.pop_front() {
+            Some(Next::Act(act)) => return act(request, &self.file),
+            Some(Next::Replace(file)) => self.file = file,
+            None => {}
         }
         let bytes = served(request, &self.file);
         match self.throttle {
             None => vec![Act::Send(bytes)],
             Some(per_second) => {
-                let part = (per_second / 50).max(1) as usize;
-                let parts = bytes.chunks(part).map(<[u8]>::to_vec);
-                parts.flat_map(|part| [Act::Send(part), Act::Pause(Duration::from_millis(20))]).collect()
+                vec![Act::Slow(bytes, per_second, usize::MAX)]
             }
         }
     }

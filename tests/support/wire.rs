@@ -29,6 +29,8 @@ pub enum Act {
     Repeat(Vec<u8>, u64),
     /// Bytes, one at a time, with pauses between them.
     Drip(Vec<u8>, Duration),
+    /// Bytes at a rate per second until so many more requests have come, and then the rest at once.
+    Slow(Vec<u8>, u64, usize),
     /// Nothing for a while.
     Pause(Duration),
     /// Nothing until the gate is open.
@@ -253,6 +255,16 @@ impl Shared {
                         thread::sleep(pause);
                         stream.write_all(byte)
                     })?,
+                    Act::Slow(bytes, per_second, requests) => {
+                        let enough = self.requests.lock().unwrap().len().saturating_add(requests);
+                        let part = usize::try_from(per_second / 200).unwrap().max(1);
+                        bytes.chunks(part).try_for_each(|part| {
+                            if self.requests.lock().unwrap().len() < enough {
+                                thread::sleep(Duration::from_millis(5));
+                            }
+                            stream.write_all(part)
+                        })?;
+                    }
                     Act::Pause(time) => thread::sleep(time),
                     Act::Await(gate) => gate.pass(),
                     Act::Hang => return io::copy(&mut connection, &mut io::sink()).map(drop),
