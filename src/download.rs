@@ -3,6 +3,7 @@
 //! A loop of attempts. Each one requests what is missing with a signed URL that has not expired; [`range`] classifies the
 //! response. The file is put into place when all of its bytes are there and of the same version.
 
+mod checksum;
 pub mod convert;
 pub mod destination;
 pub mod name;
@@ -14,6 +15,7 @@ pub mod signed_url;
 use std::pin::Pin;
 use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::header::{
     ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
     ETAG, HeaderMap, HeaderName, IF_MATCH, RANGE, TRANSFER_ENCODING,
@@ -393,7 +395,7 @@ impl<'a> Transfer<'a> {
                 let message = "the store sent more than it had announced: starting over";
                 return Err(AttemptError::StartOver(Fault::store(Kind::Mismatch, message)));
             }
-            self.take(step, held, &chunk)?;
+            self.take(step, held, chunk)?;
 
             rate.record(step.clock.now(), self.partial.received());
             let Some(rest) = self.missing_range().filter(|_| ranges != RangeSupport::No && probe.is_none()) else {
@@ -432,7 +434,7 @@ impl<'a> Transfer<'a> {
     }
 
     /// Writes bytes to their place.
-    fn take(&mut self, step: &Step<'_>, at: u64, bytes: &[u8]) -> anyhow::Result<()> {
+    fn take(&mut self, step: &Step<'_>, at: u64, bytes: Bytes) -> anyhow::Result<()> {
         self.partial.place(at, bytes)?;
         let progress = self.held_and_total();
         if self.new_bytes.record(progress.held) {

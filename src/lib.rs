@@ -16,7 +16,7 @@
 //!       │  download ◄── range, name, signed_url  attempts, joined when they are of one version
 //!       │     │  parallel                        … of a large file, over several connections
 //!       │     │  convert                         … of a text, into UTF-8
-//!       │  destination                           the partial file, renamed into place when it is complete
+//!       │  destination, checksum                 the partial file, renamed into place when it is complete
 //!       ▼     ▼
 //!    journal                                     what has happened, however it ended
 //!       │
@@ -37,7 +37,7 @@
 //! - [`inputs`], [`choose`], [`retry`], [`download::range`], [`download::name`], [`secrets`], [`clean`] and [`figures`] know no
 //!   clock, no disk and no network.
 //! - Whatever a server says goes through [`clean`] before a person or a runner sees it.
-//! - Everything is done on one thread, but for look-ups of names and the conversion of a text.
+//! - Everything runs on one thread, except for name look-ups, the checksum of a large file, and the conversion of text.
 //! - Nothing partial is ever at the destination: a file is renamed into place, complete, or not at all.
 
 use anyhow::Context;

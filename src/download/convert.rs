@@ -9,6 +9,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, anyhow};
+use bytes::Bytes;
 use encoding_rs::{Decoder, DecoderResult, Encoding};
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
@@ -72,7 +73,7 @@ fn parameter(content_type: &str) -> Option<(Range<usize>, &str)> {
 pub struct Conversion {
     batch: Vec<u8>,
     /// Where batches go, until the end.
-    batches: Option<SyncSender<Vec<u8>>>,
+    batches: Option<SyncSender<Bytes>>,
     thread: Option<JoinHandle<End>>,
 }
 
@@ -99,7 +100,7 @@ impl Conversion {
     ///
     /// When there can be no other thread.
     pub fn new(charset: &'static Encoding, file: NamedTempFile) -> anyhow::Result<Self> {
-        let (batches, received) = sync_channel::<Vec<u8>>(BATCHES);
+        let (batches, received) = sync_channel::<Bytes>(BATCHES);
         let work = move || {
             let mut text = Text::new(charset, file);
             for batch in received {
@@ -141,7 +142,7 @@ impl Conversion {
     fn hand_over(&mut self) -> anyhow::Result<()> {
         let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH));
         match &self.batches {
-            Some(batches) if batches.send(batch).is_ok() => Ok(()),
+            Some(batches) if batches.send(batch.into()).is_ok() => Ok(()),
             // Nobody takes batches any more: the disk has said why.
             _ => self.join().map(|_| ()),
         }

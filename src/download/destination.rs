@@ -7,10 +7,11 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use bytes::Bytes;
 use encoding_rs::Encoding;
-use sha2::{Digest, Sha256};
 use tempfile::{Builder, NamedTempFile};
 
+use super::checksum::{Checksum, hexadecimal};
 use super::convert::{Conversion, Converted};
 use crate::figures;
 use crate::journal::Text;
@@ -37,7 +38,7 @@ pub struct Destination {
 #[derive(Debug)]
 pub struct Partial {
     file: NamedTempFile,
-    hash: Sha256,
+    checksum: Checksum,
     held: u64,
     /// What is held behind gaps.
     ahead: Vec<Range<u64>>,
@@ -117,7 +118,7 @@ impl Destination {
     ///
     /// When it cannot be made, or not be given to the owner of the workspace.
     pub fn partial(&self) -> anyhow::Result<Partial> {
-        Ok(Partial { file: self.hidden()?, hash: Sha256::new(), held: 0, ahead: Vec::new(), conversion: None })
+        Ok(Partial { file: self.hidden()?, checksum: Checksum::new(), held: 0, ahead: Vec::new(), conversion: None })
     }
 
     /// Has a partial file converted from this charset, from now on: it must be empty.
@@ -151,7 +152,7 @@ impl Destination {
     pub fn save(&self, partial: Partial, filename: &str) -> anyhow::Result<InPlace> {
         let path = self.path_of(filename)?;
         let told = self.workspace.tell(&path);
-        let source_sha256 = hexadecimal(partial.hash);
+        let source_sha256 = partial.checksum.finish()?;
         let (file, size, sha256, text) = match partial.conversion.map(Conversion::finish).transpose()? {
             None => (partial.file, partial.held, source_sha256.clone(), Text::AsSent),
             Some(Err(why)) => (partial.file, partial.held, source_sha256.clone(), Text::LeftAsSent(why)),
@@ -169,10 +170,6 @@ impl Drop for Destination {
             remove_directories(&self.made);
         }
     }
-}
-
-fn hexadecimal(hash: Sha256) -> String {
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Partial {
@@ -193,9 +190,9 @@ impl Partial {
     /// # Errors
     ///
     /// When the disk does not take them.
-    pub fn place(&mut self, at: u64, bytes: &[u8]) -> anyhow::Result<()> {
+    pub fn place(&mut self, at: u64, bytes: Bytes) -> anyhow::Result<()> {
         // Written by hand into the file itself: `tokio::fs` can report success on a full disk.
-        let written = self.file.as_file().write_all_at(bytes, at);
+        let written = self.file.as_file().write_all_at(&bytes, at);
         written
             .with_context(|| format!("the disk took no more of the file after {}", figures::bytes(self.received())))?;
         let end = at + bytes.len() as u64;
@@ -212,10 +209,10 @@ impl Partial {
     }
 
     /// Takes the next bytes without a gap.
-    fn go_on(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
-        self.hash.update(bytes);
+    fn go_on(&mut self, bytes: Bytes) -> anyhow::Result<()> {
         self.held += bytes.len() as u64;
-        self.conversion.as_mut().map_or(Ok(()), |conversion| conversion.take(bytes))
+        self.conversion.as_mut().map_or(Ok(()), |conversion| conversion.take(&bytes))?;
+        self.checksum.update(bytes)
     }
 
     /// Takes some of what was waiting behind a gap that is closed now: not all at once, for that can be most of the file,
@@ -226,13 +223,12 @@ impl Partial {
     /// When it cannot be read back, or the disk does not take what becomes of it.
     pub fn catch_up(&mut self) -> anyhow::Result<bool> {
         let Some(index) = self.ahead.iter().position(|span| span.start == self.held) else { return Ok(false) };
-        let mut buffer = vec![0; READ_BACK];
         let end = self.ahead[index].end.min(self.held + MOST_AT_A_TIME);
         while self.held < end {
             let length = usize::try_from(end - self.held).map_or(READ_BACK, |left| left.min(READ_BACK));
-            let part = &mut buffer[..length];
-            self.file.as_file().read_exact_at(part, self.held).context("the partial file cannot be read back")?;
-            self.go_on(part)?;
+            let mut part = vec![0; length];
+            self.file.as_file().read_exact_at(&mut part, self.held).context("the partial file cannot be read back")?;
+            self.go_on(part.into())?;
         }
         self.ahead[index].start = end;
         if self.ahead[index].is_empty() {
@@ -252,7 +248,7 @@ impl Partial {
         if self.received() > 0 {
             self.file.as_file().set_len(0).context("the partial file cannot be emptied")?;
         }
-        self.hash = Sha256::new();
+        self.checksum = Checksum::new();
         self.held = 0;
         self.ahead.clear();
         // What comes now may be in another charset.
@@ -263,6 +259,8 @@ impl Partial {
 
 #[cfg(test)]
 mod tests {
+    use sha2::{Digest, Sha256};
+
     use super::*;
 
     #[test]
@@ -279,7 +277,7 @@ mod tests {
             (1, b"b", 7, 8),
             (7, b"h", 9, 9),
         ] {
-            partial.place(at, bytes).unwrap();
+            partial.place(at, Bytes::from_static(bytes)).unwrap();
             assert_eq!((partial.held(), partial.received()), (held, received), "{at}");
         }
         let in_place = destination.save(partial, "file").unwrap();
@@ -296,12 +294,12 @@ mod tests {
         let mut partial = destination.partial().unwrap();
         let bytes: Vec<u8> = (0..MOST_AT_A_TIME * 5 / 2).map(|at| (at % 251) as u8).collect();
         let (first, later) = bytes.split_at(1);
-        partial.place(1, later).unwrap();
+        partial.place(1, Bytes::copy_from_slice(later)).unwrap();
         assert!(!partial.catch_up().unwrap(), "there is a gap");
-        partial.place(0, first).unwrap();
+        partial.place(0, Bytes::copy_from_slice(first)).unwrap();
         assert_eq!(partial.held(), 1 + MOST_AT_A_TIME);
         assert_eq!(partial.received(), bytes.len() as u64);
-        partial.place(bytes.len() as u64, b"end").unwrap();
+        partial.place(bytes.len() as u64, Bytes::from_static(b"end")).unwrap();
         assert_eq!(partial.held(), 1 + 2 * MOST_AT_A_TIME);
         assert!(!partial.catch_up().unwrap());
         assert_eq!(partial.held(), bytes.len() as u64 + 3);

@@ -300,7 +300,7 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, Failure>> Parallel<'a, 'o, F> 
                 return Err(self.surplus());
             }
             let taken = usize::try_from(room).map_or(chunk.len(), |room| room.min(chunk.len()));
-            self.transfer.borrow_mut().take(self.store.step, piece.start, &chunk[..taken])?;
+            self.transfer.borrow_mut().take(self.store.step, piece.start, chunk.slice(..taken))?;
             piece.start += taken as u64;
             connecting.end();
             self.check_gain();
