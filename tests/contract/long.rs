@@ -33,9 +33,8 @@ fn two_gibibytes(encoding: &str, connections: usize) {
         let length = end - first;
         let mut acts = vec![Act::Send(head(status, &headers, usize::try_from(length).unwrap()))];
         if first == 0 && connections > 1 {
-            acts.extend([Act::Send(vec![b'\xe9'; 1000]), Act::Pause(Duration::from_millis(200))]);
-            acts.push(Act::Send(vec![b'\xe9'; (PART - 1000) as usize]));
-            acts.push(Act::Repeat(vec![b'\xe9'; PART as usize], length / PART - 1));
+            acts.push(Act::Slow(vec![b'\xe9'; (8 * PART) as usize], 3_000_000, 1));
+            acts.push(Act::Repeat(vec![b'\xe9'; PART as usize], length / PART - 8));
             return acts;
         }
         acts.push(Act::Repeat(vec![b'\xe9'; PART as usize], length / PART));
