@@ -130,7 +130,7 @@ pub const DECLARATIONS: [Declaration; 16] = [
         name: "output-file",
         required: false,
         default: None,
-        meaning: "Also write the outputs to this file, relative to the workspace, one `WEBADMIT_<NAME>=value` line each, for CI systems other than GitHub.",
+        meaning: "Also write the outputs to this file, relative to the workspace, one `WEBADMIT_<NAME>=value` line each, for CI systems other than GitHub. An existing file is overwritten, also when the step fails.",
     },
 ];
 
