@@ -401,7 +401,7 @@ impl<'a> Transfer<'a> {
             let Some(rest) = self.missing_range().filter(|_| ranges != RangeSupport::No && probe.is_none()) else {
                 continue;
             };
-            if !self.options.parallel.is_worth_it(rest.total.unwrap_or(0) - rest.start, rate.steady()) {
+            if !self.options.parallel.is_worth_it(rest.total.unwrap_or(0).saturating_sub(rest.start), rate.steady()) {
                 continue;
             }
             if ranges == RangeSupport::Unknown {
