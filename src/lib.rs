@@ -1,115 +1,58 @@
-//! Brings the file of a WebAdMIT export home: waits until a run of the export has ended, downloads its file into the
-//! workspace, and tells the CI system about it.
+//! Fetches the file of a WebAdMIT export: starts a run of the export or takes an existing one, polls it until its status
+//! is terminal, downloads its file to the workspace, and reports the result to the CI system.
+//!
+//! # Map
+//!
+//! Modules use only modules below them in this list.
 //!
 //! ```text
-//!  environment
-//!       │  inputs        what is asked for, parsed once; workspace, trust: what it says about this machine
-//!       ▼
-//!    perform             a step: the job, and what is told of it      list    what a key can see, for a person
-//!       │                                                              │
-//!     job ── api ── lists ── step.ask ◄── retry ◄──────────────────────┘      requests, tried again where it is worth it
-//!       │     │
-//!       │  choose                                what the names mean
-//!       │   wait                                 checks until the status is terminal
-//!       │     │  a URL that lives for seconds
-//!       │     ▼
-//!       │  download ◄── range, name, signed_url  attempts, joined when they are of one version
-//!       │     │  parallel                        … of a large file, over several connections
-//!       │     │  convert                         … of a text, into UTF-8
-//!       │  destination, checksum                 the partial file, renamed into place when it is complete
-//!       ▼     ▼
-//!    journal                                     what has happened, however it ended
-//!       │
-//!       ▼
-//!  outputs · summary · log · exit code
+//! commands      what a user can ask for: export (the default), list, help
+//! poll          loop 1: check a run until its status is terminal
+//! download      loop 2: attempts, each with a signed URL that has not expired, until the file is complete
+//! context       loop 3: one request, retried; the deadline, log and history that all loops share
+//! report        log, history, outputs, step summary, messages
+//! error         what ends a step; exit codes
+//! config        the environment's variables → typed inputs
+//! webadmit      the API: client, data model, lists, names → ids
+//! http          both clients, TLS, response headers, request errors, the retry policy
+//! environment, workspace, deadline, signals
+//! text          redact, sanitize, format
 //! ```
 //!
-//! What holds everywhere:
+//! # Rules
 //!
-//! - The environment is read in `main.rs` and handed in, but for the proxy variables, which the HTTP client reads; the log
-//!   prints and nothing else does.
-//! - The API key is in the API's client and in no other. A download URL is in the download and in no text. What a server
-//!   says of either is concealed by [`secrets`], as it comes in and as anything goes out.
-//! - Inputs are parsed once, at the edge. Below it nobody checks them again.
-//! - Three loops in three places: a request that is tried again ([`step`]), a run that is polled ([`wait`]), a file that
-//!   is resumed ([`download`]; and each piece of a large one in [`download::parallel`]). What they do after a fault is decided
-//!   in [`retry`], which is pure.
-//! - [`inputs`], [`choose`], [`retry`], [`download::range`], [`download::name`], [`secrets`], [`clean`] and [`figures`] know no
-//!   clock, no disk and no network.
-//! - Whatever a server says goes through [`clean`] before a person or a runner sees it.
-//! - Everything runs on one thread, except for name look-ups, the checksum of a large file, and the conversion of text.
-//! - Nothing partial is ever at the destination: a file is renamed into place, complete, or not at all.
+//! - `main.rs` reads the environment and passes it in, except for the proxy variables, which the HTTP client reads. Only
+//!   [`report::log`] prints.
+//! - Only the API's client has the API key. A signed URL reaches no log and no message. Text from a server is redacted by
+//!   [`text::redact`] when it is received, and everything that is shown is redacted once more.
+//! - Text from a server goes through [`text::sanitize`] before a person or a CI runner sees it.
+//! - Inputs are parsed once, into types that cannot hold an invalid value.
+//! - Each of the three loops is in one place. What happens after an error is decided by [`http::retry`].
+//! - [`config`], [`webadmit::resolve`], [`http::retry`], [`download::range`], [`download::filename`] and [`text`] are pure: they
+//!   use no clock, no disk and no network.
+//! - Everything runs on one thread, except name look-ups, the checksum of a large file, and the conversion of text.
+//! - A file is renamed to its destination when it is complete and verified; a partial file never has that name.
 
-use anyhow::Context;
-use clock::Clock;
-use failure::Failure;
-use journal::Journal;
-use log::Log;
-use process::Process;
+use environment::Environment;
 
-pub mod api;
-pub mod choose;
-pub mod clean;
-pub mod clock;
-#[cfg(test)]
-mod corpus;
+pub mod commands;
+pub mod config;
+pub mod context;
+pub mod deadline;
 pub mod download;
-pub mod failure;
-pub mod fault;
-pub mod figures;
-pub mod help;
+pub mod environment;
+pub mod error;
 pub mod http;
-pub mod inputs;
-pub mod job;
-pub mod journal;
-pub mod list;
-pub mod log;
-pub mod outputs;
-pub mod perform;
-pub mod process;
-pub mod retry;
-pub mod secrets;
-pub mod status;
-pub mod step;
-pub mod summary;
-pub mod trust;
-pub mod wait;
+pub mod poll;
+pub mod report;
+#[cfg(test)]
+mod testing;
+pub mod text;
+pub mod webadmit;
 pub mod workspace;
 
-/// Does what the process was started for, and returns its exit code.
+/// Runs the command that the arguments name, and returns the exit code of the process.
 #[must_use]
-pub fn run(process: &Process) -> u8 {
-    // Some systems hand over an empty argument where there is none.
-    let arguments = process.arguments.iter().filter(|argument| !argument.is_empty());
-    let arguments: Vec<_> = arguments.map(|argument| argument.to_string_lossy()).collect();
-    let arguments: Vec<&str> = arguments.iter().map(AsRef::as_ref).collect();
-    match arguments.as_slice() {
-        [] => perform::perform(process),
-        ["list"] => list::list(process, list::Form::Table),
-        ["list", "--json"] | ["--json", "list"] => list::list(process, list::Form::Json),
-        ["--help" | "-h", ..] | ["list", "--help" | "-h"] => show(process, &help::text()),
-        ["--version" | "-V", ..] => show(process, help::VERSION),
-        several => fail(process, &Failure::Argument(unknown(several))),
-    }
-}
-
-fn show(process: &Process, text: &str) -> u8 {
-    let shown = log::page(text).context("stdout cannot be written");
-    shown.map_or_else(|error| fail(process, &Failure::Local(error)), |()| 0)
-}
-
-fn fail(process: &Process, failure: &Failure) -> u8 {
-    let log = Log::new(process.reader(), Clock::start());
-    if let Some(key) = inputs::read(&process.variables).api_key {
-        log.mask(key.reveal());
-    }
-    log.failure(&failure.text(None, &Journal::default()));
-    failure.code()
-}
-
-/// The first argument that means nothing here, as a message shows it: without a value, for that could be the key.
-fn unknown(arguments: &[&str]) -> String {
-    let unknown = arguments.iter().find(|argument| !["list", "--json"].contains(argument));
-    let unknown = unknown.or(arguments.last()).map_or("", |argument| argument.split('=').next().unwrap_or_default());
-    if inputs::looks_like_a_key(unknown) { "that looks like a key".to_owned() } else { clean::words(unknown) }
+pub fn run(environment: &Environment) -> u8 {
+    commands::run(environment)
 }

@@ -2,14 +2,14 @@
 
 use std::process::ExitCode;
 
-use webadmit_export::process::Process;
+use webadmit_export::environment::Environment;
 use webadmit_export::run;
 
 fn main() -> ExitCode {
-    let process = Process {
+    let environment = Environment {
         arguments: std::env::args_os().skip(1).collect(),
         variables: std::env::vars_os().collect(),
         directory: std::env::current_dir().unwrap_or_default(),
     };
-    ExitCode::from(run(&process))
+    ExitCode::from(run(&environment))
 }

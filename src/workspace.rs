@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::clean;
+use crate::text::sanitize;
 
 /// Where the step works: `$GITHUB_WORKSPACE`, and where that is not set the working directory.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ struct Owner {
 
 /// A path of an input that cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum Misled {
+pub enum PathError {
     /// It leads out of the workspace.
     #[error("leads out of the workspace ({0}); a path inside of it is accepted, or an absolute one")]
     Outside(&'static str),
@@ -84,22 +84,22 @@ impl Workspace {
     ///
     /// # Errors
     ///
-    /// [`Misled`] when it does not, be it by `..` or by a link, and when it has a name that cannot be told.
-    pub fn resolve(&self, path: &str) -> Result<PathBuf, Misled> {
+    /// [`PathError`] when it does not, be it by `..` or by a link, and when it has a name that cannot be told.
+    pub fn resolve(&self, path: &str) -> Result<PathBuf, PathError> {
         let path = Path::new(path);
-        let resolved = if path.is_absolute() { settled(path) } else { self.inside(path)? };
+        let resolved = if path.is_absolute() { canonicalize_existing(path) } else { self.inside(path)? };
         let told = resolved.strip_prefix(&self.root).unwrap_or(&resolved).to_str();
-        if told.is_none_or(|told| told.chars().any(clean::is_unprintable)) {
-            return Err(Misled::Untold);
+        if told.is_none_or(|told| told.chars().any(sanitize::is_unprintable)) {
+            return Err(PathError::Untold);
         }
         Ok(resolved)
     }
 
-    fn inside(&self, path: &Path) -> Result<PathBuf, Misled> {
+    fn inside(&self, path: &Path) -> Result<PathBuf, PathError> {
         let mut resolved = self.root.clone();
         for component in path.components() {
             match component {
-                Component::ParentDir if resolved == self.root => return Err(Misled::Outside("by ..")),
+                Component::ParentDir if resolved == self.root => return Err(PathError::Outside("by ..")),
                 Component::ParentDir => {
                     resolved.pop();
                 }
@@ -111,14 +111,15 @@ impl Workspace {
     }
 
     /// The path itself, or where it leads to if it is a link.
-    fn descend(&self, path: &Path) -> Result<PathBuf, Misled> {
-        let unreadable = |error: io::Error| Misled::Unreadable { at: path.display().to_string(), why: words(&error) };
+    fn descend(&self, path: &Path) -> Result<PathBuf, PathError> {
+        let unreadable =
+            |error: io::Error| PathError::Unreadable { at: path.display().to_string(), why: error_text(&error) };
         match fs::symlink_metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(path.to_owned()),
             Err(error) => Err(unreadable(error)),
             Ok(metadata) if metadata.is_symlink() => {
                 let target = fs::canonicalize(path).map_err(unreadable)?;
-                if target.starts_with(&self.root) { Ok(target) } else { Err(Misled::Outside("by a link")) }
+                if target.starts_with(&self.root) { Ok(target) } else { Err(PathError::Outside("by a link")) }
             }
             Ok(_) => Ok(path.to_owned()),
         }
@@ -127,7 +128,7 @@ impl Workspace {
     /// How a path is told to the following steps: relative to the workspace where it is inside, for then it is valid
     /// inside and outside of the container; else absolute.
     #[must_use]
-    pub fn tell(&self, path: &Path) -> String {
+    pub fn display_path(&self, path: &Path) -> String {
         match path.strip_prefix(&self.root) {
             Ok(inside) if inside.as_os_str().is_empty() => ".".to_owned(),
             inside => inside.unwrap_or(path).display().to_string(),
@@ -139,21 +140,21 @@ impl Workspace {
     /// # Errors
     ///
     /// When one cannot be made. Those made before it are removed again.
-    pub fn make_directories(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+    pub fn create_directories(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
         let mut missing: Vec<PathBuf> =
             path.ancestors().take_while(|path| !path.exists()).map(Path::to_owned).collect();
         missing.reverse();
         for (made, directory) in missing.iter().enumerate() {
             let made_and_given = DirBuilder::new().mode(0o755).create(directory).and_then(|()| {
                 let directory = File::open(directory)?;
-                self.give(&directory)
+                self.give_to_owner(&directory)
             });
             if let Err(error) = made_and_given {
                 // A step beside this one has been faster; what it has made is not ours to remove.
                 if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() {
-                    return self.make_directories(path).map(|more| [&missing[..made], &more].concat());
+                    return self.create_directories(path).map(|more| [&missing[..made], &more].concat());
                 }
-                remove_directories(&missing[..=made]);
+                remove_empty_directories(&missing[..=made]);
                 return Err(error);
             }
         }
@@ -165,7 +166,7 @@ impl Workspace {
     /// # Errors
     ///
     /// When the system does not allow it.
-    pub fn give(&self, file: &File) -> io::Result<()> {
+    pub fn give_to_owner(&self, file: &File) -> io::Result<()> {
         match self.owner {
             Some(owner) => fchown(file, Some(owner.user), Some(owner.group)),
             None => Ok(()),
@@ -174,7 +175,7 @@ impl Workspace {
 }
 
 /// An absolute path whose existing part has no links: the workspace is known by such a path, too.
-fn settled(path: &Path) -> PathBuf {
+fn canonicalize_existing(path: &Path) -> PathBuf {
     let existing = path.ancestors().find_map(|part| Some((part, fs::canonicalize(part).ok()?)));
     match existing {
         Some((part, real)) => match path.strip_prefix(part) {
@@ -195,7 +196,7 @@ fn settled(path: &Path) -> PathBuf {
 }
 
 /// Removes directories that are empty, the last one first.
-pub fn remove_directories(made: &[PathBuf]) {
+pub fn remove_empty_directories(made: &[PathBuf]) {
     for directory in made.iter().rev() {
         // One that is not empty any more is somebody's by now.
         let _ = fs::remove_dir(directory);
@@ -204,8 +205,8 @@ pub fn remove_directories(made: &[PathBuf]) {
 
 /// What the system says of an error, without its number.
 #[must_use]
-pub fn words(error: &io::Error) -> String {
-    clean::without_number(&error.to_string()).to_lowercase()
+pub fn error_text(error: &io::Error) -> String {
+    sanitize::without_os_code(&error.to_string()).to_lowercase()
 }
 
 /// A variable of the environment.

@@ -12,16 +12,16 @@ use encoding_rs::Encoding;
 use tempfile::{Builder, NamedTempFile};
 
 use super::checksum::{Checksum, hexadecimal};
-use super::convert::{Conversion, Converted};
-use crate::figures;
-use crate::journal::Text;
-use crate::workspace::{Workspace, remove_directories};
+use super::transcode::{Transcoded, Transcoder};
+use crate::report::history::TextEncoding;
+use crate::text::format;
+use crate::workspace::{Workspace, remove_empty_directories};
 
 /// So much is read back at a time of what came out of order.
 const READ_BACK: usize = 256 * 1024;
 
 /// So much of it is hashed and converted before anything else may happen: some hundredths of a second.
-const MOST_AT_A_TIME: u64 = 2 << 20;
+const CATCH_UP_STEP: u64 = 2 << 20;
 
 /// The directory for the file. It was made if it was missing; what was made goes away again if nothing is saved.
 #[derive(Debug)]
@@ -30,25 +30,25 @@ pub struct Destination {
     directory: PathBuf,
     /// A path that is taken: the outputs go there.
     reserved: Option<PathBuf>,
-    made: Vec<PathBuf>,
-    used: Cell<bool>,
+    created: Vec<PathBuf>,
+    is_used: Cell<bool>,
 }
 
 /// The partial file: what has come so far, in a hidden file beside the destination. It goes away when it is dropped.
 #[derive(Debug)]
-pub struct Partial {
+pub struct PartialFile {
     file: NamedTempFile,
     checksum: Checksum,
-    held: u64,
+    contiguous_len: u64,
     /// What is held behind gaps.
-    ahead: Vec<Range<u64>>,
+    out_of_order: Vec<Range<u64>>,
     /// The text in UTF-8, as far as the file is held without a gap, where that is wanted.
-    conversion: Option<Conversion>,
+    conversion: Option<Transcoder>,
 }
 
 /// A file in place.
 #[derive(Debug)]
-pub struct InPlace {
+pub struct WrittenFile {
     /// Its path, as it is told to the following steps.
     pub path: String,
     /// Its length in bytes.
@@ -58,7 +58,7 @@ pub struct InPlace {
     /// SHA-256 of the bytes as they were sent, in lower-case hexadecimal.
     pub source_sha256: String,
     /// What became of its text.
-    pub text: Text,
+    pub text: TextEncoding,
 }
 
 impl Destination {
@@ -73,15 +73,15 @@ impl Destination {
         filename: Option<&str>,
         reserved: Option<&Path>,
     ) -> anyhow::Result<Self> {
-        let told = workspace.tell(directory);
+        let told = workspace.display_path(directory);
         let told = if told == "." { "the workspace".to_owned() } else { told };
-        let made = workspace.make_directories(directory).with_context(|| format!("{told} cannot be made"))?;
+        let created = workspace.create_directories(directory).with_context(|| format!("{told} cannot be made"))?;
         let destination = Self {
             workspace: workspace.clone(),
             directory: directory.to_owned(),
             reserved: reserved.map(Path::to_owned),
-            made,
-            used: Cell::new(false),
+            created,
+            is_used: Cell::new(false),
         };
         destination.partial().with_context(|| format!("no file can be made in {told}"))?;
         if let Some(filename) = filename {
@@ -100,13 +100,13 @@ impl Destination {
         if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir()) {
             bail!(
                 "{} is a directory: no file of that name can be put there; give another filename or directory",
-                self.workspace.tell(&path)
+                self.workspace.display_path(&path)
             );
         }
         if self.reserved.as_ref() == Some(&path) {
             bail!(
                 "{} is the output-file: the export file cannot have the same path; give another filename or directory",
-                self.workspace.tell(&path)
+                self.workspace.display_path(&path)
             );
         }
         Ok(path)
@@ -117,8 +117,14 @@ impl Destination {
     /// # Errors
     ///
     /// When it cannot be made, or not be given to the owner of the workspace.
-    pub fn partial(&self) -> anyhow::Result<Partial> {
-        Ok(Partial { file: self.hidden()?, checksum: Checksum::new(), held: 0, ahead: Vec::new(), conversion: None })
+    pub fn partial(&self) -> anyhow::Result<PartialFile> {
+        Ok(PartialFile {
+            file: self.create_hidden_file()?,
+            checksum: Checksum::new(),
+            contiguous_len: 0,
+            out_of_order: Vec::new(),
+            conversion: None,
+        })
     }
 
     /// Has a partial file converted from this charset, from now on: it must be empty.
@@ -126,13 +132,13 @@ impl Destination {
     /// # Errors
     ///
     /// When the file for the text cannot be made.
-    pub fn convert(&self, partial: &mut Partial, charset: &'static Encoding) -> anyhow::Result<()> {
-        let file = self.hidden().context("the file for the converted text cannot be made")?;
-        partial.conversion = Some(Conversion::new(charset, file)?);
+    pub fn transcode(&self, partial: &mut PartialFile, charset: &'static Encoding) -> anyhow::Result<()> {
+        let file = self.create_hidden_file().context("the file for the converted text cannot be made")?;
+        partial.conversion = Some(Transcoder::new(charset, file)?);
         Ok(())
     }
 
-    fn hidden(&self) -> anyhow::Result<NamedTempFile> {
+    fn create_hidden_file(&self) -> anyhow::Result<NamedTempFile> {
         // Made by the temporary file's own rules it would be unreadable to the following steps.
         let readable = fs::Permissions::from_mode(0o644);
         let file = Builder::new()
@@ -140,7 +146,7 @@ impl Destination {
             .suffix(".partial")
             .permissions(readable)
             .tempfile_in(&self.directory)?;
-        self.workspace.give(file.as_file())?;
+        self.workspace.give_to_owner(file.as_file())?;
         Ok(file)
     }
 
@@ -149,40 +155,44 @@ impl Destination {
     /// # Errors
     ///
     /// When it cannot be put there. An older file is as it was then.
-    pub fn save(&self, partial: Partial, filename: &str) -> anyhow::Result<InPlace> {
+    pub fn save(&self, partial: PartialFile, filename: &str) -> anyhow::Result<WrittenFile> {
         let path = self.path_of(filename)?;
-        let told = self.workspace.tell(&path);
+        let told = self.workspace.display_path(&path);
         let source_sha256 = partial.checksum.finish()?;
-        let (file, size, sha256, text) = match partial.conversion.map(Conversion::finish).transpose()? {
-            None => (partial.file, partial.held, source_sha256.clone(), Text::AsSent),
-            Some(Err(why)) => (partial.file, partial.held, source_sha256.clone(), Text::LeftAsSent(why)),
-            Some(Ok(Converted { from, file, hash, size })) => (file, size, hexadecimal(hash), Text::From(from)),
+        let (file, size, sha256, text) = match partial.conversion.map(Transcoder::finish).transpose()? {
+            None => (partial.file, partial.contiguous_len, source_sha256.clone(), TextEncoding::AsSent),
+            Some(Err(why)) => {
+                (partial.file, partial.contiguous_len, source_sha256.clone(), TextEncoding::NotConverted(why))
+            }
+            Some(Ok(Transcoded { from, file, hash, size })) => {
+                (file, size, hexadecimal(hash), TextEncoding::Converted(from))
+            }
         };
         file.persist(&path).map_err(|error| error.error).with_context(|| format!("{told} cannot be put into place"))?;
-        self.used.set(true);
-        Ok(InPlace { path: told, size, sha256, source_sha256, text })
+        self.is_used.set(true);
+        Ok(WrittenFile { path: told, size, sha256, source_sha256, text })
     }
 }
 
 impl Drop for Destination {
     fn drop(&mut self) {
-        if !self.used.get() {
-            remove_directories(&self.made);
+        if !self.is_used.get() {
+            remove_empty_directories(&self.created);
         }
     }
 }
 
-impl Partial {
+impl PartialFile {
     /// How many bytes it holds from its beginning on, without a gap. These are hashed.
     #[must_use]
-    pub fn held(&self) -> u64 {
-        self.held
+    pub fn contiguous_len(&self) -> u64 {
+        self.contiguous_len
     }
 
     /// How many bytes it holds in all, those behind gaps included.
     #[must_use]
     pub fn received(&self) -> u64 {
-        self.held + self.ahead.iter().map(|span| span.end - span.start).sum::<u64>()
+        self.contiguous_len + self.out_of_order.iter().map(|span| span.end - span.start).sum::<u64>()
     }
 
     /// Puts bytes to their place. No byte comes twice.
@@ -190,27 +200,27 @@ impl Partial {
     /// # Errors
     ///
     /// When the disk does not take them.
-    pub fn place(&mut self, at: u64, bytes: Bytes) -> anyhow::Result<()> {
+    pub fn write_at(&mut self, at: u64, bytes: Bytes) -> anyhow::Result<()> {
         // Written by hand into the file itself: `tokio::fs` can report success on a full disk.
         let written = self.file.as_file().write_all_at(&bytes, at);
         written
-            .with_context(|| format!("the disk took no more of the file after {}", figures::bytes(self.received())))?;
+            .with_context(|| format!("the disk took no more of the file after {}", format::bytes(self.received())))?;
         let end = at + bytes.len() as u64;
-        if at == self.held {
+        if at == self.contiguous_len {
             // What comes in order is hashed out of memory; reading it back would cost a fifth more.
-            self.go_on(bytes)?;
+            self.append(bytes)?;
         } else {
-            match self.ahead.iter_mut().find(|span| span.end == at) {
+            match self.out_of_order.iter_mut().find(|span| span.end == at) {
                 Some(span) => span.end = end,
-                None => self.ahead.push(at..end),
+                None => self.out_of_order.push(at..end),
             }
         }
         self.catch_up().map(|_| ())
     }
 
     /// Takes the next bytes without a gap.
-    fn go_on(&mut self, bytes: Bytes) -> anyhow::Result<()> {
-        self.held += bytes.len() as u64;
+    fn append(&mut self, bytes: Bytes) -> anyhow::Result<()> {
+        self.contiguous_len += bytes.len() as u64;
         self.conversion.as_mut().map_or(Ok(()), |conversion| conversion.take(&bytes))?;
         self.checksum.update(bytes)
     }
@@ -222,19 +232,24 @@ impl Partial {
     ///
     /// When it cannot be read back, or the disk does not take what becomes of it.
     pub fn catch_up(&mut self) -> anyhow::Result<bool> {
-        let Some(index) = self.ahead.iter().position(|span| span.start == self.held) else { return Ok(false) };
-        let end = self.ahead[index].end.min(self.held + MOST_AT_A_TIME);
-        while self.held < end {
-            let length = usize::try_from(end - self.held).map_or(READ_BACK, |left| left.min(READ_BACK));
+        let Some(index) = self.out_of_order.iter().position(|span| span.start == self.contiguous_len) else {
+            return Ok(false);
+        };
+        let end = self.out_of_order[index].end.min(self.contiguous_len + CATCH_UP_STEP);
+        while self.contiguous_len < end {
+            let length = usize::try_from(end - self.contiguous_len).map_or(READ_BACK, |left| left.min(READ_BACK));
             let mut part = vec![0; length];
-            self.file.as_file().read_exact_at(&mut part, self.held).context("the partial file cannot be read back")?;
-            self.go_on(part.into())?;
+            self.file
+                .as_file()
+                .read_exact_at(&mut part, self.contiguous_len)
+                .context("the partial file cannot be read back")?;
+            self.append(part.into())?;
         }
-        self.ahead[index].start = end;
-        if self.ahead[index].is_empty() {
-            self.ahead.swap_remove(index);
+        self.out_of_order[index].start = end;
+        if self.out_of_order[index].is_empty() {
+            self.out_of_order.swap_remove(index);
         }
-        Ok(self.ahead.iter().any(|span| span.start == self.held))
+        Ok(self.out_of_order.iter().any(|span| span.start == self.contiguous_len))
     }
 
     /// Forgets everything that it holds.
@@ -249,8 +264,8 @@ impl Partial {
             self.file.as_file().set_len(0).context("the partial file cannot be emptied")?;
         }
         self.checksum = Checksum::new();
-        self.held = 0;
-        self.ahead.clear();
+        self.contiguous_len = 0;
+        self.out_of_order.clear();
         // What comes now may be in another charset.
         self.conversion = None;
         Ok(())
@@ -277,13 +292,13 @@ mod tests {
             (1, b"b", 7, 8),
             (7, b"h", 9, 9),
         ] {
-            partial.place(at, Bytes::from_static(bytes)).unwrap();
-            assert_eq!((partial.held(), partial.received()), (held, received), "{at}");
+            partial.write_at(at, Bytes::from_static(bytes)).unwrap();
+            assert_eq!((partial.contiguous_len(), partial.received()), (held, received), "{at}");
         }
         let in_place = destination.save(partial, "file").unwrap();
         assert_eq!(fs::read(directory.path().join("file")).unwrap(), b"abcdefghi");
         assert_eq!(in_place.sha256, hexadecimal(Sha256::new_with_prefix(b"abcdefghi")));
-        assert_eq!((in_place.size, in_place.path.as_str(), in_place.text), (9, "file", Text::AsSent));
+        assert_eq!((in_place.size, in_place.path.as_str(), in_place.text), (9, "file", TextEncoding::AsSent));
     }
 
     #[test]
@@ -292,17 +307,17 @@ mod tests {
         let workspace = Workspace::find(None, directory.path()).unwrap();
         let destination = Destination::prepare(&workspace, directory.path(), None, None).unwrap();
         let mut partial = destination.partial().unwrap();
-        let bytes: Vec<u8> = (0..MOST_AT_A_TIME * 5 / 2).map(|at| (at % 251) as u8).collect();
+        let bytes: Vec<u8> = (0..CATCH_UP_STEP * 5 / 2).map(|at| (at % 251) as u8).collect();
         let (first, later) = bytes.split_at(1);
-        partial.place(1, Bytes::copy_from_slice(later)).unwrap();
+        partial.write_at(1, Bytes::copy_from_slice(later)).unwrap();
         assert!(!partial.catch_up().unwrap(), "there is a gap");
-        partial.place(0, Bytes::copy_from_slice(first)).unwrap();
-        assert_eq!(partial.held(), 1 + MOST_AT_A_TIME);
+        partial.write_at(0, Bytes::copy_from_slice(first)).unwrap();
+        assert_eq!(partial.contiguous_len(), 1 + CATCH_UP_STEP);
         assert_eq!(partial.received(), bytes.len() as u64);
-        partial.place(bytes.len() as u64, Bytes::from_static(b"end")).unwrap();
-        assert_eq!(partial.held(), 1 + 2 * MOST_AT_A_TIME);
+        partial.write_at(bytes.len() as u64, Bytes::from_static(b"end")).unwrap();
+        assert_eq!(partial.contiguous_len(), 1 + 2 * CATCH_UP_STEP);
         assert!(!partial.catch_up().unwrap());
-        assert_eq!(partial.held(), bytes.len() as u64 + 3);
+        assert_eq!(partial.contiguous_len(), bytes.len() as u64 + 3);
         let in_place = destination.save(partial, "file").unwrap();
         assert_eq!(in_place.sha256, hexadecimal(Sha256::new_with_prefix([&bytes[..], b"end"].concat())));
     }

@@ -16,11 +16,11 @@ use reqwest::Response;
 
 use super::range::{RangeResponse, RequestedRange};
 use super::{AttemptError, Store, StoreResponse, Transfer};
-use crate::api::SignedUrl;
-use crate::failure::Failure;
-use crate::fault::{Fault, Kind};
-use crate::figures;
-use crate::retry::{Attempts, Next};
+use crate::error::StepError;
+use crate::http::error::{ErrorKind, RequestError};
+use crate::http::retry::{Attempts, RetryDecision};
+use crate::text::format;
+use crate::webadmit::SignedUrl;
 
 /// When and how a download uses several connections.
 #[derive(Clone, Copy, Debug)]
@@ -123,7 +123,7 @@ pub(super) struct Parallel<'a, 'o, F> {
     gain: RefCell<Option<GainCheck>>,
 }
 
-impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, Failure>> Parallel<'a, 'o, F> {
+impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F> {
     /// Prepares to download `rest`. `single_rate` is the rate of one connection in bytes per second.
     pub(super) fn new(
         store: &'a Store<'a, F>,
@@ -156,8 +156,8 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, Failure>> Parallel<'a, 'o, F> 
     /// Downloads all pieces. The first one is read from `first`, the response that is being received already; `id` is
     /// that of its URL.
     pub(super) async fn fetch(&self, first: Response, id: usize) -> Result<(), AttemptError> {
-        let step = self.store.step;
-        step.log.line(&format!("going on over {}", figures::count(self.connections.get(), "connection")));
+        let context = self.store.context;
+        context.log.line(&format!("going on over {}", format::count(self.connections.get(), "connection")));
         let mut first = self.queue.borrow_mut().pop_front().map(|piece| (first, id, piece));
         let mut work: FuturesUnordered<_> = (0..self.connections.get()).map(|_| self.work(first.take())).collect();
         while let Some(end) = work.next().await {
@@ -173,7 +173,7 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, Failure>> Parallel<'a, 'o, F> 
     /// One connection: takes a piece, downloads it, takes the next.
     async fn work(&self, first: Option<(Response, usize, Range<u64>)>) -> Result<(), AttemptError> {
         let mut connecting = Connecting { parallel: self, is_connecting: first.is_none() };
-        let mut attempts = Attempts::none(self.store.step.clock.now());
+        let mut attempts = Attempts::new(self.store.context.deadline.elapsed());
         let (mut running, mut failed_url, mut next) = match first {
             Some((response, id, piece)) => (Some(response), Some(id), Some(piece)),
             None => (None, None, None),
@@ -188,21 +188,23 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, Failure>> Parallel<'a, 'o, F> 
                     Some(response) => self.receive(response, &mut piece, None, &mut connecting).await,
                     None => self.request(&mut piece, &mut failed_url, &mut connecting).await,
                 };
-                let fault = match end {
+                let error = match end {
                     Ok(()) => {
-                        (failed_url, attempts) = (None, Attempts::none(self.store.step.clock.now()));
+                        (failed_url, attempts) = (None, Attempts::new(self.store.context.deadline.elapsed()));
                         continue;
                     }
-                    Err(AttemptError::Request(fault)) => fault,
+                    Err(AttemptError::Request(error)) => error,
                     Err(end) => return Err(end),
                 };
 
-                attempts.count(self.transfer.borrow().new_bytes.count > before);
-                attempts.note(&fault);
-                if let Next::Fewer(quiet) = self.store.step.next(&fault, attempts, self.connections.get()) {
-                    return self.drop_connection(piece, &fault, quiet);
+                attempts.record(self.transfer.borrow().new_bytes.count > before);
+                attempts.record_error(&error);
+                if let RetryDecision::ReduceConcurrency(quiet) =
+                    self.store.context.decide(&error, attempts, self.connections.get())
+                {
+                    return self.drop_connection(piece, &error, quiet);
                 }
-                self.store.step.recover(fault, attempts).await.map_err(AttemptError::Step)?;
+                self.store.context.back_off(error, attempts).await.map_err(AttemptError::Fatal)?;
             }
         }
         self.connections.set(self.connections.get() - 1);
@@ -228,15 +230,15 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, Failure>> Parallel<'a, 'o, F> 
 
     /// Ends a connection because the store asks for fewer requests, and lets all of them wait for as long as it asks for.
     /// The others take over its piece.
-    fn drop_connection(&self, piece: Range<u64>, fault: &Fault, quiet: Duration) -> Result<(), AttemptError> {
-        let step = self.store.step;
+    fn drop_connection(&self, piece: Range<u64>, error: &RequestError, quiet: Duration) -> Result<(), AttemptError> {
+        let context = self.store.context;
         self.queue.borrow_mut().push_front(piece);
         self.connections.set(self.connections.get() - 1);
-        self.quiet_until.set(self.quiet_until.get().max(step.clock.now() + quiet));
-        step.journal.borrow_mut().count(fault.label());
-        let left = figures::count(self.connections.get(), "connection");
-        let after = if quiet.is_zero() { String::new() } else { format!(" after {}", figures::span(quiet)) };
-        step.log.line(&format!("{}; going on over {left}{after}", fault.words));
+        self.quiet_until.set(self.quiet_until.get().max(context.deadline.elapsed() + quiet));
+        context.history.borrow_mut().count_retry(error.label());
+        let left = format::count(self.connections.get(), "connection");
+        let after = if quiet.is_zero() { String::new() } else { format!(" after {}", format::duration(quiet)) };
+        context.log.line(&format!("{}; going on over {left}{after}", error.message));
         Ok(())
     }
 
@@ -247,12 +249,14 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, Failure>> Parallel<'a, 'o, F> 
         failed_url: &mut Option<usize>,
         connecting: &mut Connecting<'_, 'a, 'o, F>,
     ) -> Result<(), AttemptError> {
-        let step = self.store.step;
+        let context = self.store.context;
         let url = loop {
             while !self.quiet().is_zero() {
-                step.rest(self.quiet(), || "still waiting, as the store has asked for".to_owned()).await;
+                context
+                    .sleep_with_heartbeat(self.quiet(), || "still waiting, as the store has asked for".to_owned())
+                    .await;
             }
-            let (url, id) = self.store.signed_url(*failed_url).await.map_err(AttemptError::Step)?;
+            let (url, id) = self.store.signed_url(*failed_url).await.map_err(AttemptError::Fatal)?;
             *failed_url = Some(id);
             // While the API was requested, the store can have asked another connection to wait.
             if self.quiet().is_zero() {
@@ -273,13 +277,13 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, Failure>> Parallel<'a, 'o, F> 
             }
             RangeResponse::StartOver(what) => Err(self.start_over(&response, what)),
             RangeResponse::Unusable(kind, what) => Err(response.unusable(kind, what).into()),
-            RangeResponse::Refused => Err(response.refusal(step).await.into()),
+            RangeResponse::Refused => Err(response.refusal_error(context).await.into()),
         }
     }
 
     /// How long no request may be sent.
     fn quiet(&self) -> Duration {
-        self.quiet_until.get().saturating_sub(self.store.step.clock.now())
+        self.quiet_until.get().saturating_sub(self.store.context.deadline.elapsed())
     }
 
     /// Receives a body up to the end of the piece, or up to `end`, where that is earlier. More than that is an error if
@@ -293,14 +297,14 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, Failure>> Parallel<'a, 'o, F> 
     ) -> Result<(), AttemptError> {
         while !piece.is_empty() && self.connections.get() <= self.limit.get() {
             let chunk = response.chunk().await;
-            let chunk = chunk.map_err(|error| self.transfer.borrow().body_fault(error))?;
+            let chunk = chunk.map_err(|error| self.transfer.borrow().body_error(error))?;
             let Some(chunk) = chunk else { break };
             let room = end.unwrap_or(piece.end) - piece.start;
             if end.is_some() && chunk.len() as u64 > room {
                 return Err(self.surplus());
             }
             let taken = usize::try_from(room).map_or(chunk.len(), |room| room.min(chunk.len()));
-            self.transfer.borrow_mut().take(self.store.step, piece.start, chunk.slice(..taken))?;
+            self.transfer.borrow_mut().take(self.store.context, piece.start, chunk.slice(..taken))?;
             piece.start += taken as u64;
             connecting.end();
             self.check_gain();
@@ -313,7 +317,7 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, Failure>> Parallel<'a, 'o, F> 
         if is_short {
             let held = self.transfer.borrow().held_and_total();
             let message = format!("the store sent less than it had announced, at {held}");
-            return Err(Fault::store(Kind::Cut, message).into());
+            return Err(RequestError::store(ErrorKind::UnexpectedEof, message).into());
         }
         self.at_its_end(response, end).await
     }
@@ -330,26 +334,32 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, Failure>> Parallel<'a, 'o, F> 
                 Ok(())
             }
             Ok(Some(_)) => Err(self.surplus()),
-            Err(error) => Err(self.transfer.borrow().body_fault(error).into()),
+            Err(error) => Err(self.transfer.borrow().body_error(error).into()),
         }
     }
 
     /// Leaves one connection if several have turned out to be no faster.
     fn check_gain(&self) {
-        let step = self.store.step;
+        let context = self.store.context;
         let received = self.transfer.borrow().partial.received();
         let mut gain = self.gain.borrow_mut();
-        let Some(is_faster) = gain.as_ref().and_then(|gain| gain.is_faster(step.clock.now(), received)) else { return };
+        let Some(is_faster) = gain.as_ref().and_then(|gain| gain.is_faster(context.deadline.elapsed(), received))
+        else {
+            return;
+        };
         *gain = None;
         if !is_faster {
             self.limit.set(1);
-            step.log.line("several connections are no faster: going on over 1 connection");
+            context.log.line("several connections are no faster: going on over 1 connection");
         }
     }
 
     fn surplus(&self) -> AttemptError {
         self.transfer.borrow_mut().parallel_restarts = u32::MAX;
-        self.drop_received(Fault::store(Kind::Mismatch, "the store sent more than it had announced: starting over"))
+        self.drop_received(RequestError::store(
+            ErrorKind::Mismatch,
+            "the store sent more than it had announced: starting over",
+        ))
     }
 
     fn start_over(&self, response: &StoreResponse, what: &str) -> AttemptError {
@@ -357,13 +367,13 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, Failure>> Parallel<'a, 'o, F> 
     }
 
     /// Drops what was received: it may be of more than one version. All connections end, and the file is started over.
-    fn drop_received(&self, fault: Fault) -> AttemptError {
+    fn drop_received(&self, error: RequestError) -> AttemptError {
         let mut transfer = self.transfer.borrow_mut();
         transfer.parallel_restarts = transfer.parallel_restarts.saturating_add(1);
         match transfer.start_over() {
             Ok(()) => {
                 let retry_after = Some(self.quiet()).filter(|quiet| !quiet.is_zero());
-                AttemptError::StartOver(Fault { retry_after, ..fault })
+                AttemptError::StartOver(RequestError { retry_after, ..error })
             }
             Err(error) => error.into(),
         }
@@ -383,7 +393,7 @@ impl<F> Connecting<'_, '_, '_, F> {
             && let Some(gain) = self.parallel.gain.borrow_mut().as_mut()
             && let Ok(transfer) = self.parallel.transfer.try_borrow()
         {
-            gain.connected(self.parallel.store.step.clock.now(), transfer.partial.received());
+            gain.connected(self.parallel.store.context.deadline.elapsed(), transfer.partial.received());
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Pure. The rules are RFC 9110's (sections 8.8.3, 13.1.1, 14 and 15.3.7), read strictly: a part is joined to the bytes
 //! that were received before only if the response proves that it belongs there.
 
-use crate::fault::Kind;
+use crate::http::error::ErrorKind;
 
 /// The parts of a response's head that matter here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,7 +68,7 @@ pub enum RangeResponse {
     /// The bytes that were received before are of a version that the store no longer has, or may be.
     StartOver(&'static str),
     /// The response cannot be used; the bytes that were received before stay.
-    Unusable(Kind, &'static str),
+    Unusable(ErrorKind, &'static str),
     /// An error status.
     Refused,
 }
@@ -80,13 +80,14 @@ pub enum RangeResponse {
 #[must_use]
 pub fn classify(head: &ResponseHead, requested: Option<&RequestedRange>) -> RangeResponse {
     match (head.status, requested) {
-        (200 | 206, _) if is_encoded(head) => {
-            RangeResponse::Unusable(Kind::Coded, "sent the file in a content coding, which was not requested")
-        }
+        (200 | 206, _) if is_encoded(head) => RangeResponse::Unusable(
+            ErrorKind::UnsupportedEncoding,
+            "sent the file in a content coding, which was not requested",
+        ),
         (200, _) if head.content_range.is_none() || covered_file(head).is_some() => whole(head, requested),
         (200 | 206, Some(requested)) => part(head, requested),
         (200 | 206, None) => {
-            RangeResponse::Unusable(Kind::Mismatch, "sent a part although the whole file was requested")
+            RangeResponse::Unusable(ErrorKind::Mismatch, "sent a part although the whole file was requested")
         }
         (412, Some(_)) => RangeResponse::StartOver("has a new version of the file"),
         (416, Some(_)) => RangeResponse::StartOver("has no bytes of the file where the received part ends"),
@@ -102,7 +103,7 @@ fn whole(head: &ResponseHead, requested: Option<&RequestedRange>) -> RangeRespon
         (None, Some(length)) => Some(length),
         (None, None) => {
             return RangeResponse::Unusable(
-                Kind::Unverifiable,
+                ErrorKind::UnknownLength,
                 "did not say how long the file is, so a cut could not be told from its end",
             );
         }
@@ -140,7 +141,7 @@ fn part(head: &ResponseHead, requested: &RequestedRange) -> RangeResponse {
     }
     if !is_chunked(head) && content_length(head).is_none() {
         return RangeResponse::Unusable(
-            Kind::Unverifiable,
+            ErrorKind::UnknownLength,
             "did not say how long the part is, so a cut could not be told from its end",
         );
     }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::api::SignedUrl;
-use crate::failure::Failure;
-use crate::step::Step;
+use crate::context::Context;
+use crate::error::StepError;
+use crate::webadmit::SignedUrl;
 
 /// Longest time for which a signed URL is used. WebAdMIT's expire less than 30 s after they were issued.
 const MAX_AGE: Duration = Duration::from_secs(20);
@@ -22,10 +22,10 @@ pub struct SignedUrlSource<F> {
     refresh: F,
 }
 
-impl<F: AsyncFnMut() -> Result<SignedUrl, Failure>> SignedUrlSource<F> {
+impl<F: AsyncFnMut() -> Result<SignedUrl, StepError>> SignedUrlSource<F> {
     /// Starts with a URL that was just issued. `refresh` requests the next one from the API.
-    pub fn new(step: &Step<'_>, first: SignedUrl, refresh: F) -> Self {
-        Self { current: first, id: 0, issued: step.clock.now(), refresh }
+    pub fn new(context: &Context<'_>, first: SignedUrl, refresh: F) -> Self {
+        Self { current: first, id: 0, issued: context.deadline.elapsed(), refresh }
     }
 
     /// Returns a URL that has not expired, and its id. If a request with the current URL failed, its id is passed as
@@ -34,13 +34,13 @@ impl<F: AsyncFnMut() -> Result<SignedUrl, Failure>> SignedUrlSource<F> {
     /// # Errors
     ///
     /// What ends the step if the API has no new URL.
-    pub async fn get(&mut self, step: &Step<'_>, failed: Option<usize>) -> Result<(SignedUrl, usize), Failure> {
-        let age = step.clock.now().saturating_sub(self.issued);
+    pub async fn get(&mut self, context: &Context<'_>, failed: Option<usize>) -> Result<(SignedUrl, usize), StepError> {
+        let age = context.deadline.elapsed().saturating_sub(self.issued);
         if failed == Some(self.id) || age > usable_time(self.current.lifetime()) {
-            step.journal.borrow_mut().count("fresh URL");
+            context.history.borrow_mut().count_retry("fresh URL");
             self.current = (self.refresh)().await?;
             self.id += 1;
-            self.issued = step.clock.now();
+            self.issued = context.deadline.elapsed();
         }
         Ok((self.current.clone(), self.id))
     }
@@ -60,29 +60,30 @@ mod tests {
     use reqwest::Url;
 
     use super::*;
-    use crate::clock::Clock;
-    use crate::inputs;
-    use crate::journal::Journal;
-    use crate::log::{Log, Reader};
+    use crate::config;
+    use crate::deadline::Deadline;
+    use crate::report::history::History;
+    use crate::report::log::{CiSystem, Log};
 
     #[tokio::test(start_paused = true)]
     async fn a_url_is_shared_until_it_has_failed_or_is_about_to_expire() {
         let variables =
             ["API_KEY", "EXPORT_ID", "EXPORT_FILE_ID"].map(|name| (format!("INPUT_{name}").into(), "1".into()));
-        let service = inputs::read(&variables).service.unwrap();
-        let clock = Clock::start();
-        let (log, journal) = (Log::to(io::sink(), io::sink(), Reader::Other, clock), RefCell::new(Journal::default()));
-        let step = Step { service: &service, clock, log: &log, journal: &journal };
+        let api_config = config::parse(&variables).api_config.unwrap();
+        let deadline = Deadline::start();
+        let (log, history) =
+            (Log::to(io::sink(), io::sink(), CiSystem::Other, deadline), RefCell::new(History::default()));
+        let context = Context { api_config: &api_config, deadline, log: &log, history: &history };
         let url = |number: usize| {
             let query = if number >= 3 { "?Expires=4" } else { "" };
             SignedUrl::new(Url::parse(&format!("https://s3.example/{number}{query}")).unwrap(), UNIX_EPOCH)
         };
         let refreshed = Cell::new(0);
-        let mut source = SignedUrlSource::new(&step, url(0), async || {
+        let mut source = SignedUrlSource::new(&context, url(0), async || {
             refreshed.set(refreshed.get() + 1);
             Ok(url(refreshed.get()))
         });
-        let mut id = async |failed| source.get(&step, failed).await.unwrap().1;
+        let mut id = async |failed| source.get(&context, failed).await.unwrap().1;
         assert_eq!(id(None).await, 0);
         tokio::time::advance(MAX_AGE).await;
         assert_eq!(id(None).await, 0, "it can still be used");
@@ -90,7 +91,7 @@ mod tests {
         assert_eq!(id(None).await, 1, "it is refreshed before it expires");
         assert_eq!(id(Some(0)).await, 1, "another connection has refreshed it");
         assert_eq!(id(Some(1)).await, 2, "it has failed");
-        assert_eq!((refreshed.get(), journal.borrow().ledger().as_str()), (2, "2 fresh URLs"));
+        assert_eq!((refreshed.get(), history.borrow().recovery_summary().as_str()), (2, "2 fresh URLs"));
         assert_eq!(id(Some(2)).await, 3);
         tokio::time::advance(Duration::from_secs(3)).await;
         assert_eq!(id(None).await, 3, "this one expires after 4 s");

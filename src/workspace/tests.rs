@@ -26,14 +26,14 @@ fn a_relative_path_stays_inside_the_workspace() {
         ("link-inside/x", "inside/x"),
         ("link-inside/../x", "x"),
     ] {
-        assert_eq!(workspace.tell(&workspace.resolve(path).unwrap()), told, "{path}");
+        assert_eq!(workspace.display_path(&workspace.resolve(path).unwrap()), told, "{path}");
     }
     for path in ["..", "../outside", "a/../../outside", "link-outside", "link-outside/x", "inside/../../outside"] {
-        assert!(matches!(workspace.resolve(path), Err(Misled::Outside(_))), "{path}");
+        assert!(matches!(workspace.resolve(path), Err(PathError::Outside(_))), "{path}");
     }
-    assert!(matches!(workspace.resolve("link-nowhere/x"), Err(Misled::Unreadable { .. })));
+    assert!(matches!(workspace.resolve("link-nowhere/x"), Err(PathError::Unreadable { .. })));
     for (path, told) in [("/elsewhere/x", "/elsewhere/x"), ("/elsewhere/y/../x", "/elsewhere/x"), ("/../../x", "/x")] {
-        assert_eq!(workspace.tell(&workspace.resolve(path).unwrap()), told, "{path}");
+        assert_eq!(workspace.display_path(&workspace.resolve(path).unwrap()), told, "{path}");
     }
 }
 
@@ -41,15 +41,15 @@ fn a_relative_path_stays_inside_the_workspace() {
 fn a_path_inside_is_told_relative_even_when_it_was_given_absolute() {
     let (_directory, workspace) = workspace();
     let absolute = workspace.root().join("inside/x.csv");
-    assert_eq!(workspace.tell(&absolute), "inside/x.csv");
+    assert_eq!(workspace.display_path(&absolute), "inside/x.csv");
 }
 
 #[test]
 fn missing_directories_are_made_and_can_be_removed_again() {
     let (_directory, workspace) = workspace();
-    let made = workspace.make_directories(&workspace.root().join("inside/a/b")).unwrap();
-    assert_eq!(made.iter().map(|path| workspace.tell(path)).collect::<Vec<_>>(), ["inside/a", "inside/a/b"]);
-    remove_directories(&made);
+    let made = workspace.create_directories(&workspace.root().join("inside/a/b")).unwrap();
+    assert_eq!(made.iter().map(|path| workspace.display_path(path)).collect::<Vec<_>>(), ["inside/a", "inside/a/b"]);
+    remove_empty_directories(&made);
     assert!(!workspace.root().join("inside/a").exists() && workspace.root().join("inside").exists());
 }
 

@@ -1,6 +1,8 @@
 //! `--help`, `--version`, and what is not known.
 
-use webadmit_export::{help, inputs, outputs};
+use webadmit_export::commands::help;
+use webadmit_export::config;
+use webadmit_export::report::outputs;
 
 use crate::program;
 use crate::support::stand_in::KEY;
@@ -10,10 +12,10 @@ use crate::support::{Run, StandIn};
 fn help_lists_every_input_output_and_exit_code() {
     for argument in ["--help", "-h"] {
         let ended = Run::in_shell(program()).arg(argument).run().exited(0);
-        for input in &inputs::DECLARATIONS {
+        for input in &config::INPUTS {
             assert!(ended.stdout.contains(&format!("{} ({})", input.variable(), input.name)), "{}", input.name);
         }
-        for output in &outputs::DECLARATIONS {
+        for output in &outputs::OUTPUTS {
             assert!(ended.stdout.contains(&format!("{} ({})", output.name, outputs::variable(output.name))));
         }
         for (codes, meaning) in help::EXIT_CODES {

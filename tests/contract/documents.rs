@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use webadmit_export::{help, inputs, outputs};
+use webadmit_export::commands::help;
+use webadmit_export::config;
+use webadmit_export::report::outputs;
 
 use crate::program;
 use crate::support::stand_in::{CYCLES, KEY};
@@ -21,13 +23,13 @@ fn quoted(text: &str) -> String {
 #[test]
 fn action_yml_declares_every_input_and_output_in_the_programs_words() {
     let mut inputs = String::from("inputs:\n");
-    for input in &inputs::DECLARATIONS {
+    for input in &config::INPUTS {
         let (name, description, required) = (input.name, quoted(input.meaning), input.required);
         inputs.push_str(&format!("  {name}:\n    description: {description}\n    required: {required}\n"));
         inputs.extend(input.default.map(|default| format!("    default: {}\n", quoted(default))));
     }
     let mut outputs = String::from("outputs:\n");
-    for output in &outputs::DECLARATIONS {
+    for output in &outputs::OUTPUTS {
         outputs.push_str(&format!("  {}:\n    description: {}\n", output.name, quoted(output.meaning)));
     }
     let action = read("action.yml");
@@ -43,7 +45,7 @@ fn action_yml_declares_every_input_and_output_in_the_programs_words() {
 #[test]
 fn the_readme_lists_every_input_output_and_exit_code() {
     let readme = read("README.md");
-    for input in &inputs::DECLARATIONS {
+    for input in &config::INPUTS {
         let default = match input.default {
             Some(default) => format!("`{default}`"),
             None if input.required => "required".to_owned(),
@@ -52,7 +54,7 @@ fn the_readme_lists_every_input_output_and_exit_code() {
         let row = format!("| `{}` | {default} | {} |", input.name, input.meaning);
         assert!(readme.contains(&row), "the README lacks the row\n{row}");
     }
-    for output in &outputs::DECLARATIONS {
+    for output in &outputs::OUTPUTS {
         let row = format!("| `{}` | `{}` | {} |", output.name, outputs::variable(output.name), output.meaning);
         assert!(readme.contains(&row), "the README lacks the row\n{row}");
     }

@@ -4,7 +4,8 @@
 use proptest::prelude::*;
 use pulldown_cmark::{Event, Options, Parser, Tag};
 use serde_json::{Value, json};
-use webadmit_export::{clean, outputs};
+use webadmit_export::report::outputs;
+use webadmit_export::text::sanitize;
 use wiremock::ResponseTemplate;
 
 use crate::program;
@@ -137,7 +138,7 @@ fn identities_of(said: &str) -> Value {
 /// Hostile names that are the right ones, and a file that is not what its hostile charset says. Ends well.
 fn chosen(said: &str) -> Ended {
     let stand_in = StandIn::builder().content_type(&format!("text/csv;charset={}", for_header(said))).start();
-    let name = clean::words(&format!("the {said}"));
+    let name = sanitize::excerpt(&format!("the {said}"));
     stand_in.api_next(ResponseTemplate::new(200).set_body_json(identities_of(said)));
     let exports = json!({ "exports": [export_json(EXPORT, &format!("the {said}"))] });
     stand_in.api_next(ResponseTemplate::new(200).set_body_json(exports));
@@ -165,10 +166,10 @@ fn assert_harmless(ended: &Ended) {
     for name in runner::commands(&ended.stdout).iter().chain(&runner::commands(&ended.stderr)) {
         assert!(ours.contains(&name.as_str()), "{name} in:\n{}", ended.stdout);
     }
-    let names = outputs::DECLARATIONS.map(|output| output.name);
+    let names = outputs::OUTPUTS.map(|output| output.name);
     assert!(ended.outputs.keys().all(|name| names.contains(&name.as_str())), "{}", ended.output_text);
     for line in ended.output_text.lines().chain(ended.stdout.lines()) {
-        assert!(!line.chars().any(clean::is_unprintable) && line.chars().count() < 1500, "{line:?}");
+        assert!(!line.chars().any(sanitize::is_unprintable) && line.chars().count() < 1500, "{line:?}");
     }
     assert!(
         ended.output_text.lines().all(|line| names.contains(&line.split('=').next().unwrap())),
@@ -179,7 +180,7 @@ fn assert_harmless(ended: &Ended) {
         let text = String::from_utf8(ended.read(path)).unwrap();
         assert!(text.lines().all(|line| line.starts_with("WEBADMIT_")), "{text}");
     }
-    assert!(!ended.summary.chars().any(|c| c != '\n' && clean::is_unprintable(c)), "{}", ended.summary);
+    assert!(!ended.summary.chars().any(|c| c != '\n' && sanitize::is_unprintable(c)), "{}", ended.summary);
     if !ended.summary.is_empty() {
         assert_stays_in_place(&ended.summary);
     }

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use webadmit_export::clean;
+use webadmit_export::text::sanitize;
 use wiremock::ResponseTemplate;
 
 use crate::program;
@@ -200,7 +200,7 @@ fn names_are_shown_as_they_are_and_what_is_shown_is_found() {
     let exports = value["user_identities"][0]["exports"].as_array().unwrap();
     for (name, (export, id)) in names.iter().zip(exports.iter().zip(1..)) {
         assert_eq!((export["name"].as_str(), export["id"].as_u64()), (Some(*name), Some(id)));
-        let shown = clean::words(name);
+        let shown = sanitize::excerpt(name);
         assert!(table.contains(&format!("\n{id}       305       {shown}  ")), "{shown}: {table}");
         for name in [name, shown.as_str()] {
             lists();
@@ -241,7 +241,7 @@ fn json_holds_every_name_unchanged_and_no_command_of_a_runner() {
         assert_eq!(identity[field], name);
     }
     assert_eq!(runner::commands(&ended.stdout), [""; 0], "{}", ended.stdout);
-    assert!(!ended.stdout.chars().any(|c| c != '\n' && clean::is_unprintable(c)), "{:?}", ended.stdout);
+    assert!(!ended.stdout.chars().any(|c| c != '\n' && sanitize::is_unprintable(c)), "{:?}", ended.stdout);
     assert!(
         ended.stdout.contains("#\\u0023[error]x #\\u0023vso[task.complete]y ##\\u0023[z] # [a]"),
         "{}",

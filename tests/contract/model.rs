@@ -10,17 +10,17 @@ use std::time::{Duration, UNIX_EPOCH};
 use proptest::prelude::*;
 use reqwest::Url;
 use rustls::RootCertStore;
-use webadmit_export::api::SignedUrl;
-use webadmit_export::clock::Clock;
+use webadmit_export::config::{self, Encoding};
+use webadmit_export::context::Context;
+use webadmit_export::deadline::Deadline;
 use webadmit_export::download::destination::Destination;
 use webadmit_export::download::parallel::ParallelConfig;
 use webadmit_export::download::{DownloadOptions, download};
-use webadmit_export::failure::Failure;
-use webadmit_export::http::{self, Patience};
-use webadmit_export::inputs::{self, Encoding};
-use webadmit_export::journal::{Journal, Saved, Text};
-use webadmit_export::log::{Log, Reader};
-use webadmit_export::step::Step;
+use webadmit_export::error::StepError;
+use webadmit_export::http::{self, Timeouts};
+use webadmit_export::report::history::{History, SavedFile, TextEncoding};
+use webadmit_export::report::log::{CiSystem, Log};
+use webadmit_export::webadmit::SignedUrl;
 use webadmit_export::workspace::Workspace;
 
 use crate::support::stand_in::sha256_of;
@@ -225,7 +225,7 @@ fn parallel_with_gain(connections: usize, min_gain: f64) -> ParallelConfig {
 
 /// What a download came to.
 struct Played {
-    end: Result<Saved, Failure>,
+    end: Result<SavedFile, StepError>,
     /// What is at the destination.
     file: Vec<u8>,
     /// How many files are there.
@@ -250,22 +250,22 @@ fn play(script: Vec<Deed>, size: usize, tagged: bool, parallel: ParallelConfig, 
     fs::write(directory.path().join("file"), OLDER).unwrap();
     let variables = [("API_KEY", "k"), ("POLL_INTERVAL", "1ms")];
     let variables = variables.map(|(name, value)| (format!("INPUT_{name}").into(), value.into()));
-    let service = inputs::read(&variables).service.unwrap();
-    let clock = Clock::start().bounded(service.timeout);
-    let (log, journal) = (Log::to(io::sink(), io::sink(), Reader::Other, clock), RefCell::new(Journal::default()));
-    let step = Step { service: &service, clock, log: &log, journal: &journal };
+    let api_config = config::parse(&variables).api_config.unwrap();
+    let deadline = Deadline::start().bounded(api_config.timeout);
+    let (log, history) = (Log::to(io::sink(), io::sink(), CiSystem::Other, deadline), RefCell::new(History::default()));
+    let context = Context { api_config: &api_config, deadline, log: &log, history: &history };
     let workspace = Workspace::find(None, directory.path()).unwrap();
     let destination = Destination::prepare(&workspace, directory.path(), None, None).unwrap();
-    let patience = Patience { connect: Duration::from_secs(5), silence };
-    let clients = http::clients(RootCertStore::empty(), patience, &service.base_url, log.secrets()).unwrap();
+    let timeouts = Timeouts { connect: Duration::from_secs(5), read: silence };
+    let clients = http::clients(RootCertStore::empty(), timeouts, &api_config.base_url, log.redactor()).unwrap();
     let url = || SignedUrl::new(Url::parse(&format!("{}/object", wire.url())).unwrap(), UNIX_EPOCH);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let options = DownloadOptions { filename: Some("file"), fallback_name: "other", encoding, parallel };
-    let end = runtime.block_on(download(&step, &clients.store, url(), async || Ok(url()), &destination, options));
+    let end = runtime.block_on(download(&context, &clients.store, url(), async || Ok(url()), &destination, options));
     let file = fs::read(directory.path().join("file")).unwrap();
     let left = fs::read_dir(directory.path()).unwrap().count();
     let versions = store.lock().unwrap().version;
-    let survived = journal.borrow().ledger();
+    let survived = history.borrow().recovery_summary();
     let requests = wire.requests().len();
     Played { end, file, left, versions, survived, requests }
 }
@@ -277,14 +277,14 @@ fn check(script: &[Deed], size: usize, tagged: bool, parallel: ParallelConfig, e
         Err(_) => assert_eq!(file, OLDER, "a failure has touched the older file"),
         Ok(saved) => {
             let in_place = |sent: &[u8]| match &saved.text {
-                Text::From(_) => encoding_rs::WINDOWS_1252.decode(sent).0.into_owned().into_bytes(),
-                Text::AsSent | Text::LeftAsSent(_) => sent.to_vec(),
+                TextEncoding::Converted(_) => encoding_rs::WINDOWS_1252.decode(sent).0.into_owned().into_bytes(),
+                TextEncoding::AsSent | TextEncoding::NotConverted(_) => sent.to_vec(),
             };
             let sent = (0..=versions).map(|number| version(number, size)).find(|sent| in_place(sent) == file);
             let Some(sent) = sent else { panic!("{} bytes are no version of the object", file.len()) };
             assert_eq!((&saved.sha256, &saved.source_sha256), (&sha256_of(&file), &sha256_of(&sent)));
             assert_eq!(saved.size, file.len() as u64);
-            assert_eq!(saved.text == Text::AsSent, encoding == Encoding::AsSent);
+            assert_eq!(saved.text == TextEncoding::AsSent, encoding == Encoding::AsSent);
         }
     }
 }
@@ -360,7 +360,7 @@ fn a_text_is_converted_over_any_number_of_cuts_and_connections() {
     for connections in [1, 4] {
         let played = play(vec![Deed::Cut(20); 30], 5000, true, parallel(connections), Encoding::Utf8);
         let text = encoding_rs::WINDOWS_1252.decode(&version(0, 5000)).0.into_owned();
-        assert_eq!(played.end.unwrap().text, Text::From("windows-1252"));
+        assert_eq!(played.end.unwrap().text, TextEncoding::Converted("windows-1252"));
         assert_eq!(played.file, text.into_bytes());
     }
 }

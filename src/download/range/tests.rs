@@ -29,8 +29,8 @@ fn a_200_without_content_range_is_the_whole_file() {
         assert_eq!(classify(&[("length", "100"), ("etag", "\"a\"")]), whole(Some(100), Some("\"a\"")));
         assert_eq!(classify(&[("length", "100"), ("etag", "W/\"b\"")]), whole(Some(100), None));
         assert_eq!(classify(&[("transfer", "Chunked"), ("etag", "\"b\"")]), whole(None, Some("\"b\"")));
-        assert!(matches!(classify(&[]), RangeResponse::Unusable(Kind::Unverifiable, _)));
-        assert!(matches!(classify(&[("length", "many")]), RangeResponse::Unusable(Kind::Unverifiable, _)));
+        assert!(matches!(classify(&[]), RangeResponse::Unusable(ErrorKind::UnknownLength, _)));
+        assert!(matches!(classify(&[("length", "many")]), RangeResponse::Unusable(ErrorKind::UnknownLength, _)));
     }
     assert_eq!(classify(&head(200, &[("length", "0")]), None), whole(Some(0), None));
     assert_eq!(classify(&head(200, &[("transfer", "chunked")]), None), whole(None, None));
@@ -46,11 +46,14 @@ fn only_real_content_codings_are_refused() {
     }
     for coding in ["gzip", "identity, gzip", "aws-chunked,gzip", "br", "deflate", "compress", "zstd", "x-gzip", "rot13"]
     {
-        assert!(matches!(classify(coding), RangeResponse::Unusable(Kind::Coded, _)), "{coding}");
+        assert!(matches!(classify(coding), RangeResponse::Unusable(ErrorKind::UnsupportedEncoding, _)), "{coding}");
     }
     for transfer in ["gzip, chunked", "gzip", "identity"] {
         let head = head(200, &[("length", "9"), ("transfer", transfer)]);
-        assert!(matches!(super::classify(&head, None), RangeResponse::Unusable(Kind::Coded, _)), "{transfer}");
+        assert!(
+            matches!(super::classify(&head, None), RangeResponse::Unusable(ErrorKind::UnsupportedEncoding, _)),
+            "{transfer}"
+        );
     }
 }
 
@@ -64,7 +67,7 @@ fn a_200_with_a_content_range_is_the_whole_file_only_if_the_range_covers_it() {
     // rclone 1.75: status 200 for the rest of the file.
     let rest = [("etag", "\"a\""), ("range", "bytes 40-99/100"), ("length", "60")];
     assert_eq!(classify(&head(200, &rest), Some(&requested())), RangeResponse::Part { end: 100, total: 100 });
-    assert!(matches!(classify(&head(200, &rest), None), RangeResponse::Unusable(Kind::Mismatch, _)));
+    assert!(matches!(classify(&head(200, &rest), None), RangeResponse::Unusable(ErrorKind::Mismatch, _)));
     for range in ["bytes 0-59/60", "bytes 0-98/100", "bytes 41-100/101", "bytes */100", "bytes 0-99/*", "nonsense"] {
         let other = [("etag", "\"a\""), ("range", range), ("length", "60")];
         assert!(matches!(classify(&head(200, &other), Some(&requested())), RangeResponse::StartOver(_)), "{range}");
@@ -130,16 +133,16 @@ fn a_206_continues_only_what_it_fits() {
         "no ETag"
     );
     let with_one_more = |more| classify(&head(206, &[fits[0], fits[1], fits[2], more]), Some(&requested()));
-    assert!(matches!(with_one_more(("coding", "gzip")), RangeResponse::Unusable(Kind::Coded, _)));
+    assert!(matches!(with_one_more(("coding", "gzip")), RangeResponse::Unusable(ErrorKind::UnsupportedEncoding, _)));
     assert!(matches!(with_one_more(("type", " Multipart/byteranges; boundary=x")), RangeResponse::StartOver(_)));
     assert_eq!(with_one_more(("type", "text/csv")), RangeResponse::Part { end: 100, total: 100 });
     let chunked = [("etag", "\"a\""), ("range", "bytes 40-99/100"), ("transfer", "chunked")];
     assert_eq!(classify(&head(206, &chunked), Some(&requested())), RangeResponse::Part { end: 100, total: 100 });
     assert!(matches!(
         classify(&head(206, &fits[..2]), Some(&requested())),
-        RangeResponse::Unusable(Kind::Unverifiable, _)
+        RangeResponse::Unusable(ErrorKind::UnknownLength, _)
     ));
-    assert!(matches!(classify(&head(206, &fits), None), RangeResponse::Unusable(Kind::Mismatch, _)));
+    assert!(matches!(classify(&head(206, &fits), None), RangeResponse::Unusable(ErrorKind::Mismatch, _)));
     let unknown_total = RequestedRange { total: None, ..requested() };
     assert_eq!(classify(&head(206, &fits), Some(&unknown_total)), RangeResponse::Part { end: 100, total: 100 });
 }
@@ -296,7 +299,7 @@ const RANGES: [&str; 14] = [
 
 proptest! {
     #[test]
-    fn what_is_read_of_a_range_stands_in_it(value in crate::corpus::mutated_text(&RANGES)) {
+    fn what_is_read_of_a_range_stands_in_it(value in crate::testing::mutated_text(&RANGES)) {
         if let Some((first, last, total)) = content_range(&value) {
             prop_assert!(first <= last && last < total);
             let numbers: Vec<u64> = value.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect();

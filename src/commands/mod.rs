@@ -1,0 +1,56 @@
+//! What a user can ask for.
+
+use anyhow::Context as _;
+
+use crate::config;
+use crate::deadline::Deadline;
+use crate::environment::Environment;
+use crate::error::StepError;
+use crate::report::history::History;
+use crate::report::log::{self, Log};
+use crate::report::message;
+use crate::text::sanitize;
+use list::ListFormat;
+
+pub mod export;
+pub mod help;
+pub mod list;
+
+/// Runs the command that the arguments name, and returns the exit code of the process.
+#[must_use]
+pub fn run(environment: &Environment) -> u8 {
+    // Some systems pass an empty argument instead of none.
+    let arguments = environment.arguments.iter().filter(|argument| !argument.is_empty());
+    let arguments: Vec<_> = arguments.map(|argument| argument.to_string_lossy()).collect();
+    let arguments: Vec<&str> = arguments.iter().map(AsRef::as_ref).collect();
+
+    match arguments.as_slice() {
+        [] => export::run(environment),
+        ["list"] => list::run(environment, ListFormat::Table),
+        ["list", "--json"] | ["--json", "list"] => list::run(environment, ListFormat::Json),
+        ["--help" | "-h", ..] | ["list", "--help" | "-h"] => print(environment, &help::text()),
+        ["--version" | "-V", ..] => print(environment, help::VERSION),
+        arguments => fail(environment, &StepError::Argument(unknown_argument(arguments))),
+    }
+}
+
+fn print(environment: &Environment, text: &str) -> u8 {
+    let printed = log::print_page(text).context("stdout cannot be written");
+    printed.map_or_else(|error| fail(environment, &StepError::Local(error)), |()| 0)
+}
+
+fn fail(environment: &Environment, error: &StepError) -> u8 {
+    let log = Log::new(environment.ci_system(), Deadline::start());
+    if let Some(key) = config::parse(&environment.variables).api_key {
+        log.mask(key.reveal());
+    }
+    log.error(&message::render(error, None, &History::default()));
+    error.code()
+}
+
+/// Returns the first unknown argument as a message shows it: without a value, which could be the key.
+fn unknown_argument(arguments: &[&str]) -> String {
+    let unknown = arguments.iter().find(|argument| !["list", "--json"].contains(argument));
+    let unknown = unknown.or(arguments.last()).map_or("", |argument| argument.split('=').next().unwrap_or_default());
+    if config::looks_like_a_key(unknown) { "that looks like a key".to_owned() } else { sanitize::excerpt(unknown) }
+}

@@ -1,0 +1,335 @@
+use super::*;
+use proptest::prelude::*;
+
+const KEY: &str = "00112233445566778899aabbccddeeff";
+
+/// The variables of a runner: what is always needed, and more.
+fn variables(more: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+    let needed = [("INPUT_API-KEY", KEY), ("INPUT_EXPORT-ID", "86446"), ("INPUT_EXPORT-FILE-ID", "74780")];
+    let needed = needed.iter().filter(|(name, _)| more.iter().all(|(other, _)| input_name(other) != input_name(name)));
+    needed.chain(more).map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+#[track_caller]
+fn accepted(more: &[(&str, &str)]) -> (ApiConfig, ExportRequest) {
+    let parsed = parse(&variables(more));
+    assert_eq!(parsed.errors, [], "{more:?}");
+    (parsed.api_config.unwrap(), parsed.request.unwrap())
+}
+
+#[track_caller]
+fn api_config(more: &[(&str, &str)]) -> ApiConfig {
+    accepted(more).0
+}
+
+#[track_caller]
+fn request(more: &[(&str, &str)]) -> ExportRequest {
+    accepted(more).1
+}
+
+#[track_caller]
+fn error(input: &str, value: &str) -> String {
+    let parsed = parse(&variables(&[(&variable(input), value)]));
+    let [error] = parsed.errors.as_slice() else { panic!("{:?}", parsed.errors) };
+    assert_eq!(error.input, input);
+    error.text.clone()
+}
+
+#[test]
+fn omitted_inputs_have_their_declared_defaults() {
+    let parsed = parse(&variables(&[("INPUT_FILENAME", ""), ("INPUT_TIMEOUT", "  "), ("PATH", "/bin")]));
+    assert_eq!(parsed.paths, Paths { directory: ".".to_owned(), ca_file: None, output_file: None });
+    let (api_config, request) = (parsed.api_config.unwrap(), parsed.request.unwrap());
+    assert_eq!((request.export, request.run), (ExportSelector::Id(Id(86446)), RunSelector::Id(Id(74780))));
+    assert_eq!((request.identity, request.filename), (None, None));
+    assert!(api_config.base_url.is_https());
+    let default = |name: &str| INPUTS.iter().find(|declared| declared.name == name).unwrap().default.unwrap();
+    assert_eq!(api_config.base_url.0.as_str(), format!("{}/", default("base-url")));
+    assert_eq!(api_config.timeout, humantime::parse_duration(default("timeout")).unwrap());
+    assert_eq!(api_config.poll_interval, humantime::parse_duration(default("poll-interval")).unwrap());
+    assert_eq!(Ok(request.encoding), encoding(default("encoding")).map_err(|_| ()));
+    let fail_on: Vec<_> = request.fail_on.iter().map(Status::name).collect();
+    assert_eq!(fail_on.join(","), default("fail-on"));
+}
+
+#[test]
+fn every_spelling_of_a_variable_is_the_same_input() {
+    for spelling in ["INPUT_POLL-INTERVAL", "INPUT_POLL_INTERVAL", "input_poll-interval", "Input_Poll_Interval"] {
+        assert_eq!(api_config(&[(spelling, " 7s ")]).poll_interval, Duration::from_secs(7), "{spelling}");
+    }
+    let same =
+        accepted(&[("INPUT_TIMEOUT", "7"), ("input_timeout", "7"), ("INPUT_FAIL_ON", ""), ("INPUT_FAIL-ON", "failed")]);
+    assert_eq!((same.0.timeout, same.1.fail_on), (Duration::from_secs(7), vec![Status::Failed]));
+    let parsed = parse(&variables(&[("INPUT_POLL-INTERVAL", "7"), ("INPUT_POLL_INTERVAL", "8")]));
+    assert!(parsed.errors[0].text.contains("given twice"), "{:?}", parsed.errors);
+}
+
+#[test]
+fn an_identity_starts_a_run_unless_one_is_given() {
+    let no_run = ("INPUT_EXPORT_FILE_ID", "");
+    let by_id = ("INPUT_USER_IDENTITY_ID", "305");
+    let by_words = ("INPUT_IDENTITY", "PharmCAS 2025");
+    let described = Some(IdentitySelector::Words("PharmCAS 2025".to_owned()));
+    for (given, run, identity) in [
+        (&[no_run, by_id][..], RunSelector::New, Some(IdentitySelector::Id(Id(305)))),
+        (&[no_run, by_words], RunSelector::New, described.clone()),
+        (&[by_id], RunSelector::Id(Id(74780)), Some(IdentitySelector::Id(Id(305)))),
+        (&[by_words, ("INPUT_EXPORT_FILE_ID", "Latest")], RunSelector::Latest, described),
+    ] {
+        let request = request(given);
+        assert_eq!((request.run, request.identity), (run, identity));
+    }
+    let parsed = parse(&variables(&[no_run]));
+    let [missing] = &parsed.errors[..] else { panic!("{parsed:?}") };
+    assert_eq!(missing.input, "identity");
+    for variable in ["INPUT_IDENTITY", "INPUT_USER_IDENTITY_ID", "INPUT_EXPORT_FILE_ID"] {
+        assert!(missing.text.contains(variable), "{missing}");
+    }
+    assert!(error("export-file-id", "latest").contains("latest needs an identity"));
+    assert!(error("export-file-id", "newest").contains("is neither an id nor latest"));
+}
+
+#[test]
+fn what_can_be_said_in_two_ways_is_said_in_one() {
+    let name = ("INPUT_EXPORT_NAME", "Nightly Applicants");
+    assert_eq!(request(&[name, ("INPUT_EXPORT_ID", "")]).export, ExportSelector::Name("Nightly Applicants".to_owned()));
+    for (input, value, other) in [("export-name", "x", "export-id"), ("identity", "SOPHAS", "user-identity-id")] {
+        let both = [(variable(input), value), (variable(other), "305")];
+        let both: Vec<_> = both.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        let [error] = &parse(&variables(&both)).errors[..] else { panic!("not one problem") };
+        assert_eq!(
+            error.to_string(),
+            format!("{input}: `{value}` is given together with {other} `305`: give only one of the two")
+        );
+    }
+    let key = "0123456789abcdef0123456789abcdef";
+    let both = parse(&variables(&[("INPUT_EXPORT_NAME", "x"), ("INPUT_EXPORT_ID", key)]));
+    assert!(!format!("{:?}", both.errors).contains(key), "{both:?}");
+    let parsed = parse(&variables(&[("INPUT_EXPORT_NAME", "a\u{202e}b"), ("INPUT_EXPORT_ID", "")]));
+    assert!(parsed.errors[0].text.contains("bidirectional"), "{parsed:?}");
+    for unclosed in ["\"SOPHAS", "“SOPHAS", "«SOPHAS» “"] {
+        assert!(error("identity", unclosed).contains("has a double quote that is not closed"), "{unclosed}");
+    }
+    for control in ["a\u{b}b", "a\u{0}b", "a\u{2028}b", "a\u{202e}b"] {
+        assert!(error("identity", control).contains("holds control or bidirectional characters"), "{control:?}");
+    }
+    let lines = request(&[("INPUT_IDENTITY", "SOPHAS\r\n2026\t- 2027")]).identity;
+    assert_eq!(lines, Some(IdentitySelector::Words("SOPHAS  2026 - 2027".to_owned())));
+    for nothing in ["-", "\"\"", ", ;", "…"] {
+        assert!(error("identity", nothing).contains("has no word in it"), "{nothing}");
+    }
+}
+
+#[test]
+fn what_was_asked_for_is_told_as_it_was_asked_for() {
+    let told = [ExportSelector::Id(Id(5)).to_string(), ExportSelector::Name("a\n##b".to_owned()).to_string()];
+    assert_eq!(told, ["export 5", "export `a # #b`"]);
+    let told = [IdentitySelector::Id(Id(5)).to_string(), IdentitySelector::Words("SOPHAS".to_owned()).to_string()];
+    assert_eq!(told, ["identity 5", "identity `SOPHAS`"]);
+}
+
+#[test]
+fn an_identity_is_of_use_where_something_is_looked_up_or_started() {
+    let (identity, no_run, name) = (("INPUT_IDENTITY", "x"), ("INPUT_EXPORT_FILE_ID", ""), ("INPUT_EXPORT_NAME", "x"));
+    assert!(!request(&[identity]).uses_identity());
+    assert!(request(&[identity, no_run]).uses_identity());
+    assert!(request(&[identity, name, ("INPUT_EXPORT_ID", "")]).uses_identity());
+    assert!(request(&[identity, ("INPUT_EXPORT_FILE_ID", "latest")]).uses_identity());
+}
+
+#[test]
+fn an_encoding_is_as_sent_or_utf_8() {
+    for (text, meant) in [
+        ("as-sent", Encoding::AsSent),
+        ("As Sent", Encoding::AsSent),
+        ("utf-8", Encoding::Utf8),
+        ("UTF8", Encoding::Utf8),
+    ] {
+        assert_eq!(request(&[("INPUT_ENCODING", text)]).encoding, meant, "{text}");
+    }
+    assert!(error("encoding", "latin1").contains("`latin1` is neither as-sent nor utf-8"));
+}
+
+#[test]
+fn durations_are_read_as_people_write_them() {
+    for (text, millis) in [
+        ("90s", 90_000),
+        ("45m", 2_700_000),
+        ("45M", 2_700_000),
+        ("1h30m", 5_400_000),
+        ("1h 30m", 5_400_000),
+        ("250ms", 250),
+        ("90", 90_000),
+        ("1 hour", 3_600_000),
+    ] {
+        assert_eq!(api_config(&[("INPUT_TIMEOUT", text)]).timeout, Duration::from_millis(millis), "{text}");
+    }
+    for text in ["0", "0s", "0ms", "-5", "soon", "1x", "5 5", "1h-3m", "99999999999999999999", "NaN"] {
+        let text = error("timeout", text);
+        assert!(text.contains("90s, 45m, 1h30m, 250ms"), "{text}");
+    }
+}
+
+#[test]
+fn ids_are_positive_integers() {
+    assert_eq!(request(&[("INPUT_EXPORT_ID", "0086446")]).export, ExportSelector::Id(Id(86446)));
+    for text in ["0", "-1", "+1", "1.0", "abc", "1 2", "٣", "18446744073709551616"] {
+        assert!(error("export-id", text).contains(&format!("`{text}` is not an id")));
+    }
+}
+
+#[test]
+fn fail_on_takes_any_separator_and_spelling() {
+    for (text, statuses) in [
+        ("failed", vec![Status::Failed]),
+        ("failed,empty_list", vec![Status::Failed, Status::EmptyList]),
+        (
+            "Failed\n Empty-List , success_with_errors,failed",
+            vec![Status::Failed, Status::EmptyList, Status::SuccessWithErrors],
+        ),
+    ] {
+        assert_eq!(request(&[("INPUT_FAIL_ON", text)]).fail_on, statuses, "{text}");
+    }
+    assert!(error("fail-on", "failed,available").contains("names `available`"));
+    assert!(error("fail-on", ",").contains("names no status"));
+}
+
+#[test]
+fn the_base_url_is_the_root_of_the_api() {
+    for (text, endpoint) in [
+        ("https://api.webadmit.org", "https://api.webadmit.org/api/v1/x"),
+        ("https://api.webadmit.org/", "https://api.webadmit.org/api/v1/x"),
+        ("https://api.webadmit.org/api/v1", "https://api.webadmit.org/api/v1/x"),
+        ("https://api.webadmit.org/api/v1/", "https://api.webadmit.org/api/v1/x"),
+        ("https://proxy.example:8443/webadmit/api/v1/", "https://proxy.example:8443/webadmit/api/v1/x"),
+        ("http://localhost:8080", "http://localhost:8080/api/v1/x"),
+        ("http://127.0.0.2:8080", "http://127.0.0.2:8080/api/v1/x"),
+        ("http://[::1]:8080", "http://[::1]:8080/api/v1/x"),
+    ] {
+        assert_eq!(api_config(&[("INPUT_BASE_URL", text)]).base_url.endpoint("x").as_str(), endpoint);
+    }
+    for no in ["false", "False"] {
+        accepted(&[("INPUT_ALLOW_HTTP", no)]);
+    }
+    let with_http = api_config(&[("INPUT_BASE_URL", "http://stand-in:8080"), ("INPUT_ALLOW_HTTP", "True")]);
+    assert_eq!((with_http.base_url.is_https(), with_http.base_url.host()), (false, "stand-in:8080".to_owned()));
+    for (text, why) in [
+        ("api.webadmit.org", "begin with https://"),
+        ("api.webadmit.org:443", "begin with https://"),
+        ("http://api.webadmit.org", "unencrypted"),
+        ("http://localhost.example", "unencrypted"),
+        ("ftp://api.webadmit.org", "scheme `ftp`"),
+        ("https://", "is not a URL"),
+        ("https://user:secret@api.webadmit.org", "user name or password"),
+        ("https://secret@api.webadmit.org", "user name or password"),
+        ("https://:secret@api.webadmit.org", "user name or password"),
+        ("https://api.webadmit.org/#secret", "fragment"),
+        ("https://api.webadmit.org/?key=secret", "query"),
+        ("https://api.webadmit.org/api/v1/exports/1", "goes on after /api/v1"),
+    ] {
+        let text = error("base-url", text);
+        assert!(text.contains(why) && !text.contains("secret"), "{text}");
+    }
+}
+
+#[test]
+fn a_file_name_is_a_single_name() {
+    for name in ["applicants.csv", "Bewerber für 2026.csv", "a:b", "-x", ".hidden", &"n".repeat(255)] {
+        assert_eq!(request(&[("INPUT_FILENAME", name)]).filename.as_deref(), Some(name));
+    }
+    for name in ["a/b.csv", "/x", "..\\x", ".", "..", "a\nb", "a\u{202e}b", &"n".repeat(256)] {
+        error("filename", name);
+    }
+    error("directory", "a\nb");
+    for path in ["~", "~/exports", "~office/exports"] {
+        assert!(error("directory", path).contains("begins with ~"), "{path}");
+    }
+    error("output-file", "a\rb");
+}
+
+#[test]
+fn all_problems_are_reported_at_once_in_the_order_of_the_inputs() {
+    let parsed = parse(&[
+        ("INPUT_TIMEOUT".into(), "never".into()),
+        ("INPUT_ALLOW_HTTP".into(), "perhaps".into()),
+        ("INPUT_EXPORT_ID".into(), "x".into()),
+    ]);
+    let inputs: Vec<_> = parsed.errors.iter().map(|error| error.input).collect();
+    assert_eq!(inputs, ["api-key", "export-id", "identity", "timeout", "allow-http"]);
+    assert_eq!(
+        parsed.errors[1].to_string(),
+        "export-id: `x` is not an id: a positive integer is accepted, such as 74780"
+    );
+}
+
+#[test]
+fn the_key_is_never_shown() {
+    let parsed = parse(&variables(&[("INPUT_EXPORT_ID", KEY), ("INPUT_FILENAME", &format!("x/{KEY}"))]));
+    assert_eq!(parsed.errors.len(), 2);
+    assert!(parsed.errors.iter().all(|error| error.text.starts_with("holds the API key")), "{parsed:?}");
+    assert!(!format!("{parsed:?}").contains(KEY), "{parsed:?}");
+    for input in ["EXPORT_NAME", "IDENTITY", "DIRECTORY", "OUTPUT_FILE", "CA_FILE"] {
+        let parsed = parse(&variables(&[(&format!("INPUT_{input}"), &format!("a {KEY}")), ("INPUT_EXPORT_ID", "")]));
+        assert!(!format!("{parsed:?}").contains(KEY) && !parsed.errors.is_empty(), "{parsed:?}");
+    }
+    let other = "f".repeat(32);
+    assert!(error("export-id", &other).contains("looks like a key"));
+    let parsed = parse(&variables(&[("INPUT_API_KEY", "short key"), ("INPUT_EXPORT_ID", "short key")]));
+    assert!(!format!("{parsed:?}").contains("short key"), "{parsed:?}");
+    let key = api_config(&[]).api_key;
+    assert_eq!((key.reveal(), format!("{key:?}").as_str()), (KEY, "ApiKey(***)"));
+    assert!(key.header().is_sensitive() && key.header() == KEY);
+    assert_eq!(
+        error("filename", "a/b"),
+        "`a/b` holds a path: a single file name is accepted; the input `directory` says where it goes"
+    );
+}
+
+#[test]
+fn a_value_that_is_not_utf_8_is_a_problem_of_its_input() {
+    use std::os::unix::ffi::OsStringExt;
+    let mut variables = variables(&[]);
+    variables.push(("INPUT_FILENAME".into(), OsString::from_vec(vec![b'a', 0xff])));
+    variables.push((OsString::from_vec(vec![b'X', 0xff]), "not ours".into()));
+    let parsed = parse(&variables);
+    assert_eq!(parsed.errors, [InputError { input: "filename", text: "its value is not valid UTF-8".to_owned() }]);
+}
+
+#[test]
+fn the_variable_of_an_input_is_one_that_a_shell_can_write() {
+    assert_eq!(INPUTS[2].variable(), "INPUT_EXPORT_ID");
+}
+
+#[test]
+fn a_misspelt_input_is_named() {
+    let others = ["INPUT_TIME_OUT", "INPUT_ENCODINGS", "input_exportname", "INPUT_COLOUR", "INPUT_ARGS", "INPUTS"];
+    let others: Vec<_> = others.iter().map(|&name| (name, "x")).collect();
+    let parsed = parse(&variables(&others));
+    let unknown: Vec<_> = parsed.unknown.iter().map(|unknown| (unknown.variable.as_str(), unknown.meant)).collect();
+    assert_eq!(
+        unknown,
+        [
+            ("INPUT_COLOUR", None),
+            ("INPUT_ENCODINGS", Some("encoding")),
+            ("INPUT_TIME_OUT", Some("timeout")),
+            ("input_exportname", Some("export-name")),
+        ]
+    );
+    assert!(parsed.errors.is_empty());
+}
+
+proptest! {
+    #[test]
+    fn no_value_makes_a_message_that_a_runner_takes_for_a_command(
+        index in 0..INPUTS.len(),
+        value in "(?:[#:\\[\r\n\u{2028}]|.)*",
+    ) {
+        let name = INPUTS[index].name;
+        for error in parse(&variables(&[(&variable(name), &value)])).errors {
+            let text = error.to_string();
+            prop_assert!(!text.contains("##[") && !text.contains("##vso["), "{text:?}");
+            prop_assert!(!text.chars().any(sanitize::is_unprintable), "{text:?}");
+            prop_assert!(text.starts_with(error.input));
+        }
+    }
+}

@@ -1,0 +1,329 @@
+use super::*;
+use proptest::prelude::*;
+
+const STATE: RetryState = RetryState {
+    failures: 1,
+    answered: true,
+    started: None,
+    timeout: Duration::from_secs(3600),
+    poll_interval: Duration::from_secs(15),
+    connections: 1,
+    refused: 0,
+    max_attempts: None,
+};
+
+const NOW: Duration = Duration::from_secs(10);
+
+fn seconds(number: u64) -> Duration {
+    Duration::from_secs(number)
+}
+
+#[test]
+fn every_status_of_the_api_is_tried_again_refused_or_final() {
+    for status in 100..=599 {
+        let expected = match status {
+            200..=299 | 408 | 425 | 429 | 500 | 502 | 503 | 504 => RetryDecision::Retry(seconds(1)),
+            401 | 403 | 404 => RetryDecision::GiveUp(GiveUpReason::Refused),
+            _ => RetryDecision::GiveUp(GiveUpReason::NotRetryable),
+        };
+        assert_eq!(decide(&RequestError::api(ErrorKind::Status(status), ""), &STATE, NOW, 1.0), expected, "{status}");
+        let wait = seconds(u64::from(status != 403));
+        let store =
+            decide(&RequestError::store(ErrorKind::Status(status), ""), &RetryState { refused: 1, ..STATE }, NOW, 1.0);
+        assert_eq!(store, RetryDecision::Retry(wait), "{status}");
+    }
+}
+
+#[test]
+fn only_the_first_403_of_the_store_is_retried_at_once() {
+    let error = RequestError::store(ErrorKind::Status(403), "");
+    let mut attempts = Attempts::new(NOW);
+    for (error, refused) in [(&error, 1), (&error, 2), (&RequestError::api(ErrorKind::Status(403), ""), 0), (&error, 1)]
+    {
+        attempts.record_error(error);
+        assert_eq!(attempts.refused, refused);
+    }
+    attempts.record_error(&RequestError::store(ErrorKind::UnexpectedEof, ""));
+    assert_eq!(attempts.refused, 0);
+    let decide = |refused, retry_after| {
+        super::decide(&RequestError { retry_after, ..error.clone() }, &RetryState { refused, ..STATE }, NOW, 1.0)
+    };
+    assert_eq!(decide(1, None), RetryDecision::Retry(Duration::ZERO));
+    assert_eq!(decide(2, None), RetryDecision::Retry(seconds(1)));
+    assert_eq!(decide(1, Some(seconds(3))), RetryDecision::Retry(seconds(3)));
+}
+
+#[test]
+fn every_other_kind_is_tried_again_or_final() {
+    for (kind, again) in [
+        (ErrorKind::Connect, true),
+        (ErrorKind::Timeout, true),
+        (ErrorKind::ConnectionLost, true),
+        (ErrorKind::Stalled, true),
+        (ErrorKind::UnexpectedEof, true),
+        (ErrorKind::RateLimited, true),
+        (ErrorKind::Unreadable, true),
+        (ErrorKind::MissingUrl, true),
+        (ErrorKind::Mismatch, true),
+        (ErrorKind::UnknownLength, true),
+        (ErrorKind::Certificate, false),
+        (ErrorKind::Redirect, false),
+        (ErrorKind::StoreRedirect, false),
+        (ErrorKind::TooLarge, false),
+        (ErrorKind::WrongRun, false),
+        (ErrorKind::InvalidUrl, false),
+        (ErrorKind::UnsupportedEncoding, false),
+    ] {
+        let expected =
+            if again { RetryDecision::Retry(seconds(1)) } else { RetryDecision::GiveUp(GiveUpReason::NotRetryable) };
+        for error in [RequestError::api(kind, ""), RequestError::store(kind, "")] {
+            assert_eq!(decide(&error, &STATE, NOW, 1.0), expected, "{error:?}");
+        }
+    }
+}
+
+#[test]
+fn waits_double_up_to_the_poll_interval_and_are_jittered_down_to_half() {
+    for (failures, max) in [(0, 1), (1, 1), (2, 2), (3, 4), (4, 8), (5, 15), (6, 15), (u32::MAX, 15)] {
+        let state = RetryState { failures, ..STATE };
+        let wait = |random| decide(&RequestError::api(ErrorKind::Connect, ""), &state, NOW, random);
+        assert_eq!(wait(1.0), RetryDecision::Retry(seconds(max)), "{failures}");
+        assert_eq!(wait(0.0), RetryDecision::Retry(seconds(max) / 2), "{failures}");
+    }
+}
+
+#[test]
+fn retry_after_is_obeyed_unless_it_reaches_past_the_timeout() {
+    let with = |wait, now| {
+        let error = RequestError { retry_after: Some(seconds(wait)), ..RequestError::api(ErrorKind::Status(503), "") };
+        decide(&error, &STATE, seconds(now), 1.0)
+    };
+    assert_eq!(with(600, 0), RetryDecision::Retry(seconds(600)));
+    assert_eq!(with(3600, 0), RetryDecision::Retry(seconds(3600)));
+    assert_eq!(with(3601, 0), RetryDecision::GiveUp(GiveUpReason::RetryAfterTooLong(seconds(3601))));
+    assert_eq!(with(600, 3001), RetryDecision::GiveUp(GiveUpReason::RetryAfterTooLong(seconds(600))));
+    assert_eq!(with(0, 0), RetryDecision::Retry(seconds(1)), "no wait at all is the ordinary one");
+}
+
+#[test]
+fn an_api_that_never_answered_readably_is_given_two_minutes() {
+    let silent = RetryState { answered: false, ..STATE };
+    let error = RequestError::api(ErrorKind::Connect, "");
+    assert_eq!(decide(&error, &silent, seconds(119), 1.0), RetryDecision::Retry(seconds(1)));
+    assert_eq!(
+        decide(&error, &RetryState { failures: 5, ..silent }, seconds(110), 1.0),
+        RetryDecision::Retry(seconds(10))
+    );
+    assert_eq!(decide(&error, &silent, seconds(120), 1.0), RetryDecision::GiveUp(GiveUpReason::NoFirstResponse));
+    assert_eq!(decide(&error, &STATE, seconds(120), 1.0), RetryDecision::Retry(seconds(1)));
+    assert_eq!(
+        decide(&RequestError::store(ErrorKind::Connect, ""), &silent, seconds(120), 1.0),
+        RetryDecision::Retry(seconds(1))
+    );
+}
+
+#[test]
+fn a_response_with_retry_after_counts_as_an_answer() {
+    let silent = RetryState { answered: false, ..STATE };
+    for status in [408, 425, 429, 500, 502, 503, 504] {
+        let busy = |wait| RequestError {
+            retry_after: Some(seconds(wait)),
+            ..RequestError::api(ErrorKind::Status(status), "")
+        };
+        for (wait, now, expected) in [
+            (120, 0, RetryDecision::Retry(seconds(120))),
+            (600, 0, RetryDecision::Retry(seconds(600))),
+            (3600, 0, RetryDecision::Retry(seconds(3600))),
+            (600, 1000, RetryDecision::Retry(seconds(600))),
+            (0, 1000, RetryDecision::Retry(seconds(1))),
+            (3601, 0, RetryDecision::GiveUp(GiveUpReason::RetryAfterTooLong(seconds(3601)))),
+        ] {
+            assert_eq!(decide(&busy(wait), &silent, seconds(now), 1.0), expected, "{status} {wait}");
+        }
+        assert!(is_response(&busy(0)));
+        assert!(!is_response(&RequestError::api(ErrorKind::Status(status), "")));
+    }
+    assert!(!is_response(&RequestError {
+        retry_after: Some(seconds(1)),
+        ..RequestError::store(ErrorKind::Status(503), "")
+    }));
+}
+
+#[test]
+fn a_404_right_after_the_start_of_a_run_is_tried_again() {
+    let started = RetryState { started: Some(seconds(5)), ..STATE };
+    let not_found = RequestError::api(ErrorKind::Status(404), "");
+    assert_eq!(decide(&not_found, &started, seconds(34), 1.0), RetryDecision::Retry(seconds(1)));
+    assert_eq!(decide(&not_found, &started, seconds(35), 1.0), RetryDecision::GiveUp(GiveUpReason::Refused));
+    assert_eq!(
+        decide(&RequestError::api(ErrorKind::Status(403), ""), &started, seconds(6), 1.0),
+        RetryDecision::GiveUp(GiveUpReason::Refused)
+    );
+}
+
+#[test]
+fn a_store_is_given_up_after_eight_attempts_without_a_new_byte() {
+    let error = RequestError::store(ErrorKind::UnexpectedEof, "");
+    assert!(matches!(decide(&error, &RetryState { failures: 7, ..STATE }, NOW, 1.0), RetryDecision::Retry(_)));
+    assert_eq!(
+        decide(&error, &RetryState { failures: 8, ..STATE }, NOW, 1.0),
+        RetryDecision::GiveUp(GiveUpReason::NoProgress)
+    );
+    let api = RequestError::api(ErrorKind::Connect, "");
+    assert!(matches!(decide(&api, &RetryState { failures: 80, ..STATE }, NOW, 1.0), RetryDecision::Retry(_)));
+}
+
+#[test]
+fn a_request_to_the_api_that_is_worth_some_attempts_gets_no_more_unless_the_api_asks_for_a_wait() {
+    let of = |failures, wait| {
+        let error = RequestError { retry_after: wait, ..RequestError::api(ErrorKind::Status(500), "") };
+        decide(&error, &RetryState { failures, max_attempts: Some(4), ..STATE }, NOW, 1.0)
+    };
+    assert_eq!(of(3, None), RetryDecision::Retry(seconds(4)));
+    assert_eq!(of(4, None), RetryDecision::GiveUp(GiveUpReason::NoProgress));
+    assert_eq!(of(4, Some(seconds(0))), RetryDecision::GiveUp(GiveUpReason::NoProgress));
+    assert_eq!(of(9, Some(seconds(60))), RetryDecision::Retry(seconds(60)));
+    assert_eq!(of(4, Some(seconds(4000))), RetryDecision::GiveUp(GiveUpReason::RetryAfterTooLong(seconds(4000))));
+    let refused = decide(
+        &RequestError::api(ErrorKind::Status(403), ""),
+        &RetryState { failures: 4, max_attempts: Some(4), ..STATE },
+        NOW,
+        1.0,
+    );
+    assert_eq!(refused, RetryDecision::GiveUp(GiveUpReason::Refused));
+    let store = RequestError::store(ErrorKind::UnexpectedEof, "");
+    assert!(matches!(
+        decide(&store, &RetryState { failures: 4, max_attempts: Some(4), ..STATE }, NOW, 1.0),
+        RetryDecision::Retry(_)
+    ));
+}
+
+#[test]
+fn a_store_that_asks_for_less_gets_one_connection_less_as_long_as_there_are_others() {
+    let of = |status, wait, connections| {
+        let error = RequestError { retry_after: wait, ..RequestError::store(ErrorKind::Status(status), "") };
+        decide(&error, &RetryState { connections, ..STATE }, NOW, 1.0)
+    };
+    for status in 100..=599 {
+        let asks_to_slow_down = [429, 503].contains(&status);
+        assert_eq!(
+            of(status, None, 2) == RetryDecision::ReduceConcurrency(Duration::ZERO),
+            asks_to_slow_down,
+            "{status}"
+        );
+        assert_eq!(
+            of(status, Some(seconds(7)), 2) == RetryDecision::ReduceConcurrency(seconds(7)),
+            asks_to_slow_down,
+            "{status}"
+        );
+        assert_eq!(of(status, Some(seconds(7)), 1), RetryDecision::Retry(seconds(7)), "{status}");
+        assert_eq!(
+            of(status, Some(seconds(4000)), 8),
+            RetryDecision::GiveUp(GiveUpReason::RetryAfterTooLong(seconds(4000))),
+            "{status}"
+        );
+    }
+    let api = RequestError::api(ErrorKind::Status(503), "");
+    assert_eq!(decide(&api, &RetryState { connections: 8, ..STATE }, NOW, 1.0), RetryDecision::Retry(seconds(1)));
+    let without_progress = RetryState { connections: 8, failures: 8, ..STATE };
+    assert_eq!(
+        decide(&RequestError::store(ErrorKind::Status(503), ""), &without_progress, NOW, 1.0),
+        RetryDecision::GiveUp(GiveUpReason::NoProgress)
+    );
+}
+
+#[test]
+fn the_last_wait_ends_at_the_timeout() {
+    let error = RequestError::api(ErrorKind::Connect, "");
+    let state = RetryState { failures: 5, ..STATE };
+    assert_eq!(decide(&error, &state, seconds(3599), 1.0), RetryDecision::Retry(seconds(1)));
+    assert_eq!(decide(&error, &state, seconds(3600), 1.0), RetryDecision::GiveUp(GiveUpReason::TimedOut));
+    assert_eq!(decide(&error, &state, seconds(9999), 1.0), RetryDecision::GiveUp(GiveUpReason::TimedOut));
+}
+
+#[test]
+fn retry_after_is_read_in_all_its_forms() {
+    let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+    let at = httpdate::parse_http_date(date).unwrap();
+    for (value, answered, wait) in [
+        ("120", None, Some(120)),
+        (" 120 ", None, Some(120)),
+        ("0", None, Some(0)),
+        ("Sun, 06 Nov 1994 08:50:37 GMT", None, Some(60)),
+        ("Sunday, 06-Nov-94 08:50:37 GMT", None, Some(60)),
+        ("Sun Nov  6 08:50:37 1994", None, Some(60)),
+        ("Sun, 06 Nov 1994 08:50:37 GMT", Some("Sun, 06 Nov 1994 08:50:07 GMT"), Some(30)),
+        ("Sun, 06 Nov 1994 08:50:37 GMT", Some("nonsense"), Some(60)),
+        ("Sun, 06 Nov 1994 08:00:00 GMT", None, Some(0)),
+        ("99999999999999999999999", None, Some(u64::MAX)),
+        ("-1", None, None),
+        ("1.5", None, None),
+        ("soon", None, None),
+        ("", None, None),
+        ("+5", None, None),
+    ] {
+        assert_eq!(retry_after(value, answered, at), wait.map(seconds), "{value:?}");
+    }
+}
+
+/// What servers have sent as `Retry-After` and `Date`, or could.
+const DATES: [&str; 16] = [
+    "120",
+    "0",
+    "-1",
+    "1.5",
+    "1e3",
+    "+5",
+    "0x10",
+    "18446744073709551615",
+    "99999999999999999999999",
+    "Sun, 06 Nov 1994 08:49:37 GMT",
+    "Sunday, 06-Nov-94 08:49:37 GMT",
+    "Sun Nov  6 08:49:37 1994",
+    "Fri, 31 Dec 9999 23:59:59 GMT",
+    "Thu, 01 Jan 1970 00:00:00 GMT",
+    "Sun, 06 Nov 1994 08:49:37 +0000",
+    "120, 240",
+];
+
+proptest! {
+    #[test]
+    fn a_wait_is_what_is_asked_for_or_none(
+        value in crate::testing::mutated_text(&DATES),
+        date in proptest::option::of(crate::testing::mutated_text(&DATES)),
+    ) {
+        let wait = retry_after(&value, date.as_deref(), SystemTime::UNIX_EPOCH);
+        let digits = !value.trim().is_empty() && value.trim().bytes().all(|byte| byte.is_ascii_digit());
+        if digits {
+            prop_assert_eq!(wait, Some(seconds(value.trim().parse().unwrap_or(u64::MAX))));
+        }
+        if !digits && httpdate::parse_http_date(value.trim()).is_err() {
+            prop_assert_eq!(wait, None);
+        }
+    }
+
+    #[test]
+    fn a_wait_without_retry_after_never_exceeds_the_poll_interval_or_the_timeout(
+        failures in 0_u32..1000,
+        now in 0_u64..4000,
+        poll_interval in 1_u64..100_000,
+        random in 0.0..=1.0,
+        answered: bool,
+    ) {
+        let state = RetryState { failures, answered, poll_interval: Duration::from_millis(poll_interval), ..STATE };
+        if let RetryDecision::Retry(wait) = decide(&RequestError::api(ErrorKind::Timeout, ""), &state, seconds(now), random) {
+            prop_assert!(wait <= state.poll_interval && seconds(now) + wait <= state.timeout);
+            prop_assert!(answered || seconds(now) + wait <= FIRST_RESPONSE_TIMEOUT);
+            prop_assert!(!wait.is_zero());
+        }
+    }
+
+    #[test]
+    fn no_retry_after_leads_past_the_timeout(value in ".*", date in proptest::option::of(".*")) {
+        let wait = retry_after(&value, date.as_deref(), SystemTime::UNIX_EPOCH);
+        let error = RequestError { retry_after: wait, ..RequestError::api(ErrorKind::Status(503), "") };
+        if let RetryDecision::Retry(wait) = decide(&error, &STATE, NOW, 0.5) {
+            prop_assert!(NOW + wait <= STATE.timeout);
+        }
+    }
+}

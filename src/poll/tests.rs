@@ -1,0 +1,83 @@
+use std::cell::RefCell;
+use std::ffi::OsString;
+
+use super::*;
+use crate::config::{self, Id};
+use crate::deadline::Deadline;
+use crate::report::history::History;
+use crate::report::log::{CiSystem, Log};
+use crate::webadmit::status::Status;
+
+/// What one simulated run was like: when it was noticed, and how many calls that took.
+struct Noticed {
+    after: Duration,
+    calls: usize,
+    timed_out: bool,
+}
+
+/// Waits for a run that takes so long, with tokio's clock, which jumps from wait to wait.
+async fn simulate(takes: Duration, timeout: &str, remaining_calls: Option<u64>) -> Noticed {
+    let variables: Vec<(OsString, OsString)> =
+        [("API_KEY", "k"), ("EXPORT_ID", "1"), ("EXPORT_FILE_ID", "2"), ("TIMEOUT", timeout)]
+            .map(|(name, value)| (format!("INPUT_{name}").into(), value.into()))
+            .to_vec();
+    let api_config = config::parse(&variables).api_config.unwrap();
+    let deadline = Deadline::start().bounded(api_config.timeout);
+    let (log, history) =
+        (Log::to(std::io::sink(), std::io::sink(), CiSystem::Other, deadline), RefCell::new(History::default()));
+    let context = Context { api_config: &api_config, deadline, log: &log, history: &history };
+    let mut calls = 0;
+    let end = until_terminal(&context, async || {
+        calls += 1;
+        let status = if deadline.elapsed() >= takes { Status::Failed } else { Status::InProgress };
+        Ok(RunResponse { run: Id(2), export: None, status, url: None, remaining_calls })
+    })
+    .await;
+    Noticed { after: deadline.elapsed(), calls, timed_out: matches!(end, Err(StepError::TimedOut)) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_took_t_is_noticed_within_a_second_or_a_tenth_of_t_or_the_poll_interval() {
+    for seconds in [0, 1, 2, 5, 7, 30, 61, 150, 151, 600, 1800, 3599] {
+        let took = Duration::from_secs(seconds);
+        let noticed = simulate(took, "1h", Some(5000)).await;
+        // A timer is up to a millisecond late.
+        let delay = noticed.after.saturating_sub(took);
+        let promised = Duration::from_secs(1).max(took / 10).min(Duration::from_secs(15)) + Duration::from_millis(2);
+        assert!(!noticed.timed_out && delay <= promised, "{seconds} s: noticed after {:?}", noticed.after);
+    }
+    let hour = simulate(Duration::from_secs(3599), "1h", Some(5000)).await;
+    assert!(hour.calls < 300, "{} calls", hour.calls);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_check_is_at_the_timeout() {
+    let noticed = simulate(Duration::from_secs(60), "60s", None).await;
+    assert!(!noticed.timed_out, "a run that ends at the timeout is noticed");
+    let missed = simulate(Duration::from_secs(61), "60s", None).await;
+    assert!(missed.timed_out && missed.after.as_secs() == 60, "{:?}", missed.after);
+}
+
+#[test]
+fn the_wait_follows_the_time_waited_and_the_calls_left() {
+    for (waited, interval, remaining_calls, wait) in [
+        (0, 15_000, None, 1000),
+        (9_999, 15_000, None, 1000),
+        (20_000, 15_000, None, 2000),
+        (150_000, 15_000, None, 15_000),
+        (3_600_000, 15_000, Some(5000), 15_000),
+        (0, 250, None, 250),
+        (0, 15_000, Some(5000), 1000),
+        (0, 15_000, Some(1000), 3600),
+        (0, 15_000, Some(60), 60_000),
+        (0, 15_000, Some(1), 300_000),
+        (0, 15_000, Some(0), 300_000),
+    ] {
+        let millis = Duration::from_millis;
+        assert_eq!(
+            next_delay(millis(waited), millis(interval), remaining_calls),
+            millis(wait),
+            "{waited} {remaining_calls:?}"
+        );
+    }
+}

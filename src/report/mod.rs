@@ -1,0 +1,8 @@
+//! What users and later steps get: the log, the outputs, the step summary and the messages.
+
+pub(crate) mod hints;
+pub mod history;
+pub mod log;
+pub mod message;
+pub mod outputs;
+pub mod summary;

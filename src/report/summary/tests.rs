@@ -1,0 +1,199 @@
+use super::*;
+use crate::config::{Id, ParsedInputs};
+use proptest::prelude::*;
+
+#[test]
+fn names_are_shown_as_they_are() {
+    for (text, markdown) in [
+        ("exports/a.csv", "`exports/a.csv`"),
+        ("<b>*x*", "`<b>*x*`"),
+        ("a|b", "<code>a&#124;b</code>"),
+        ("a`b", "<code>a&#96;b</code>"),
+        ("a\\", "<code>a&#92;</code>"),
+        ("", "<code></code>"),
+    ] {
+        assert_eq!(code(text), markdown);
+    }
+}
+
+#[test]
+fn a_diagram_is_drawn_only_when_there_was_something_to_wait_for() {
+    let second = Duration::from_secs(1);
+    let seen = |status, first, last| StatusChange { status, first: second * first, last: second * last };
+    let statuses = |statuses: Vec<StatusChange>| {
+        let history = History { statuses, ..History::default() };
+        Report { asked: None, history: &history, error: None, took: second }.diagram()
+    };
+    assert_eq!(statuses(vec![]), None);
+    assert_eq!(statuses(vec![seen(Status::Available, 0, 0)]), None);
+    insta::assert_snapshot!(
+        statuses(vec![
+            seen(Status::Queued, 0, 1),
+            seen(Status::Unknown("title".to_owned()), 2, 2),
+            seen(Status::InProgress, 2, 3600),
+            seen(Status::EmptyList, 3661, 3661),
+        ]).unwrap(), @r"
+    ```mermaid
+    gantt
+        accTitle: The course of the run
+        dateFormat YYYY-MM-DD HH:mm:ss
+        axisFormat %H:%M:%S
+        queued :done, 2000-01-01 00:00:00, 2000-01-01 00:00:02
+        unknown status title :done, 2000-01-01 00:00:02, 2000-01-01 00:00:03
+        in_progress :done, 2000-01-01 00:00:02, 2000-01-01 01:01:01
+        empty_list :milestone, 2000-01-01 01:01:01, 0d
+    ```
+    ");
+}
+
+#[test]
+fn a_small_size_is_told_once() {
+    let size = |size| {
+        let saved = SavedFile {
+            path: String::new(),
+            filename: String::new(),
+            size,
+            sha256: String::new(),
+            source_sha256: String::new(),
+            content_type: None,
+            text: TextEncoding::AsSent,
+            took: Duration::ZERO,
+        };
+        file_rows(&saved).into_iter().find(|(name, _)| *name == "Size").unwrap().1
+    };
+    assert_eq!([0, 1, 16, 999].map(size), ["0 bytes", "1 byte", "16 bytes", "999 bytes"]);
+    assert_eq!([1000, 10_240].map(size), ["1.0 kB (1000 bytes)", "10.2 kB (10240 bytes)"]);
+}
+
+fn parsed(variables: &[(&str, &str)]) -> ParsedInputs {
+    let variables = variables.iter().chain(&[("API_KEY", "k")]);
+    let variables: Vec<_> = variables.map(|(name, value)| (format!("INPUT_{name}").into(), value.into())).collect();
+    crate::config::parse(&variables)
+}
+
+fn asked(parsed: &ParsedInputs) -> Option<MessageContext<'_>> {
+    Some(MessageContext { api_config: parsed.api_config.as_ref().unwrap(), request: parsed.request.as_ref() })
+}
+
+fn at(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+#[test]
+fn a_good_night_is_told_in_full() {
+    let parsed = parsed(&[("EXPORT_NAME", "nightly | applicants"), ("IDENTITY", "sophas")]);
+    let seen = |status, first, last| StatusChange { status, first: at(first), last: at(last) };
+    let saved = SavedFile {
+        path: "exports/a|b.csv".to_owned(),
+        filename: "a|b.csv".to_owned(),
+        size: 104_857_600,
+        sha256: "ab".repeat(32),
+        source_sha256: "cd".repeat(32),
+        content_type: Some("text/csv".to_owned()),
+        text: TextEncoding::Converted("windows-1252"),
+        took: at(10),
+    };
+    let history = History {
+        identity: Some(ResolvedName { id: Id(305), title: Some("SOPHAS, 2026 - 2027".to_owned()), is_newest: true }),
+        export: Some(ResolvedName { id: Id(86446), title: Some("Nightly | Applicants".to_owned()), is_newest: false }),
+        run: Some(Id(74780)),
+        asked: Some(at(1)),
+        checks: 3,
+        statuses: vec![seen(Status::Queued, 1, 1), seen(Status::Available, 90_061, 90_061)],
+        retries: vec![
+            ("503 from the API".to_owned(), 3),
+            ("cut at 41.0 MB".to_owned(), 1),
+            ("fresh URL".to_owned(), 2),
+        ],
+        saved: Some(saved),
+        ..History::default()
+    };
+    let report = Report { asked: asked(&parsed), history: &history, error: None, took: at(90_072) };
+    insta::assert_snapshot!(report.markdown(), @r#"
+    ### WebAdMIT export: ✅ <code>exports&#47;a&#124;b&#46;csv</code> is here
+
+    | Request and result | |
+    | --- | --- |
+    | Identity | 305, `SOPHAS, 2026 - 2027` |
+    | Export | 86446, <code>Nightly &#124; Applicants</code> |
+    | Run | 74780, started by this step |
+    | WebAdMIT | `api.webadmit.org` |
+    | Status | `available`, 25 h 1 min after the first check (3 checks) |
+    | File | <code>exports&#47;a&#124;b&#46;csv</code> |
+    | Size | 104.9 MB (104857600 bytes) |
+    | SHA-256 | `abababababababababababababababababababababababababababababababab` |
+    | Text | converted from windows-1252 to UTF-8 |
+    | SHA-256 as sent | `cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd` |
+    | Content type | `text/csv` |
+    | Download | 10 s, 10.5 MB/s |
+    | Whole step | 25 h 1 min |
+
+    Survived on the way: 3 × 503 from the API, 1 cut at 41.0 MB, 2 fresh URLs.
+
+    ```mermaid
+    gantt
+        accTitle: The course of the run
+        dateFormat YYYY-MM-DD HH:mm:ss
+        axisFormat %H:%M:%S
+        queued :done, 2000-01-01 00:00:01, 2000-01-02 01:01:01
+        available :milestone, 2000-01-02 01:01:01, 0d
+        download :active, 2000-01-02 01:01:01, 2000-01-02 01:01:11
+    ```
+    "#);
+}
+
+#[test]
+fn a_bad_night_is_told_with_its_error() {
+    let parsed = parsed(&[("EXPORT_ID", "86446"), ("EXPORT_FILE_ID", "305")]);
+    let mut history = History::default();
+    let report = |history: &History| {
+        Report { asked: asked(&parsed), history, error: Some("it went wrong"), took: at(5) }.markdown()
+    };
+    insta::assert_snapshot!(report(&history), @r#"
+    ### WebAdMIT export: ❌ No file was saved
+
+    ```text
+    it went wrong
+    ```
+
+    | Request and result | |
+    | --- | --- |
+    | Export | 86446 |
+    | Run | 305 |
+    | WebAdMIT | `api.webadmit.org` |
+    | Whole step | 5 s |
+    "#);
+    history.record_status(&Status::EmptyList, at(2));
+    history.count_retry("503 from the API");
+    assert!(report(&history).contains("\n| Status | `empty_list` (1 check) |\n"));
+    assert!(report(&history).contains("\n\nFaults on the way: 1 × 503 from the API.\n\n"));
+    let quiet = Report { asked: None, history: &history, error: None, took: at(5) }.markdown();
+    assert!(
+        quiet.starts_with("### WebAdMIT export: ✅ The run ended as `empty_list`: there is no file\n\n"),
+        "{quiet}"
+    );
+}
+
+proptest! {
+    #[test]
+    fn nothing_gets_out_of_a_code_span(text in "(?:[`|\\\\<>&\r\n]|.)*") {
+        let markdown = code(&text);
+        match markdown.strip_prefix('`').and_then(|rest| rest.strip_suffix('`')) {
+            Some(inside) => prop_assert!(!inside.contains(['`', '|', '\\', '\n', '\r'])),
+            None => {
+                let inside = markdown.strip_prefix("<code>").and_then(|rest| rest.strip_suffix("</code>")).unwrap();
+                prop_assert!(inside.chars().all(|c| c.is_alphanumeric() || " &#;".contains(c)), "{}", inside);
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_gets_out_of_a_block(text in "(?:[`~\n]|.)*") {
+        let block = fenced(&text);
+        let fence = block.split("text\n").next().unwrap();
+        prop_assert!(fence.len() >= 3 && fence.chars().all(|c| c == '`'));
+        prop_assert!(!text.contains(fence));
+        let last = block.lines().last().unwrap().to_owned();
+        prop_assert_eq!(last, fence);
+    }
+}

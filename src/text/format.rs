@@ -1,0 +1,124 @@
+//! Times and sizes as people read them.
+
+use std::time::Duration;
+
+/// A point in time since the start of the step: `0:07`, `12:34`, `1:02:03`.
+#[must_use]
+pub fn elapsed(since_start: Duration) -> String {
+    let seconds = since_start.as_secs();
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
+}
+
+/// A length of time: `250 ms`, `4.2 s`, `45 s`, `2 min 11 s`, `1 h 30 min`. Above ten seconds it is rounded to
+/// seconds, above an hour to minutes.
+#[must_use]
+pub fn duration(time: Duration) -> String {
+    // A server can ask for any number of seconds.
+    const CENTURY: Duration = Duration::from_hours(876_600);
+    if time > CENTURY {
+        return "more than a century".to_owned();
+    }
+    let tenths = (time.as_millis() + 50) / 100;
+    let seconds = time.as_secs() + u64::from(time.subsec_millis() >= 500);
+    let minutes = (seconds + 30) / 60;
+    let two = |large: u64, large_unit: &str, small: u64, small_unit: &str| match small {
+        0 => format!("{large} {large_unit}"),
+        _ => format!("{large} {large_unit} {small} {small_unit}"),
+    };
+    match () {
+        () if time < Duration::from_secs(1) => format!("{} ms", time.as_millis()),
+        () if tenths < 100 => format!("{}.{} s", tenths / 10, tenths % 10).replace(".0", ""),
+        () if seconds < 60 => format!("{seconds} s"),
+        () if seconds < 3600 => two(seconds / 60, "min", seconds % 60, "s"),
+        () => two(minutes / 60, "h", minutes % 60, "min"),
+    }
+}
+
+/// A number of bytes in decimal units: `812 bytes`, `10.2 kB`, `41.0 MB`.
+#[must_use]
+pub fn bytes(count: u64) -> String {
+    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
+    if count < 1000 {
+        return if count == 1 { "1 byte".to_owned() } else { format!("{count} bytes") };
+    }
+    let (mut tenths, mut unit) = (count / 100 + u64::from(count % 100 >= 50), 0);
+    while tenths >= 10_000 && unit + 1 < UNITS.len() {
+        tenths = (tenths + 500) / 1000;
+        unit += 1;
+    }
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+}
+
+/// Bytes per second: `6.2 MB/s`.
+#[must_use]
+pub fn rate(count: u64, time: Duration) -> String {
+    let millis = time.as_millis().max(1);
+    let per_second = u128::from(count) * 1000 / millis;
+    format!("{}/s", bytes(u64::try_from(per_second).unwrap_or(u64::MAX)))
+}
+
+/// What became of a text from this charset, whose bytes are now others or still the same:
+/// `converted from windows-1252 to UTF-8`.
+#[must_use]
+pub fn conversion(charset: &str, has_changed: bool) -> String {
+    match (charset, has_changed) {
+        ("UTF-8", false) => "in UTF-8 already".to_owned(),
+        // Nothing else of such a text is ever changed.
+        ("UTF-8", true) => "UTF-8, without its byte-order mark".to_owned(),
+        (charset, _) => format!("converted from {charset} to UTF-8"),
+    }
+}
+
+/// `1 check`, `3 checks`.
+#[must_use]
+pub fn count(number: usize, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_sizes_are_short() {
+        for (millis, at, long) in [
+            (0, "0:00", "0 ms"),
+            (250, "0:00", "250 ms"),
+            (1000, "0:01", "1 s"),
+            (4249, "0:04", "4.2 s"),
+            (9960, "0:09", "10 s"),
+            (59_400, "0:59", "59 s"),
+            (59_600, "0:59", "1 min"),
+            (131_000, "2:11", "2 min 11 s"),
+            (3_600_000, "1:00:00", "1 h"),
+            (5_400_000, "1:30:00", "1 h 30 min"),
+        ] {
+            let time = Duration::from_millis(millis);
+            assert_eq!((elapsed(time).as_str(), duration(time).as_str()), (at, long), "{millis}");
+        }
+        assert_eq!(duration(Duration::MAX), "more than a century");
+        assert_eq!(duration(Duration::from_hours(876_600)), "876600 h");
+        for (size, text) in [
+            (0, "0 bytes"),
+            (1, "1 byte"),
+            (999, "999 bytes"),
+            (1000, "1.0 kB"),
+            (10_240, "10.2 kB"),
+            (999_999, "1.0 MB"),
+            (41_000_000, "41.0 MB"),
+            (u64::MAX, "18446744.1 TB"),
+        ] {
+            assert_eq!(bytes(size), text);
+        }
+        for (charset, has_changed, text) in [
+            ("UTF-8", false, "in UTF-8 already"),
+            ("UTF-8", true, "UTF-8, without its byte-order mark"),
+            ("windows-1252", true, "converted from windows-1252 to UTF-8"),
+        ] {
+            assert_eq!(conversion(charset, has_changed), text);
+        }
+        assert_eq!(rate(12_400_000, Duration::from_secs(2)), "6.2 MB/s");
+        assert_eq!((count(1, "check"), count(2, "check")), ("1 check".to_owned(), "2 checks".to_owned()));
+    }
+}

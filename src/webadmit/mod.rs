@@ -1,0 +1,11 @@
+//! The WebAdMIT API: its client, its data model, its lists, and the resolution of names to ids.
+
+mod client;
+pub mod lists;
+pub mod resolve;
+mod scalar;
+mod signed_url;
+pub mod status;
+
+pub use client::{ApiClient, RunResponse};
+pub use signed_url::SignedUrl;

@@ -1,0 +1,158 @@
+//! The statuses of a run.
+
+use std::fmt;
+
+use crate::text::sanitize;
+
+/// The status of a run, as WebAdMIT's reference lists them.
+///
+/// The reference spelled them in snake_case until June 2018 and in Title Case with spaces since; production answers in
+/// the latter, other hosts in the former. So they are read without regard to case, spaces, underscores and hyphens,
+/// and always written in snake_case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// The run was accepted.
+    Initializing,
+    /// The run waits for its turn.
+    Queued,
+    /// The run is going on.
+    InProgress,
+    /// The file can be downloaded.
+    Available,
+    /// The file can be downloaded, but WebAdMIT met errors while it made it.
+    SuccessWithErrors,
+    /// The export found nothing: there is no file.
+    EmptyList,
+    /// The run failed: there is no file.
+    Failed,
+    /// A status of a later WebAdMIT, in snake_case: ASCII letters, digits and underscores, never empty.
+    Unknown(String),
+}
+
+/// The statuses that `fail-on` accepts, in the order in which they are listed.
+pub const FAILING: [Status; 3] = [Status::Failed, Status::EmptyList, Status::SuccessWithErrors];
+
+const MAX_NAME_LENGTH: usize = 60;
+
+impl Status {
+    /// Reads a status in any of its spellings.
+    #[must_use]
+    pub fn read(text: &str) -> Self {
+        let letters: String = text
+            .chars()
+            .filter(|c| !c.is_whitespace() && !matches!(c, '_' | '-'))
+            .flat_map(char::to_lowercase)
+            .collect();
+        match letters.as_str() {
+            "initializing" => Self::Initializing,
+            "queued" => Self::Queued,
+            "inprogress" => Self::InProgress,
+            "available" => Self::Available,
+            "successwitherrors" => Self::SuccessWithErrors,
+            "emptylist" => Self::EmptyList,
+            "failed" => Self::Failed,
+            // A URL in it loses its query first.
+            _ => Self::Unknown(snake_case(&sanitize::excerpt(text))),
+        }
+    }
+
+    /// Its name in snake_case.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Initializing => "initializing",
+            Self::Queued => "queued",
+            Self::InProgress => "in_progress",
+            Self::Available => "available",
+            Self::SuccessWithErrors => "success_with_errors",
+            Self::EmptyList => "empty_list",
+            Self::Failed => "failed",
+            Self::Unknown(name) => name,
+        }
+    }
+
+    /// Whether the run has ended. A status that is not known has not.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        self.has_file() || matches!(self, Self::EmptyList | Self::Failed)
+    }
+
+    /// Whether there is a file to download.
+    #[must_use]
+    pub fn has_file(&self) -> bool {
+        matches!(self, Self::Available | Self::SuccessWithErrors)
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+fn snake_case(text: &str) -> String {
+    let name = text
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join("_")
+        .to_ascii_lowercase();
+    // All ASCII by now: every byte is a character.
+    let name = &name[..name.len().min(MAX_NAME_LENGTH)];
+    if name.is_empty() { "unknown".to_owned() } else { name.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_spelling_of_a_status_is_read() {
+        for (spellings, status, terminal, file) in [
+            (["Initializing", "initializing", "INITIALIZING"], Status::Initializing, false, false),
+            (["Queued", "queued", " Queued "], Status::Queued, false, false),
+            (["In Progress", "in_progress", "In-Progress"], Status::InProgress, false, false),
+            (["Available", "available", "AVAILABLE"], Status::Available, true, true),
+            (
+                ["Success With Errors", "success_with_errors", "successWithErrors"],
+                Status::SuccessWithErrors,
+                true,
+                true,
+            ),
+            (["Empty List", "empty_list", "EMPTY-LIST"], Status::EmptyList, true, false),
+            (["Failed", "failed", "FAILED"], Status::Failed, true, false),
+        ] {
+            for spelling in spellings {
+                assert_eq!(Status::read(spelling), status, "{spelling:?}");
+            }
+            assert_eq!((status.is_terminal(), status.has_file()), (terminal, file), "{status}");
+            assert_eq!(Status::read(status.name()), status);
+        }
+    }
+
+    #[test]
+    fn an_unknown_status_is_neither_terminal_nor_a_file() {
+        for (text, name) in [
+            ("Almost Available", "almost_available"),
+            ("available!", "available"),
+            ("Available\n::error::x", "available_error_x"),
+            ("", "unknown"),
+            ("…", "unknown"),
+        ] {
+            let status = Status::read(text);
+            assert_eq!(status, Status::Unknown(name.to_owned()), "{text:?}");
+            assert!(!status.is_terminal() && !status.has_file());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_name_is_always_plain(text in ".*") {
+            let status = Status::read(&text);
+            let name = status.name();
+            prop_assert!(!name.is_empty() && name.len() <= MAX_NAME_LENGTH);
+            prop_assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'));
+        }
+    }
+}
