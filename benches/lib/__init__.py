@@ -1,1 +1,1 @@
-"""The parts of `benches/compare`."""
+"""The parts of `scripts/benchmark`."""

@@ -1,5 +1,5 @@
-//! Hashes as many MiB of memory as its argument says, with the crate that the program hashes with. `benches/compare` adds
-//! its CPU time to that of tools that do not hash.
+//! Hashes a number of MiB of memory, with the same crate as the program. `scripts/benchmark` adds its CPU time to that of
+//! tools that do not hash.
 
 use std::process::ExitCode;
 

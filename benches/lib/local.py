@@ -12,7 +12,7 @@ from .tools import require
 
 @dataclasses.dataclass
 class Local:
-    """What all parts share."""
+    """The program, the server and the rows that all parts use."""
 
     program: pathlib.Path
     workspace: pathlib.Path
@@ -28,7 +28,7 @@ class Local:
         return quick if self.quick else number
 
     def own(self, **inputs):
-        """Returns the program's command. Its inputs name the run that the server offers."""
+        """Returns the command of the program, which downloads the file that the server offers."""
         given = {"INPUT_API_KEY": "k", "INPUT_EXPORT_ID": "1", "INPUT_EXPORT_FILE_ID": "2", **inputs}
         return Command([str(self.program)], {**self.environment, "INPUT_BASE_URL": "https://localhost:8443", **given})
 
@@ -39,21 +39,21 @@ class Local:
         return self.other("bash", "-c", script)
 
     def download(self, name, url):
-        """Returns the words with which a shell script saves a URL with curl."""
+        """Returns a shell command that saves a URL with curl."""
         return f'{" ".join(self.curl)} -o {name} "{url}"'
 
-    def wall(self, work, beside, own, other, target):
-        self.rows.measured(work, beside, "wall time", median(own, "wall") / median(other, "wall"), target)
+    def wall(self, task, peer, own, other, target):
+        self.rows.add(task, peer, "wall time", median(own, "wall") / median(other, "wall"), target)
 
-    def cpu(self, work, beside, own, other, target):
-        self.rows.measured(work, beside, "CPU", median(own, "cpu") / other, target)
+    def cpu(self, task, peer, own, other, target):
+        self.rows.add(task, peer, "CPU", median(own, "cpu") / other, target)
 
-    def memory(self, work, command, target):
-        self.rows.measured(work, "", "resident", resident_memory(command, self.workspace), target, "MB")
+    def memory(self, task, command, target):
+        self.rows.add(task, "", "peak memory", resident_memory(command, self.workspace), target, "MB")
 
 
 def one_job(local):
-    """Compares the whole job with the script that one would write in a shell."""
+    """Compares the whole job with a shell script."""
     require("bash", "curl", "jq", "sha256sum")
     local.server.offer("small", 8443)
     status = "https://localhost:8443/api/v1/exports/1/export_files/2"
@@ -61,13 +61,13 @@ def one_job(local):
     script = local.shell(f"{url} && {local.download('small', '$url')} && sha256sum small")
     own, others = measure_in_turn(local.runs(33, 15), local.workspace, local.own(), script)
 
-    work = "one job: status call, 10 KB file, SHA-256"
-    local.wall(work, "bash, curl, jq, sha256sum", own, others, 0.08)
-    local.memory(work, local.own(), 5.0)
+    task = "one job: status call, 10 KB file, SHA-256"
+    local.wall(task, "bash, curl, jq, sha256sum", own, others, 0.08)
+    local.memory(task, local.own(), 5.0)
 
 
 def large_file(local):
-    """Compares CPU and wall time for a large file. What hashing costs depends on the machine, so it is measured here, too."""
+    """Compares CPU time and wall time for a large file. The cost of hashing depends on the machine, so it is measured, too."""
     require("bash", "curl", "wget", "openssl", "sha256sum", "cargo")
     url, mib = local.server.offer("large", 8443), local.server.large_mib
     save = local.download("large", url)
@@ -82,17 +82,17 @@ def large_file(local):
         local.shell(f"{save} && sha256sum large"),
     )
 
-    work = f"{mib} MiB over TLS, hashed"
+    task = f"{mib} MiB over TLS, hashed"
     hash_pass = median(hashing, "cpu")
-    local.cpu(work, "curl, plus one pass of SHA-256 over memory", own, median(curl, "cpu") + hash_pass, 1.05)
-    local.cpu(work, "wget, plus one pass of SHA-256 over memory", own, median(wget, "cpu") + hash_pass, 1.05)
-    local.cpu(work, "curl, then openssl dgst", own, median(dgst, "cpu"), 0.85)
-    local.wall(work, "curl, then sha256sum", own, sums, 0.45)
-    local.memory(work, local.own(), 6.0)
+    local.cpu(task, "curl, plus one pass of SHA-256 over memory", own, median(curl, "cpu") + hash_pass, 1.05)
+    local.cpu(task, "wget, plus one pass of SHA-256 over memory", own, median(wget, "cpu") + hash_pass, 1.05)
+    local.cpu(task, "curl, then openssl dgst", own, median(dgst, "cpu"), 0.85)
+    local.wall(task, "curl, then sha256sum", own, sums, 0.45)
+    local.memory(task, local.own(), 6.0)
 
 
 def slow_connections(local):
-    """Compares wall time where each connection is limited, as on S3."""
+    """Compares wall time if the rate of each connection is limited, as on S3."""
     require("curl", "aria2c")
     url = local.server.offer("middle", 8444)
     trust = f"--ca-certificate={local.server.bundle}"
@@ -100,29 +100,29 @@ def slow_connections(local):
     own, aria2c_figures = measure_in_turn(local.runs(7, 3), local.workspace, local.own(), aria2c)
     (curl,) = measure_in_turn(local.runs(3, 1), local.workspace, local.other(*local.curl, "-o", "middle", url))
 
-    work = "200 MB, hashed, at 20 MB/s for each connection"
-    local.wall(work, "curl", own, curl, 0.165)
-    local.wall(work, "aria2c -x8, which does not hash", own, aria2c_figures, 1.05)
-    local.memory(work, local.own(), 16.0)
+    task = "200 MB, hashed, at 20 MB/s per connection"
+    local.wall(task, "curl", own, curl, 0.165)
+    local.wall(task, "aria2c -x8, which does not hash", own, aria2c_figures, 1.05)
+    local.memory(task, local.own(), 16.0)
 
 
 def text(local):
-    """Compares the conversion to UTF-8 with no conversion, and with the usual tools."""
+    """Compares the conversion to UTF-8 with no conversion, and with common tools."""
     require("bash", "curl", "iconv", "sha256sum")
     in_utf_8, runs = local.own(INPUT_ENCODING="utf-8"), local.runs(7, 3)
     local.server.offer("middle.csv", 8444)
     converted, as_sent = measure_in_turn(runs, local.workspace, in_utf_8, local.own())
-    work = "200 MB of text to UTF-8, at 20 MB/s for each connection"
-    local.wall(work, "the same as sent", converted, as_sent, 1.1)
+    task = "200 MB of text to UTF-8, at 20 MB/s per connection"
+    local.wall(task, "no conversion", converted, as_sent, 1.1)
 
     url = local.server.offer("large.csv", 8443)
     save = local.download("large", url)
     iconv = local.shell(f"{save} && iconv -f iso-8859-1 -t utf-8 large > text && sha256sum text")
     converted, as_sent, others = measure_in_turn(runs, local.workspace, in_utf_8, local.own(), iconv)
-    work = f"{local.server.large_mib} MiB of text to UTF-8, over TLS"
-    local.wall(work, "the same as sent", converted, as_sent, 1.8)
-    local.wall(work, "curl, iconv, sha256sum", converted, others, 0.6)
-    local.memory(work, in_utf_8, 16.0)
+    task = f"{local.server.large_mib} MiB of text to UTF-8, over TLS"
+    local.wall(task, "no conversion", converted, as_sent, 1.8)
+    local.wall(task, "curl, iconv, sha256sum", converted, others, 0.6)
+    local.memory(task, in_utf_8, 16.0)
 
 
 PARTS = {
@@ -134,13 +134,13 @@ PARTS = {
 
 
 def measure_local(program, work, workspace, quick):
-    """Measures all parts. A part that cannot run here gets a row that says so."""
+    """Measures all parts. A part that cannot run on this machine gets a row that says so."""
     rows = Rows()
     try:
         require("nginx", "openssl", "/usr/bin/time")
     except NotMeasured as reason:
         for name in PARTS:
-            rows.not_measured(name, "", reason)
+            rows.add_not_measured(name, "", reason)
         return rows
 
     with Nginx(work, large_mib=256 if quick else 1024) as server:
@@ -149,8 +149,8 @@ def measure_local(program, work, workspace, quick):
             try:
                 part(local)
             except NotMeasured as reason:
-                rows.not_measured(name, "", reason)
+                rows.add_not_measured(name, "", reason)
 
     compressed = len(output(["gzip", "-9", "--stdout", str(program)], encoding="latin-1"))
-    rows.measured("the program", "", "gzipped", compressed / 1e6, 2.0, "MB")
+    rows.add("size of the program", "", "gzipped", compressed / 1e6, 2.0, "MB")
     return rows

@@ -1,4 +1,4 @@
-"""nginx over TLS: WebAdMIT's responses, the files, and a port that limits each connection to 20 MB/s."""
+"""nginx over TLS. It serves WebAdMIT's responses and the files; one port limits each connection to 20 MB/s."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from .processes import MIB, output
 
 
 class Nginx:
-    """A running server with files of several sizes. Stops when the context ends."""
+    """A server with files of several sizes, as a context manager."""
 
     def __init__(self, directory, large_mib):
         self.directory = directory
@@ -43,10 +43,10 @@ class Nginx:
         subprocess.run(["nginx", "-p", str(self.directory), "-c", str(self.configuration), *arguments], check=True)
 
     def create_certificates(self):
-        """Creates an authority in a bundle as large as the system's, and a certificate that it signed."""
+        """Creates a certificate authority, adds it to a copy of the system's bundle, and creates a certificate for the server."""
         key = ["openssl", "req", "-newkey", "rsa:2048", "-nodes"]
         here = {"cwd": self.directory}
-        output([*key, "-x509", "-days", "2", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=Comparison"], **here)
+        output([*key, "-x509", "-days", "2", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=Benchmark"], **here)
         output([*key, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=localhost"], **here)
         (self.directory / "extensions").write_text("subjectAltName=DNS:localhost")
         sign = ["openssl", "x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"]
@@ -61,7 +61,7 @@ class Nginx:
         self.create_file("middle", 200_000_000, block)
         self.create_file("large", self.large_mib * MIB, block)
 
-        # Made-up applicants, as WebAdMIT sends them; some have letters beyond ASCII in their names.
+        # Made-up applicants in ISO-8859-1, as WebAdMIT sends them. Some names are not ASCII.
         plain = "900000001,Example,Jane,Made-up Public Health,3.5\r\n"
         lines = (plain * 9 + plain.replace("Jane", "Jürgen")).encode("iso-8859-1") * (MIB // 500)
         self.create_file("middle.csv", 200_000_000, lines)
@@ -73,7 +73,7 @@ class Nginx:
                 file.write(block[: size - file.tell()])
 
     def offer(self, file, port):
-        """Makes this the file of the run that the API at port 8443 knows. Returns its URL."""
+        """Makes this the file of the run in the API on port 8443. Returns its URL."""
         directory = self.files / "api/v1/exports/1/export_files"
         directory.mkdir(parents=True, exist_ok=True)
         url = f"https://localhost:{port}/{file}"

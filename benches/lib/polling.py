@@ -1,11 +1,11 @@
-"""Computes when the end of a run is noticed and how many requests that takes, and plots it beside loops with a fixed sleep."""
+"""Computes how soon the end of a run is noticed and how many requests that takes, and compares it with loops with a fixed sleep."""
 
 import math
 import statistics
 
 
 def waits(interval=15.0):
-    """Yields the waits between two status checks, as src/wait.rs computes them."""
+    """Yields the waits between two status checks, as src/poll.rs computes them."""
     waited = 0.0
     while True:
         wait = min(max(1.0, waited / 10), interval)
@@ -18,48 +18,48 @@ def fixed(seconds):
         yield float(seconds)
 
 
-def noticed(duration, each):
+def noticed(duration, waits):
     """Returns when the end of a run of this duration is noticed, and after how many requests."""
-    at, calls = 0.0, 1
-    for wait in each:
+    at, requests = 0.0, 1
+    for wait in waits:
         if at >= duration:
-            return at, calls
-        at, calls = at + wait, calls + 1
+            return at, requests
+        at, requests = at + wait, requests + 1
 
 
 def summary():
     """Describes a run of an hour in one sentence."""
-    at, calls = noticed(3599.0, waits())
+    at, requests = noticed(3599.0, waits())
     return (
-        f"A run of an hour is noticed {at - 3599:.0f} s after its end, for {calls} calls; "
-        f"`sleep 3` needs {noticed(3599.0, fixed(3))[1]}."
+        f"The end of a run of an hour is noticed after {at - 3599:.0f} s, with {requests} requests; "
+        f"a loop with `sleep 3` needs {noticed(3599.0, fixed(3))[1]:,}."
     )
 
 
 def simulate():
-    """Computes delay and requests for runs of 1 s to 4 h. Each is averaged over many nearby durations, for a fixed sleep's sake."""
+    """Computes delay and requests for runs of 1 s to 4 h. Each value is the mean over 40 similar durations, which smooths the curves."""
     lengths = [1.19**n for n in range(0, 56) if 1.19**n <= 4 * 3600] + [4 * 3600.0]
     curves = {}
     for name, make in [("webadmit-export", waits)] + [(f"sleep {s}", lambda s=s: fixed(s)) for s in (3, 5, 10, 30)]:
-        delays, calls = [], []
+        delays, requests = [], []
         for length in lengths:
-            near = [noticed(length * (1 + step / 400), make()) + (length * (1 + step / 400),) for step in range(40)]
-            delays.append(statistics.mean(at - took for at, _, took in near))
-            calls.append(statistics.mean(count for _, count, _ in near))
-        curves[name] = (lengths, delays, calls)
+            similar = [noticed(length * (1 + step / 400), make()) + (length * (1 + step / 400),) for step in range(40)]
+            delays.append(statistics.mean(at - took for at, _, took in similar))
+            requests.append(statistics.mean(count for _, count, _ in similar))
+        curves[name] = (lengths, delays, requests)
     return curves
 
 
 def svg(curves):
-    """Draws two panels with logarithmic axes, readable on light and on dark ground."""
+    """Draws two panels with logarithmic axes, readable on a light and on a dark background."""
     width, height, left, top, inner_width, inner_height = 860, 380, 60, 40, 330, 270
     colours = ["#2f81f7", "#8b949e", "#a371f7", "#db6d28", "#3fb950"]
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12" '
-             'role="img" aria-label="Delay until the end of a run is noticed, and number of calls, against the length of the run">',
+             'role="img" aria-label="Delay until the end of a run is noticed, and number of API requests, by duration of the run">',
              "<style>text{fill:#1f2328}.grid{stroke:#d1d9e0}@media(prefers-color-scheme:dark){text{fill:#e6edf3}.grid{stroke:#3d444d}}</style>"]
     ticks_x = [(1, "1 s"), (10, "10 s"), (60, "1 min"), (600, "10 min"), (3600, "1 h"), (14400, "4 h")]
     panels = [(1, "delay until the end is noticed", (0.3, 40), [(0.5, "0.5 s"), (1, "1 s"), (5, "5 s"), (15, "15 s"), (30, "30 s")]),
-              (2, "calls of the API", (1, 6000), [(1, "1"), (10, "10"), (100, "100"), (1000, "1,000"), (5000, "5,000")])]
+              (2, "API requests", (1, 6000), [(1, "1"), (10, "10"), (100, "100"), (1000, "1,000"), (5000, "5,000")])]
     for panel, (index, title, (low, high), ticks_y) in enumerate(panels):
         x0 = left + panel * 420
         x = lambda v: x0 + inner_width * math.log(v) / math.log(4 * 3600)

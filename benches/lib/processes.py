@@ -9,12 +9,12 @@ import subprocess
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-TARGET = ROOT / "target/compare"
+TARGET = ROOT / "target/benchmark"
 MIB = 1 << 20
 
 
 class NotMeasured(Exception):
-    """Something that a measurement needs is missing here; the text says what."""
+    """Something that a measurement needs is missing on this machine; the message says what."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,11 +65,11 @@ def measure(command, directory):
 
 
 def measure_in_turn(runs, directory, *commands):
-    """Runs the commands in turn (A B A B), so that other load on the machine affects all of them. Returns a list of figures for each."""
+    """Runs the commands in turn (A B A B), so other load on the machine affects all of them. Returns a list of figures for each."""
     figures = [[] for _ in commands]
     for _ in range(runs):
-        for own, command in zip(figures, commands):
-            own.append(measure(command, directory))
+        for results, command in zip(figures, commands):
+            results.append(measure(command, directory))
     return figures
 
 
@@ -92,18 +92,18 @@ def cpu_seconds(pid):
 
 
 def build_program():
-    """Builds the program as it is in the image: static and optimized."""
+    """Builds the program as in the image: static and optimized."""
     return cargo_build("--bin", "webadmit-export") / "webadmit-export"
 
 
 def build_hash_pass():
-    """Builds the program that hashes memory with the crate and the optimization of the program."""
+    """Builds hash_memory with the same optimization as the program."""
     return cargo_build("--example", "hash_memory") / "examples/hash_memory"
 
 
-def cargo_build(*what):
+def cargo_build(*target):
     host = re.search(r"^host: (.*)$", output(["rustc", "-vV"]), re.M).group(1)
-    arguments = ["--quiet", "--release", "--locked", "--target", host, "--target-dir", str(TARGET), *what]
+    arguments = ["--quiet", "--release", "--locked", "--target", host, "--target-dir", str(TARGET), *target]
     environment = dict(os.environ, RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs")
     subprocess.run(["cargo", "build", *arguments], check=True, cwd=ROOT, env=environment)
     return TARGET / host / "release"

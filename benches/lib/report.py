@@ -1,4 +1,4 @@
-"""Rows of measured ratios, and the tables made of them."""
+"""Rows of results, and the tables made from them."""
 
 import dataclasses
 import os
@@ -7,15 +7,22 @@ import platform
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One figure. Without a value it was not measured, and `note` says why. Without a target it is there for comparison only."""
+    """One result. Without a value it was not measured, and `note` says why. Without a target it is only for comparison."""
 
-    work: str
-    beside: str
-    figure: str
+    task: str
+    peer: str
+    quantity: str
     value: float | None
     target: float | None
     unit: str = ""
     note: str = ""
+    is_for_page: bool = True
+
+    @property
+    def shown(self):
+        if self.value is None:
+            return self.note
+        return f"{self.value:.2f} {self.unit}" if self.unit else f"{self.value:.3f}"
 
     @property
     def result(self):
@@ -29,24 +36,37 @@ class Row:
 class Rows(list):
     """The rows of one table."""
 
-    def measured(self, work, beside, figure, value, target=None, unit=""):
-        self.append(Row(work, beside, figure, value, target, unit))
+    def add(self, task, peer, quantity, value, target=None, unit="", is_for_page=True):
+        self.append(Row(task, peer, quantity, value, target, unit, is_for_page=is_for_page))
 
-    def not_measured(self, work, beside, reason):
-        self.append(Row(work, beside, "", None, None, note=str(reason)))
+    def add_not_measured(self, task, peer, reason):
+        self.append(Row(task, peer, "", None, None, note=str(reason)))
 
     def results(self):
         return {row.result for row in self}
 
     def table(self):
-        lines = ["| work | beside | | measured | target | |", "| --- | --- | --- | --- | --- | --- |"]
-        work = None
+        """Returns the table as docs/benchmarks.md has it."""
+        rows = [(row.task, row.peer, row.quantity, row.shown) for row in self if row.is_for_page]
+        return markdown(("task", "compared with", "quantity", "result"), rows)
+
+    def table_with_targets(self):
+        rows = []
         for row in self:
-            value = row.note if row.value is None else f"{row.value:.2f} {row.unit}" if row.unit else f"{row.value:.3f}"
             target = "" if row.target is None else f"at most {row.target:g} {row.unit}".rstrip()
-            lines.append(f"| {'' if row.work == work else row.work} | {row.beside} | {row.figure} | {value} | {target} | {row.result} |")
-            work = row.work
-        return "\n".join(lines)
+            rows.append((row.task, row.peer, row.quantity, row.shown, target, row.result))
+        return markdown(("task", "compared with", "quantity", "result", "target", ""), rows)
+
+
+def markdown(header, rows):
+    """Returns a Markdown table. A first cell that repeats the one above is left empty."""
+    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
+    task = None
+    for row in rows:
+        first = "" if row[0] == task else row[0]
+        lines.append("| " + " | ".join((first, *row[1:])) + " |")
+        task = row[0]
+    return "\n".join(lines)
 
 
 def machine():
@@ -57,6 +77,6 @@ def machine():
 
 
 def replace_between(path, begin, text, end="<!-- end -->"):
-    """Replaces what a page has between two comments."""
+    """Replaces the text of a page between two comments."""
     before, rest = path.read_text().split(begin)
     path.write_text(before + begin + "\n\n" + text + "\n\n" + end + rest.split(end, 1)[1])

