@@ -1,7 +1,12 @@
-//! What users read says what the program does.
+//! The pages and action.yml match the program, and their links lead somewhere.
+//!
+//! `UPDATE_DOCS=1 cargo test --test contract documents` writes them.
 
+use std::collections::HashSet;
 use std::fs;
+use std::path::{Path, PathBuf};
 
+use pulldown_cmark::{Event, Options, Parser, Tag};
 use webadmit_export::commands::help;
 use webadmit_export::config;
 use webadmit_export::report::outputs;
@@ -10,73 +15,97 @@ use crate::program;
 use crate::support::stand_in::{CYCLES, KEY};
 use crate::support::{Run, StandIn};
 
+fn absolute(path: &str) -> String {
+    format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))
+}
+
 fn read(path: &str) -> String {
-    let path = format!("{}/{path}", env!("CARGO_MANIFEST_DIR"));
+    let path = absolute(path);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// A string in double quotes, which YAML reads as JSON does.
+/// Returns a YAML string in double quotes, which has the same syntax as in JSON.
 fn quoted(text: &str) -> String {
     serde_json::to_string(text).unwrap()
 }
 
+/// Compares the text between two markers of a file with what it should be. If UPDATE_DOCS is set, writes the file first.
+fn assert_section(path: &str, (begin, end): (&str, &str), expected: &str) {
+    let text = read(path);
+    let (before, rest) = text.split_once(begin).unwrap_or_else(|| panic!("{path} lacks {begin}"));
+    let (section, after) = rest.split_once(end).unwrap_or_else(|| panic!("{path} lacks {end}"));
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        // Other tests read the file at the same time.
+        let (path, new) = (absolute(path), absolute(&format!("target/{path}")));
+        fs::write(&new, format!("{before}{begin}{expected}{end}{after}")).unwrap();
+        fs::rename(&new, &path).unwrap();
+    } else {
+        assert_eq!(section, expected, "UPDATE_DOCS=1 cargo test --test contract documents updates {path}");
+    }
+}
+
 #[test]
-fn action_yml_declares_every_input_and_output_in_the_programs_words() {
-    let mut inputs = String::from("inputs:\n");
+fn action_yml_declares_every_input_and_output() {
+    let mut section = String::new();
     for input in &config::INPUTS {
         let (name, description, required) = (input.name, quoted(input.meaning), input.required);
-        inputs.push_str(&format!("  {name}:\n    description: {description}\n    required: {required}\n"));
-        inputs.extend(input.default.map(|default| format!("    default: {}\n", quoted(default))));
+        section.push_str(&format!("  {name}:\n    description: {description}\n    required: {required}\n"));
+        section.extend(input.default.map(|default| format!("    default: {}\n", quoted(default))));
     }
-    let mut outputs = String::from("outputs:\n");
+    section.push_str("\noutputs:\n");
     for output in &outputs::OUTPUTS {
-        outputs.push_str(&format!("  {}:\n    description: {}\n", output.name, quoted(output.meaning)));
+        section.push_str(&format!("  {}:\n    description: {}\n", output.name, quoted(output.meaning)));
     }
-    let action = read("action.yml");
-    assert!(
-        action.contains(&format!("\n{inputs}\n{outputs}\nruns:\n")),
-        "action.yml should have:\n{inputs}\n{outputs}"
-    );
-    let dockerfile = read("Dockerfile");
+    assert_section("action.yml", ("\ninputs:\n", "\nruns:\n"), &section);
+}
+
+#[test]
+fn action_yml_has_the_entrypoint_of_the_image() {
+    let (action, dockerfile) = (read("action.yml"), read("Dockerfile"));
     let entrypoint = action.lines().find_map(|line| line.trim().strip_prefix("entrypoint: ")).unwrap();
     assert!(dockerfile.contains(&format!("ENTRYPOINT [{}]", quoted(entrypoint))), "{entrypoint}");
 }
 
 #[test]
 fn the_readme_lists_every_input_output_and_exit_code() {
-    let readme = read("README.md");
-    for input in &config::INPUTS {
+    let rows = config::INPUTS.iter().map(|input| {
         let default = match input.default {
             Some(default) => format!("`{default}`"),
             None if input.required => "required".to_owned(),
             None => String::new(),
         };
-        let row = format!("| `{}` | {default} | {} |", input.name, input.meaning);
-        assert!(readme.contains(&row), "the README lacks the row\n{row}");
-    }
-    for output in &outputs::OUTPUTS {
-        let row = format!("| `{}` | `{}` | {} |", output.name, outputs::variable(output.name), output.meaning);
-        assert!(readme.contains(&row), "the README lacks the row\n{row}");
-    }
-    for (codes, meaning) in help::EXIT_CODES {
-        let row = format!("| {codes} | {meaning} |");
-        assert!(readme.contains(&row), "the README lacks the row\n{row}");
-    }
+        format!("| `{}` | {default} | {} |", input.name, input.meaning)
+    });
+    assert_table("inputs", "| input | default | description |", rows);
+
+    let rows = outputs::OUTPUTS.iter().map(|output| format!("| `{}` | {} |", output.name, output.meaning));
+    assert_table("outputs", "| output | description |", rows);
+
+    let rows = help::EXIT_CODES.iter().map(|(codes, meaning)| format!("| {codes} | {meaning} |"));
+    assert_table("exit codes", "| code | meaning |", rows);
 }
 
-/// The inputs of the first workflow in the README.
-fn first_workflow(readme: &str) -> Vec<(&str, &str)> {
-    let (_, workflow) = readme.split_once("```yaml\n").unwrap();
-    let (workflow, _) = workflow.split_once("```").unwrap();
-    let (_, step) = workflow.split_once("uses: OWNER/webadmit-export@v1\n").unwrap();
+fn assert_table(name: &str, header: &str, rows: impl Iterator<Item = String>) {
+    let columns = header.matches(" | ").count() + 1;
+    let rule = format!("|{}", " --- |".repeat(columns));
+    let lines: Vec<String> = [header.to_owned(), rule].into_iter().chain(rows).collect();
+    let begin = format!("<!-- {name} -->\n");
+    assert_section("README.md", (&begin, "<!-- end -->\n"), &format!("\n{}\n\n", lines.join("\n")));
+}
+
+/// Returns the inputs of the first example in the README.
+fn first_example(readme: &str) -> Vec<(&str, &str)> {
+    let (_, example) = readme.split_once("```yaml\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let (_, step) = example.split_once("uses: OWNER/webadmit-export@v1\n").unwrap();
     let lines = step.lines().skip(1).take_while(|line| !line.is_empty());
     lines.map(|line| line.trim().split_once(": ").unwrap()).collect()
 }
 
 #[test]
-fn the_readmes_first_workflow_has_no_id_and_survives_a_change_of_cycle() {
+fn the_first_example_of_the_readme_works_in_every_cycle() {
     let readme = read("README.md");
-    let inputs = first_workflow(&readme);
+    let inputs = first_example(&readme);
     assert!(inputs.iter().all(|(name, _)| !name.ends_with("-id")) && inputs.len() > 3, "{inputs:?}");
     let stand_in = StandIn::start();
     for cycle in &CYCLES[1..] {
@@ -92,8 +121,45 @@ fn the_readmes_first_workflow_has_no_id_and_survives_a_change_of_cycle() {
 }
 
 #[test]
-fn the_changelog_and_the_manifest_name_the_same_version_or_an_unreleased_one() {
+fn the_newest_version_of_the_changelog_is_unreleased_or_that_of_the_manifest() {
     let changelog = read("CHANGELOG.md");
     let newest = changelog.lines().find_map(|line| line.strip_prefix("## [")?.split(']').next()).unwrap();
     assert!(newest == "Unreleased" || newest == env!("CARGO_PKG_VERSION"), "{newest}");
+}
+
+#[test]
+fn every_relative_link_of_the_pages_leads_to_a_file_and_a_heading() {
+    let pages =
+        ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "examples/ci/README.md"].map(PathBuf::from);
+    let docs = fs::read_dir(absolute("docs")).unwrap().map(|entry| Path::new("docs").join(entry.unwrap().file_name()));
+    let docs = docs.filter(|page| page.extension().is_some_and(|extension| extension == "md"));
+
+    let mut checked = 0;
+    for page in pages.into_iter().chain(docs) {
+        let text = read(page.to_str().unwrap());
+        for event in Parser::new_ext(&text, Options::ENABLE_TABLES) {
+            let Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) = event else { continue };
+            // Pages of the repository on GitHub, such as the releases, are two levels above the files.
+            if dest_url.contains("://") || dest_url.starts_with("../../") {
+                continue;
+            }
+            let (file, anchor) = dest_url.split_once('#').unwrap_or((&dest_url, ""));
+            let target = if file.is_empty() { page.clone() } else { page.with_file_name(file) };
+            let path = absolute(target.to_str().unwrap());
+            assert!(Path::new(&path).exists(), "{}: {dest_url}", page.display());
+            if !anchor.is_empty() {
+                assert!(anchors(&fs::read_to_string(path).unwrap()).contains(anchor), "{}: {dest_url}", page.display());
+            }
+            checked += 1;
+        }
+    }
+    assert!(checked > 20, "only {checked} links were found");
+}
+
+/// Returns the anchors that GitHub gives the headings of a page.
+fn anchors(text: &str) -> HashSet<String> {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    let titles = headings.map(|line| line.trim_start_matches('#').trim().to_lowercase());
+    let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+    titles.map(|title| title.chars().filter(kept).collect::<String>().replace(' ', "-")).collect()
 }
