@@ -3,10 +3,10 @@
 use serde_json::json;
 use wiremock::ResponseTemplate;
 
-use crate::program;
-use crate::support::stand_in::{KEY, RUN, api_that_first, run_json};
-use crate::support::wire::{head, response};
-use crate::support::{Act, Run, StandIn, Wire};
+use crate::support::{
+    API_KEY, Action, RUN_ID, Server, StandIn, api_with_first_response, github, github_at, head, respond, response,
+    run_json, run_json_with_url, shell, shell_at,
+};
 
 fn ok(body: &str) -> ResponseTemplate {
     ResponseTemplate::new(200).set_body_string(body)
@@ -30,8 +30,8 @@ fn an_answer_of_another_shape_is_unreadable_and_tried_again() {
         &"{\"a\":".repeat(100_000),
     ] {
         let stand_in = StandIn::start();
-        stand_in.api_next(ok(body));
-        Run::on_github(program()).against(&stand_in).run().exited(0);
+        stand_in.next_api_response(ok(body));
+        github(&stand_in).run().exited(0);
         assert_eq!(stand_in.api_requests().len(), 2, "{}", &body[..body.len().min(80)]);
     }
 }
@@ -39,11 +39,11 @@ fn an_answer_of_another_shape_is_unreadable_and_tried_again() {
 #[test]
 fn fields_that_are_not_known_do_no_harm() {
     let stand_in = StandIn::start();
-    let mut answer = run_json("Queued", None);
+    let mut answer = run_json("Queued");
     answer["export_files"]["new"] = json!({ "deep": [1, 2, { "er": null }] });
     answer["meta"] = json!([]);
-    stand_in.api_next(ResponseTemplate::new(200).set_body_json(answer));
-    Run::on_github(program()).against(&stand_in).run().exited(0);
+    stand_in.next_api_json(answer);
+    github(&stand_in).run().exited(0);
 }
 
 /// 155 MB of nothing in less than 1 MiB of gzip (RFC 1951, section 3.2.6): a zero, and then "the last byte 258 times more",
@@ -71,23 +71,24 @@ fn a_bomb_is_not_unpacked() {
     assert!(bomb.len() < 1 << 20, "it is no larger than an answer may be");
     let stand_in = StandIn::start();
     let packed = || ResponseTemplate::new(200).insert_header("Content-Encoding", "gzip").set_body_bytes(bomb.clone());
-    stand_in.api_next(packed()).api_next(packed());
-    let ended = Run::in_shell(program()).against(&stand_in).in_little_memory().run().exited(0);
-    assert_eq!(ended.stdout.matches("something that is not JSON").count(), 2, "{}", ended.stdout);
+    stand_in.next_api_response(packed()).next_api_response(packed());
+    let outcome = shell(&stand_in).with_limited_memory().run().exited(0);
+    assert_eq!(outcome.stdout.matches("something that is not JSON").count(), 2, "{}", outcome.stdout);
     assert!(stand_in.api_requests().iter().all(|request| !request.headers.contains_key("accept-encoding")));
 }
 
 #[test]
 fn a_refusal_without_end_does_not_fill_the_memory() {
-    let endless = || vec![Act::Send(head(404, &[], 1 << 40)), Act::Repeat(vec![b'x'; 1 << 16], 1 << 14), Act::Close];
-    let api = Wire::start(move |_| endless());
-    let ended = Run::in_shell(program()).asking(&api.url()).in_little_memory().run().exited(5);
-    ended.failing_with("answered 404 (Not Found);");
+    let endless =
+        || vec![Action::Send(head(404, &[], 1 << 40)), Action::Repeat(vec![b'x'; 1 << 16], 1 << 14), Action::Close];
+    let api = Server::start(move |_| endless());
+    let outcome = shell_at(&api.url()).with_limited_memory().run().exited(5);
+    outcome.with_error("answered 404 (Not Found);");
     let stand_in = StandIn::start();
-    stand_in.store_next(|_, _| {
-        vec![Act::Send(head(403, &[], 1 << 40)), Act::Repeat(vec![b'x'; 1 << 16], 1 << 14), Act::Close]
+    stand_in.next_store_response(|_, _| {
+        vec![Action::Send(head(403, &[], 1 << 40)), Action::Repeat(vec![b'x'; 1 << 16], 1 << 14), Action::Close]
     });
-    Run::in_shell(program()).against(&stand_in).in_little_memory().run().exited(0);
+    shell(&stand_in).with_limited_memory().run().exited(0);
 }
 
 #[test]
@@ -99,9 +100,9 @@ fn what_is_not_http_is_a_broken_connection() {
         (b"HTTP/1.1 999999 Odd\r\n\r\n".to_vec(), "a status that is none"),
         (b"\0\0\0\0\0\0\0\0\r\n\r\n".to_vec(), "nothing"),
     ] {
-        let api = api_that_first(vec![Act::Send(bytes), Act::Close]);
-        let ended = Run::on_github(program()).asking(&api.url()).run().exited(3);
-        assert_eq!(ended.stdout.matches("; trying again in ").count(), 1, "{what}: {}", ended.stdout);
+        let api = api_with_first_response(vec![Action::Send(bytes), Action::Close]);
+        let outcome = github_at(&api.url()).run().exited(3);
+        assert_eq!(outcome.stdout.matches("; trying again in ").count(), 1, "{what}: {}", outcome.stdout);
     }
 }
 
@@ -109,31 +110,34 @@ fn what_is_not_http_is_a_broken_connection() {
 fn headers_without_end_do_not_fill_the_memory() {
     let endless = || {
         let more = b"X-More: and more and more and more and more\r\n".repeat(1000);
-        vec![Act::Send(b"HTTP/1.1 200 OK\r\n".to_vec()), Act::Repeat(more, u64::MAX)]
+        vec![Action::Send(b"HTTP/1.1 200 OK\r\n".to_vec()), Action::Repeat(more, u64::MAX)]
     };
-    let api = api_that_first(endless());
-    let ended = Run::in_shell(program()).asking(&api.url()).in_little_memory().run().exited(3);
-    assert!(ended.stdout.contains("message head is too large; trying again in "), "{}", ended.stdout);
+    let api = api_with_first_response(endless());
+    let outcome = shell_at(&api.url()).with_limited_memory().run().exited(3);
+    assert!(outcome.stdout.contains("message head is too large; trying again in "), "{}", outcome.stdout);
     let stand_in = StandIn::start();
-    stand_in.store_next(move |_, _| endless());
-    let ended = Run::in_shell(program()).against(&stand_in).in_little_memory().run().exited(0);
-    assert!(ended.stdout.contains("message head is too large; trying again in "), "{}", ended.stdout);
+    stand_in.next_store_response(move |_, _| endless());
+    let outcome = shell(&stand_in).with_limited_memory().run().exited(0);
+    assert!(outcome.stdout.contains("message head is too large; trying again in "), "{}", outcome.stdout);
 }
 
 #[test]
 fn interim_answers_are_passed_over() {
     let interim = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n".to_vec();
-    let empty = response(200, &[], run_json("Empty List", None).to_string().as_bytes());
-    let api = api_that_first(vec![Act::Send(interim), Act::Send(empty)]);
-    Run::on_github(program()).asking(&api.url()).run().exited(3);
+    let empty = response(200, &[], run_json("Empty List").to_string().as_bytes());
+    let api = api_with_first_response(vec![Action::Send(interim), Action::Send(empty)]);
+    github_at(&api.url()).run().exited(3);
     assert_eq!(api.requests().len(), 1);
 }
 
 #[test]
 fn an_answer_without_a_length_is_read_to_its_end() {
-    let body = run_json("Empty List", None).to_string();
-    let api = api_that_first(vec![Act::Send(format!("HTTP/1.0 200 OK\r\n\r\n{body}").into_bytes()), Act::Close]);
-    Run::on_github(program()).asking(&api.url()).run().exited(3);
+    let body = run_json("Empty List").to_string();
+    let api = api_with_first_response(vec![
+        Action::Send(format!("HTTP/1.0 200 OK\r\n\r\n{body}").into_bytes()),
+        Action::Close,
+    ]);
+    github_at(&api.url()).run().exited(3);
     assert_eq!(api.requests().len(), 1);
 }
 
@@ -142,11 +146,11 @@ fn a_redirect_that_leads_nowhere_is_an_error_too() {
     for location in [None, Some("http://"), Some("javascript:alert(1)")] {
         let stand_in = StandIn::start();
         let redirect = ResponseTemplate::new(302);
-        stand_in.api_next(match location {
+        stand_in.next_api_response(match location {
             Some(location) => redirect.insert_header("Location", location),
             None => redirect,
         });
-        Run::on_github(program()).against(&stand_in).run().exited(1);
+        github(&stand_in).run().exited(1);
         assert_eq!(stand_in.api_requests().len(), 1);
     }
 }
@@ -154,31 +158,31 @@ fn a_redirect_that_leads_nowhere_is_an_error_too() {
 #[test]
 fn a_key_that_comes_back_is_not_told() {
     let stand_in = StandIn::start();
-    let message = format!("no such key: {KEY}");
-    stand_in.api_next(ResponseTemplate::new(404).set_body_json(json!({ "message": message })));
-    Run::on_github(program()).against(&stand_in).run().exited(5).failing_with("no such key: ***");
-    stand_in.api_next(ResponseTemplate::new(200).set_body_json(run_json(&format!("Odd {KEY}"), None)));
-    Run::on_github(program()).against(&stand_in).run().exited(0);
-    let url = format!("{}/{KEY}.csv", stand_in.store().url());
-    stand_in.api_next(ResponseTemplate::new(200).set_body_json(run_json("Available", Some(url))));
-    Run::on_github(program()).against(&stand_in).run().exited(1).failing_with("holds the API key");
+    let message = format!("no such key: {API_KEY}");
+    stand_in.next_api_response(ResponseTemplate::new(404).set_body_json(json!({ "message": message })));
+    github(&stand_in).run().exited(5).with_error("no such key: ***");
+    stand_in.next_api_json(run_json(&format!("Odd {API_KEY}")));
+    github(&stand_in).run().exited(0);
+    let url = format!("{}/{API_KEY}.csv", stand_in.store().url());
+    stand_in.next_api_json(run_json_with_url("Available", &url));
+    github(&stand_in).run().exited(1).with_error("holds the API key");
 }
 
 #[test]
 fn an_answer_to_the_start_may_name_any_run_and_only_that_is_waited_for() {
     let stand_in = StandIn::start();
-    let mut started = run_json("Queued", None);
+    let mut started = run_json("Queued");
     started["export_files"]["id"] = json!("74780");
-    stand_in.api_next(ResponseTemplate::new(201).set_body_json(started));
-    let run = Run::on_github(program()).against(&stand_in).input("export-file-id", "").input("user-identity-id", "305");
-    assert_eq!(run.run().exited(0).outputs["export-file-id"], RUN.to_string());
+    stand_in.next_api_response(ResponseTemplate::new(201).set_body_json(started));
+    let run = github(&stand_in).input("export-file-id", "").input("user-identity-id", "305");
+    assert_eq!(run.run().exited(0).outputs["export-file-id"], RUN_ID.to_string());
 }
 
 #[test]
 fn a_start_is_repeated_after_a_fault() {
     let stand_in = StandIn::start();
-    stand_in.api_next(ResponseTemplate::new(503)).api_next(ok("<html>"));
-    let run = Run::on_github(program()).against(&stand_in).input("export-file-id", "").input("user-identity-id", "305");
+    stand_in.next_api_status(503).next_api_response(ok("<html>"));
+    let run = github(&stand_in).input("export-file-id", "").input("user-identity-id", "305");
     run.run().exited(0);
     let posts = stand_in.api_requests().iter().filter(|request| request.method.as_str() == "POST").count();
     assert_eq!(posts, 3);
@@ -187,9 +191,9 @@ fn a_start_is_repeated_after_a_fault() {
 #[test]
 fn white_space_around_a_download_url_is_no_part_of_it() {
     let stand_in = StandIn::start();
-    let store = Wire::start(|_| vec![Act::Send(response(200, &[], b"bytes"))]);
+    let store = Server::start(|_| respond(200, &[], b"bytes"));
     let url = format!("\n {}/plain.csv\t\r\n", store.url());
-    stand_in.api_next(ResponseTemplate::new(200).set_body_json(run_json("Available", Some(url))));
-    assert_eq!(Run::on_github(program()).against(&stand_in).run().exited(0).files(), ["plain.csv"]);
+    stand_in.next_api_json(run_json_with_url("Available", &url));
+    assert_eq!(github(&stand_in).run().exited(0).files(), ["plain.csv"]);
     assert!(store.requests()[0].target.starts_with("/plain.csv?Signature="), "{:?}", store.requests());
 }

@@ -11,9 +11,7 @@ use webadmit_export::commands::help;
 use webadmit_export::config;
 use webadmit_export::report::outputs;
 
-use crate::program;
-use crate::support::stand_in::{CYCLES, KEY};
-use crate::support::{Run, StandIn};
+use crate::support::{API_KEY, CYCLES, StandIn, Step};
 
 fn absolute(path: &str) -> String {
     format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))
@@ -109,14 +107,14 @@ fn the_first_example_of_the_readme_works_in_every_cycle() {
     assert!(inputs.iter().all(|(name, _)| !name.ends_with("-id")) && inputs.len() > 3, "{inputs:?}");
     let stand_in = StandIn::start();
     for cycle in &CYCLES[1..] {
-        let run = Run::on_github(program()).input("base-url", &stand_in.api_url());
+        let run = Step::on_github().input("base-url", &stand_in.api_url());
         let run = inputs.iter().fold(run, |run, (name, value)| {
-            run.input(name, value.replace("${{ secrets.WEBADMIT_API_KEY }}", KEY).as_str())
+            run.input(name, value.replace("${{ secrets.WEBADMIT_API_KEY }}", API_KEY).as_str())
         });
-        let ended = run.run().exited(0);
-        assert_eq!(ended.outputs["export-id"], cycle.export.to_string());
-        assert_eq!(ended.read("exports/Test-API-Export.csv"), stand_in.file());
-        stand_in.turn_to_next_cycle();
+        let outcome = run.run().exited(0);
+        assert_eq!(outcome.outputs["export-id"], cycle.export.to_string());
+        assert_eq!(outcome.read("exports/Test-API-Export.csv"), stand_in.file());
+        stand_in.start_next_cycle();
     }
 }
 

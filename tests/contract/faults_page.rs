@@ -11,19 +11,20 @@ use rustix::process::{Signal, geteuid};
 use serde_json::{Value, json};
 use wiremock::ResponseTemplate;
 
-use crate::program;
-use crate::support::stand_in::{File, api_that_first, made_up_applicants, refusal, run_json};
-use crate::support::wire::{greeter, head, response};
-use crate::support::{Act, Authority, Course, Ended, Flaw, Nobody, Request, Run, StandIn, UNKNOWN_HOST, Wire, in_time};
+use crate::support::{
+    Action, Authority, ClosedPort, Flaw, Outcome, Request, Server, StandIn, Step, StoredFile, UNKNOWN_HOST,
+    api_with_first_response, applicants_csv, error_response, github, github_at, head, respond, run_json,
+    run_json_with_url, server_without_tls, with_growing_timeout,
+};
 
 /// A fault, what the tool does about it, and a night with it.
 struct Case {
     fault: &'static str,
     does: &'static str,
-    night: fn() -> Ended,
+    night: fn() -> Outcome,
 }
 
-const fn case(fault: &'static str, does: &'static str, night: fn() -> Ended) -> Case {
+const fn case(fault: &'static str, does: &'static str, night: fn() -> Outcome) -> Case {
     Case { fault, does, night }
 }
 
@@ -207,8 +208,8 @@ fn written(chapter: &str, cases: &[Case]) -> String {
 }
 
 /// What is said of faults, without what differs from night to night.
-fn words(ended: &Ended) -> String {
-    let log = ended.stdout.lines().filter(|line| !line.starts_with("::")).filter(|line| {
+fn words(outcome: &Outcome) -> String {
+    let log = outcome.stdout.lines().filter(|line| !line.starts_with("::")).filter(|line| {
         [
             "trying again in",
             "trying a new signed URL",
@@ -228,7 +229,7 @@ fn words(ended: &Ended) -> String {
             lines.push(line);
         }
     }
-    lines.extend(ended.failure().lines().map(steady));
+    lines.extend(outcome.error().lines().map(steady));
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
@@ -277,101 +278,98 @@ fn without_port(word: &str) -> String {
     word.to_owned()
 }
 
-fn github(stand_in: &StandIn) -> Run {
-    Run::on_github(program()).against(stand_in)
-}
-
 /// A run that is tried again until the timeout.
-fn tried_again(run: impl Fn() -> Run) -> Ended {
-    in_time(|timeout| run().input("timeout", timeout).run(), |ended| ended.stdout.contains("; trying again in "))
-        .exited(4)
+fn tried_again(run: impl Fn() -> Step) -> Outcome {
+    with_growing_timeout(
+        |timeout| run().input("timeout", timeout).run(),
+        |outcome| outcome.stdout.contains("; trying again in "),
+    )
+    .exited(4)
 }
 
 /// A run that ends at the timeout, with these words.
-fn timed_out(run: impl Fn() -> Run, words: &str) -> Ended {
-    in_time(|timeout| run().input("timeout", timeout).run(), |ended| ended.failure().contains(words)).exited(4)
+fn timed_out(run: impl Fn() -> Step, words: &str) -> Outcome {
+    with_growing_timeout(|timeout| run().input("timeout", timeout).run(), |outcome| outcome.error().contains(words))
+        .exited(4)
 }
 
-fn bad_inputs() -> Ended {
-    let run = Run::on_github(program())
-        .input("api-key", "k")
-        .input("export-id", "Applicants")
-        .input("export-file-id", "74780");
+fn bad_inputs() -> Outcome {
+    let run = Step::on_github().input("api-key", "k").input("export-id", "Applicants").input("export-file-id", "74780");
     run.input("base-url", "api.webadmit.org").input("timeout", "one hour").run().exited(2)
 }
 
-fn nobody() -> Ended {
-    let nobody = Nobody::new();
-    tried_again(|| Run::on_github(program()).asking(&nobody.url()))
+fn nobody() -> Outcome {
+    let nobody = ClosedPort::new();
+    tried_again(|| github_at(&nobody.url()))
 }
 
-fn outside() -> Ended {
+fn outside() -> Outcome {
     let url = format!("https://{UNKNOWN_HOST}");
-    Run::on_github(program()).asking(&url).input("directory", "../elsewhere").run().exited(2)
+    github_at(&url).input("directory", "../elsewhere").run().exited(2)
 }
 
-fn unknown_host() -> Ended {
+fn unknown_host() -> Outcome {
     let url = format!("http://{UNKNOWN_HOST}");
-    tried_again(|| Run::on_github(program()).asking(&url).input("allow-http", "true"))
+    tried_again(|| github_at(&url).input("allow-http", "true"))
 }
 
-fn proxy() -> Ended {
-    let proxy = Wire::start(|_| vec![Act::Send(response(407, &[], b""))]);
+fn proxy() -> Outcome {
+    let proxy = Server::start(|_| respond(407, &[], b""));
     let address = format!("http://office:proxy-password@127.0.0.1:{}", proxy.port());
     let url = format!("https://{UNKNOWN_HOST}");
-    tried_again(|| Run::on_github(program()).asking(&url).env("HTTPS_PROXY", &address))
+    tried_again(|| github_at(&url).env("HTTPS_PROXY", &address))
 }
 
 /// A run that trusts this authority and no other.
-fn trusting(authority: &Authority, url: &str) -> Run {
-    let run = Run::on_github(program()).asking(url).file_before("system.pem", authority.pem().as_bytes());
+fn trusting(authority: &Authority, url: &str) -> Step {
+    let run = github_at(url).existing_file("system.pem", authority.pem().as_bytes());
     let system = run.workspace().join("system.pem");
     run.env("SSL_CERT_FILE", system)
 }
 
-fn without_tls() -> Ended {
-    let url = format!("https://localhost:{}", greeter(b"HTTP/1.1 400 Bad Request\r\n\r\n"));
+fn without_tls() -> Outcome {
+    let url = format!("https://localhost:{}", server_without_tls());
     tried_again(|| trusting(&Authority::new(), &url))
 }
 
-fn unknown_authority() -> Ended {
-    let api = Wire::start_tls(Authority::new().server(Flaw::None), |_| vec![Act::Close]);
+fn unknown_authority() -> Outcome {
+    let api = Server::start_tls(Authority::new().server(Flaw::None), |_| vec![Action::Close]);
     trusting(&Authority::new(), &api.url()).run().exited(1)
 }
 
-fn flawed_certificate(flaw: Flaw) -> Ended {
+fn flawed_certificate(flaw: Flaw) -> Outcome {
     let authority = Authority::new();
-    let api = Wire::start_tls(authority.server(flaw), |_| vec![Act::Close]);
+    let api = Server::start_tls(authority.server(flaw), |_| vec![Action::Close]);
     trusting(&authority, &api.url()).run().exited(1)
 }
 
-fn expired_certificate() -> Ended {
+fn expired_certificate() -> Outcome {
     flawed_certificate(Flaw::Expired)
 }
 
-fn another_host() -> Ended {
+fn another_host() -> Outcome {
     flawed_certificate(Flaw::AnotherHost)
 }
 
-fn no_authorities() -> Ended {
-    let run = Run::on_github(program()).asking(&format!("https://{UNKNOWN_HOST}")).file_before("empty.pem", b"");
+fn no_authorities() -> Outcome {
+    let run = github_at(&format!("https://{UNKNOWN_HOST}")).existing_file("empty.pem", b"");
     run.env("SSL_CERT_FILE", "empty.pem").run().exited(1)
 }
 
-fn broken() -> Ended {
-    let api = api_that_first(vec![Act::Reset]);
-    Run::on_github(program()).asking(&api.url()).input("fail-on", "failed").run().exited(0)
+fn broken() -> Outcome {
+    let api = api_with_first_response(vec![Action::Reset]);
+    github_at(&api.url()).input("fail-on", "failed").run().exited(0)
 }
 
-fn no_answer() -> Ended {
-    let api = Wire::start(|_| vec![Act::Hang]);
-    timed_out(|| Run::on_github(program()).asking(&api.url()), "the last fault: ")
+fn no_answer() -> Outcome {
+    let api = Server::start(|_| vec![Action::Hang]);
+    timed_out(|| github_at(&api.url()), "the last fault: ")
 }
 
 /// A night on which the API gives this answer first.
-fn answered(first: ResponseTemplate) -> Ended {
+fn answered(first: ResponseTemplate) -> Outcome {
     let stand_in = StandIn::start();
-    stand_in.api_next(first);
+    stand_in.next_api_response(first);
     github(&stand_in).run()
 }
 
@@ -379,307 +377,309 @@ fn ok(body: &Value) -> ResponseTemplate {
     ResponseTemplate::new(200).set_body_json(body)
 }
 
-fn unknown_key() -> Ended {
+fn unknown_key() -> Outcome {
     github(&StandIn::start()).input("api-key", "another").run().exited(5)
 }
 
-fn unknown_run() -> Ended {
+fn unknown_run() -> Outcome {
     github(&StandIn::start()).input("export-file-id", "").input("user-identity-id", "999").run().exited(5)
 }
 
-fn forbidden() -> Ended {
+fn forbidden() -> Outcome {
     answered(ResponseTemplate::new(403)).exited(5)
 }
 
-fn refused() -> Ended {
+fn refused() -> Outcome {
     answered(ResponseTemplate::new(422).set_body_json(json!({ "errors": { "schema": ["is too old"] } }))).exited(1)
 }
 
-fn used_up() -> Ended {
+fn used_up() -> Outcome {
     answered(ResponseTemplate::new(403).insert_header("X-RateLimit-Remaining", "0")).exited(0)
 }
 
-fn unreadable() -> Ended {
+fn unreadable() -> Outcome {
     let stand_in = StandIn::start();
-    stand_in.api_next(ResponseTemplate::new(200).set_body_string("{\"export_files\":{\"id\":74780,\"sta"));
-    stand_in.api_next(ok(&json!({ "export_files": { "id": 74780 } })));
-    stand_in.api_next(ok(&json!({ "export_files": { "id": "none", "status": "Queued" } })));
+    stand_in.next_api_response(ResponseTemplate::new(200).set_body_string("{\"export_files\":{\"id\":74780,\"sta"));
+    stand_in.next_api_response(ok(&json!({ "export_files": { "id": 74780 } })));
+    stand_in.next_api_response(ok(&json!({ "export_files": { "id": "none", "status": "Queued" } })));
     github(&stand_in).run().exited(0)
 }
 
-fn endless() -> Ended {
+fn endless() -> Outcome {
     answered(ResponseTemplate::new(200).set_body_string(" ".repeat(2 << 20))).exited(1)
 }
 
-fn other_export() -> Ended {
-    let mut answer = run_json("Queued", None);
+fn other_export() -> Outcome {
+    let mut answer = run_json("Queued");
     answer["export_files"]["export_id"] = json!(1);
     answered(ok(&answer)).exited(0)
 }
 
-fn unknown_status() -> Ended {
-    answered(ok(&run_json("Almost There", None))).exited(0)
+fn unknown_status() -> Outcome {
+    answered(ok(&run_json("Almost There"))).exited(0)
 }
 
-fn without_url() -> Ended {
-    answered(ok(&run_json("Available", None))).exited(0)
+fn without_url() -> Outcome {
+    answered(ok(&run_json("Available"))).exited(0)
 }
 
-fn unusable_url() -> Ended {
-    answered(ok(&run_json("Available", Some("ftp://store.example/file".to_owned())))).exited(1)
+fn unusable_url() -> Outcome {
+    answered(ok(&run_json_with_url("Available", "ftp://store.example/file"))).exited(1)
 }
 
-fn no_identity() -> Ended {
+fn no_identity() -> Outcome {
     github(&StandIn::start()).by_names().input("identity", "SOHPAS").run().exited(5)
 }
 
-fn identities() -> Ended {
+fn identities() -> Outcome {
     github(&StandIn::start()).by_names().input("identity", "Demo University").run().exited(5)
 }
 
-fn no_export() -> Ended {
+fn no_export() -> Outcome {
     github(&StandIn::start()).by_names().input("export-name", "Nightly Aplicants").run().exited(5)
 }
 
-fn exports() -> Ended {
+fn exports() -> Outcome {
     github(&StandIn::start()).by_names().input("identity", "").input("export-file-id", "74780").run().exited(5)
 }
 
-fn no_file() -> Ended {
+fn no_file() -> Outcome {
     let stand_in = StandIn::start();
     let files = json!({ "export_files": [{ "id": 74787, "export_id": 86447, "status": "Available" }] });
     let run = github(&stand_in).input("export-file-id", "latest").input("user-identity-id", "305");
-    stand_in.api_next(ok(&files));
+    stand_in.next_api_response(ok(&files));
     run.run().exited(5)
 }
 
-fn no_text() -> Ended {
-    let stand_in = StandIn::builder().file(File::new(b"PK")).content_type("application/zip").start();
+fn no_text() -> Outcome {
+    let stand_in = StandIn::builder().file(StoredFile::new(b"PK")).content_type("application/zip").start();
     github(&stand_in).input("encoding", "utf-8").run().exited(0)
 }
 
-fn overloaded() -> Ended {
+fn overloaded() -> Outcome {
     let stand_in = StandIn::start();
-    stand_in.api_next(ResponseTemplate::new(503)).api_next(ResponseTemplate::new(503));
-    stand_in.api_next(ResponseTemplate::new(200).set_body_raw("<h1>Back soon</h1>", "text/html"));
+    stand_in.next_api_status(503).next_api_status(503);
+    stand_in.next_api_response(ResponseTemplate::new(200).set_body_raw("<h1>Back soon</h1>", "text/html"));
     github(&stand_in).run().exited(0)
 }
 
-fn retry_after() -> Ended {
+fn retry_after() -> Outcome {
     answered(ResponseTemplate::new(429).insert_header("Retry-After", "7200")).exited(4)
 }
 
-fn redirect() -> Ended {
+fn redirect() -> Outcome {
     answered(ResponseTemplate::new(302).insert_header("Location", "https://login.example/sign-in?to=x")).exited(1)
 }
 
-fn other_run() -> Ended {
+fn other_run() -> Outcome {
     answered(ok(&json!({ "export_files": { "id": 1, "status": "Available" } }))).exited(1)
 }
 
-fn timeout() -> Ended {
-    let stand_in = StandIn::builder().course(Course::by_checks(&["In Progress"])).start();
+fn timeout() -> Outcome {
+    let stand_in = StandIn::with_statuses(&["In Progress"]);
     timed_out(|| github(&stand_in), "its last status was ")
 }
 
-fn failed() -> Ended {
-    github(&StandIn::builder().course(Course::by_checks(&["Queued", "Failed"])).start()).run().exited(3)
+fn failed() -> Outcome {
+    github(&StandIn::with_statuses(&["Queued", "Failed"])).run().exited(3)
 }
 
-fn empty_list() -> Ended {
-    github(&StandIn::builder().course(Course::by_checks(&["Empty List"])).start()).run().exited(3)
+fn empty_list() -> Outcome {
+    github(&StandIn::with_statuses(&["Empty List"])).run().exited(3)
 }
 
-fn with_errors() -> Ended {
-    let stand_in = StandIn::builder().course(Course::by_checks(&["Success With Errors"])).start();
+fn with_errors() -> Outcome {
+    let stand_in = StandIn::with_statuses(&["Success With Errors"]);
     github(&stand_in).input("fail-on", "success_with_errors").run().exited(3)
 }
 
-fn fails_late() -> Ended {
-    let stand_in = StandIn::builder().course(Course::by_checks(&["Available", "Failed"])).start();
-    stand_in.store_next(|_, _| vec![Act::Send(refusal(403, "AccessDenied"))]);
+fn fails_late() -> Outcome {
+    let stand_in = StandIn::with_statuses(&["Available", "Failed"]);
+    stand_in.next_store_error(403, "AccessDenied");
     github(&stand_in).run().exited(3)
 }
 
 /// A file of some size, which is cut in the middle.
 fn cut_in_the_middle() -> StandIn {
-    let stand_in = StandIn::builder().file(File::new(&made_up_applicants(2000))).start();
-    stand_in.store_cuts_after(41_000);
+    let stand_in = StandIn::with_file(&applicants_csv(2000));
+    stand_in.cut_next_download_after(41_000);
     stand_in
 }
 
 /// A night on which the store answers so when the rest of the file is asked for.
-fn continued_with(act: impl Fn(&Request, &File) -> Vec<Act> + Send + 'static) -> Ended {
+fn continued_with(act: impl Fn(&Request, &StoredFile) -> Vec<Action> + Send + 'static) -> Outcome {
     let stand_in = cut_in_the_middle();
-    stand_in.store_next(act);
+    stand_in.next_store_response(act);
     github(&stand_in).run().exited(0)
 }
 
 /// The rest of the file, with these headers.
-fn rest(file: &File, headers: &[(&str, &str)]) -> Vec<Act> {
-    vec![Act::Send(response(206, headers, &file.bytes[41_000..]))]
+fn rest(file: &StoredFile, headers: &[(&str, &str)]) -> Vec<Action> {
+    respond(206, headers, &file.bytes[41_000..])
 }
 
-fn cut() -> Ended {
+fn cut() -> Outcome {
     github(&cut_in_the_middle()).run().exited(0)
 }
 
-fn changed() -> Ended {
-    continued_with(|_, _| vec![Act::Send(refusal(412, "PreconditionFailed"))])
+fn changed() -> Outcome {
+    continued_with(|_, _| vec![Action::Send(error_response(412, "PreconditionFailed"))])
 }
 
-fn not_satisfiable() -> Ended {
-    continued_with(|_, _| vec![Act::Send(refusal(416, "InvalidRange"))])
+fn not_satisfiable() -> Outcome {
+    continued_with(|_, _| vec![Action::Send(error_response(416, "InvalidRange"))])
 }
 
-fn without_tag() -> Ended {
+fn without_tag() -> Outcome {
     continued_with(|_, file| {
         let total = file.bytes.len();
         rest(file, &[("ETag", "W/\"weak\""), ("Content-Range", &format!("bytes 41000-{}/{total}", total - 1))])
     })
 }
 
-fn another_part() -> Ended {
+fn another_part() -> Outcome {
     continued_with(|_, file| {
         let (total, etag) = (file.bytes.len(), file.etag.clone().unwrap());
         rest(file, &[("ETag", &etag), ("Content-Range", &format!("bytes 40000-{}/{total}", total - 1001))])
     })
 }
 
-fn too_much() -> Ended {
+fn too_much() -> Outcome {
     continued_with(|_, file| {
         let (total, etag) = (file.bytes.len(), file.etag.clone().unwrap());
         let range = format!("bytes 41000-{}/{total}", total - 1);
         let head = head(206, &[("ETag", &etag), ("Content-Range", &range), ("Transfer-Encoding", "chunked")], 0);
         let body = [&file.bytes[41_000..], b"more"].concat();
         let size = format!("{:x}\r\n", body.len()).into_bytes();
-        vec![Act::Send([head, size, body, b"\r\n0\r\n\r\n".to_vec()].concat())]
+        vec![Action::Send([head, size, body, b"\r\n0\r\n\r\n".to_vec()].concat())]
     })
 }
 
 /// A night on which the store answers so first.
-fn stored(act: impl Fn(&Request, &File) -> Vec<Act> + Send + 'static) -> Ended {
+fn stored(act: impl Fn(&Request, &StoredFile) -> Vec<Action> + Send + 'static) -> Outcome {
     let stand_in = StandIn::start();
-    stand_in.store_next(act);
+    stand_in.next_store_response(act);
     github(&stand_in).run()
 }
 
-fn expired() -> Ended {
-    stored(|_, _| vec![Act::Send(refusal(403, "AccessDenied"))]).exited(0)
+fn expired() -> Outcome {
+    stored(|_, _| vec![Action::Send(error_response(403, "AccessDenied"))]).exited(0)
 }
 
-fn slow_down() -> Ended {
-    stored(|_, _| vec![Act::Send(refusal(503, "SlowDown"))]).exited(0)
+fn slow_down() -> Outcome {
+    stored(|_, _| vec![Action::Send(error_response(503, "SlowDown"))]).exited(0)
 }
 
-fn no_end() -> Ended {
+fn no_end() -> Outcome {
     stored(|_, file| {
-        vec![Act::Send([b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", &file.bytes[..100]].concat()), Act::Close]
+        vec![
+            Action::Send([b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", &file.bytes[..100]].concat()),
+            Action::Close,
+        ]
     })
     .exited(0)
 }
 
-fn coded() -> Ended {
-    stored(|_, _| vec![Act::Send(response(200, &[("Content-Encoding", "gzip")], b"x"))]).exited(1)
+fn coded() -> Outcome {
+    stored(|_, _| respond(200, &[("Content-Encoding", "gzip")], b"x")).exited(1)
 }
 
-fn unreachable_store() -> Ended {
+fn unreachable_store() -> Outcome {
     let stand_in = StandIn::start();
-    let nobody = Nobody::new();
+    let nobody = ClosedPort::new();
     let url = format!("{}/file", nobody.url());
     for _ in 0..8 {
-        stand_in.api_next(ok(&run_json("Available", Some(url.clone()))));
+        stand_in.next_api_response(ok(&run_json_with_url("Available", &url)));
     }
     github(&stand_in).run().exited(1)
 }
 
-fn never() -> Ended {
+fn never() -> Outcome {
     let stand_in = StandIn::start();
     for _ in 0..8 {
-        stand_in.store_next(|_, _| vec![Act::Send(refusal(404, "NoSuchKey"))]);
+        stand_in.next_store_error(404, "NoSuchKey");
     }
     github(&stand_in).run().exited(1)
 }
 
-fn redirect_loop() -> Ended {
+fn redirect_loop() -> Outcome {
     let stand_in = StandIn::start();
     for _ in 0..6 {
-        stand_in.store_next(|request, _| vec![Act::Send(response(307, &[("Location", &request.target)], b""))]);
+        stand_in.next_store_response(|request, _| respond(307, &[("Location", &request.target)], b""));
     }
     github(&stand_in).run().exited(1)
 }
 
-fn downgrade() -> Ended {
+fn downgrade() -> Outcome {
     let authority = Authority::new();
     let elsewhere = [("Location", "http://127.0.0.1:9/file")];
-    let store = Wire::start_tls(authority.server(Flaw::None), move |_| vec![Act::Send(response(302, &elsewhere, b""))]);
-    let answer = run_json("Available", Some(format!("{}/file", store.url()))).to_string();
-    let api =
-        Wire::start_tls(authority.server(Flaw::None), move |_| vec![Act::Send(response(200, &[], answer.as_bytes()))]);
+    let store = Server::start_tls(authority.server(Flaw::None), move |_| respond(302, &elsewhere, b""));
+    let answer = run_json_with_url("Available", &format!("{}/file", store.url())).to_string();
+    let api = Server::start_tls(authority.server(Flaw::None), move |_| respond(200, &[], answer.as_bytes()));
     trusting(&authority, &api.url()).run().exited(1)
 }
 
 /// Half of a file, and then nothing more.
-fn half(_: &Request, _: &File) -> Vec<Act> {
-    vec![Act::Send(head(200, &[], 1000)), Act::Send(vec![b'x'; 500]), Act::Hang]
+fn half(_: &Request, _: &StoredFile) -> Vec<Action> {
+    vec![Action::Send(head(200, &[], 1000)), Action::Send(vec![b'x'; 500]), Action::Hang]
 }
 
-fn slow() -> Ended {
+fn slow() -> Outcome {
     let stand_in = StandIn::start();
     let run = || {
-        stand_in.store_next(half);
+        stand_in.next_store_response(half);
         github(&stand_in)
     };
     timed_out(run, "at 500 bytes of ")
 }
 
-fn no_workspace() -> Ended {
+fn no_workspace() -> Outcome {
     github(&StandIn::start()).env("GITHUB_WORKSPACE", "/no/such/place").run().exited(1)
 }
 
-fn read_only() -> Ended {
-    let run = github(&StandIn::start()).file_before("sealed/older.csv", b"older").input("directory", "sealed");
+fn read_only() -> Outcome {
+    let run = github(&StandIn::start()).existing_file("sealed/older.csv", b"older").input("directory", "sealed");
     fs::set_permissions(run.workspace().join("sealed"), Permissions::from_mode(0o555)).unwrap();
     let run = if geteuid().is_root() { run.under_user(65_534) } else { run };
     run.run().exited(1)
 }
 
-fn directory() -> Ended {
-    github(&StandIn::start()).file_before("applicants.csv/x", b"").input("filename", "applicants.csv").run().exited(1)
+fn directory() -> Outcome {
+    github(&StandIn::start()).existing_file("applicants.csv/x", b"").input("filename", "applicants.csv").run().exited(1)
 }
 
-fn outputs() -> Ended {
+fn outputs() -> Outcome {
     github(&StandIn::start()).env("GITHUB_OUTPUT", "/no/such/file").run().exited(1)
 }
 
-fn full_disk() -> Ended {
-    let stand_in = StandIn::builder().file(File::new(&vec![b'x'; 200_000])).start();
+fn full_disk() -> Outcome {
+    let stand_in = StandIn::with_file(&vec![b'x'; 200_000]);
     // No file may grow beyond 64 KiB here, which is as good as a disk that is full.
     let limit = ["bash", "-c", "ulimit -f 64; exec \"$0\""];
-    github(&stand_in).wrapped(&limit).run().exited(1)
+    github(&stand_in).wrapped_in(&limit).run().exited(1)
 }
 
-fn full_outputs() -> Ended {
+fn full_outputs() -> Outcome {
     github(&StandIn::start()).env("GITHUB_OUTPUT", "/dev/full").run().exited(1)
 }
 
-fn no_summary() -> Ended {
+fn no_summary() -> Outcome {
     github(&StandIn::start()).env("GITHUB_STEP_SUMMARY", "/no/such/file").run().exited(0)
 }
 
-fn interrupted() -> Ended {
-    let stand_in = StandIn::builder().course(Course::by_checks(&["In Progress"])).start();
+fn interrupted() -> Outcome {
+    let stand_in = StandIn::with_statuses(&["In Progress"]);
     let running = github(&stand_in).input("poll-interval", "1h").spawn();
-    running.wait_for_line("status: in_progress");
+    running.wait_for_stdout("status: in_progress");
     running.signal(Signal::INT);
-    running.end().exited(130)
+    running.wait().exited(130)
 }
 
-fn terminated() -> Ended {
+fn terminated() -> Outcome {
     let stand_in = StandIn::start();
-    stand_in.store_next(half);
+    stand_in.next_store_response(half);
     let running = github(&stand_in).spawn();
-    running.wait_for_line("downloading ");
+    running.wait_for_stdout("downloading ");
     running.signal(Signal::TERM);
-    running.end().exited(143)
+    running.wait().exited(143)
 }

@@ -18,18 +18,17 @@ use std::thread;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::program;
-use crate::support::stand_in::{
-    EXPORT, EXPORT_NAME, IDENTITY, KEY, RUN, SIGNATURE, export_json, identity_json, made_up_applicants, sha256_of,
+use crate::support::{
+    API_KEY, Action, EXPORT_ID, EXPORT_NAME, FILENAME, IDENTITY_ID, Outcome, RUN_ID, Request, SIGNATURE, Server, Step,
+    StoredFile, applicants_csv, error_response, export_json, head, identity_json, respond, response, run_json,
+    run_of_export_json, server, server::EVENT_TIMEOUT, sha256_hex,
 };
-use crate::support::wire::{PATIENCE, head, response};
-use crate::support::{Act, Ended, Request, Run, Wire};
 
 /// What a server does with one request.
-type Reply = Vec<Act>;
+type Response = Vec<Action>;
 
-/// A server's replies, in the order of the requests. The last one is repeated.
-type Script = fn(&Hosts) -> Vec<Reply>;
+/// A server's responses, in the order of the requests. The last one is repeated.
+type Script = fn(&Hosts) -> Vec<Response>;
 
 /// Where the servers of a scenario are.
 struct Hosts {
@@ -78,7 +77,6 @@ const DEFAULT: Scenario = Scenario {
     end: End::Itself,
 };
 
-const FILE: &str = "Test-API-Export.csv";
 /// Outputs of an earlier step, longer than those of this one.
 const STALE: &[u8] = &[b'x'; 1000];
 const NEW_RUN: (&str, &str) = ("export-file-id", "");
@@ -127,13 +125,13 @@ const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "new_run_that_is_not_there_at_once",
         inputs: &[NEW_RUN, ("user-identity-id", "305")],
-        api: |hosts| vec![started(201), refused(404), refused(404), available(hosts)],
+        api: |hosts| vec![started(201), api_error(404), api_error(404), available(hosts)],
         ..DEFAULT
     },
     Scenario {
         name: "new_run_whose_start_is_repeated",
         inputs: &[NEW_RUN, ("user-identity-id", "305")],
-        api: |hosts| vec![refused(502), started(201), available(hosts)],
+        api: |hosts| vec![api_error(502), started(201), available(hosts)],
         ..DEFAULT
     },
     Scenario {
@@ -180,18 +178,18 @@ const SCENARIOS: &[Scenario] = &[
         files_before: &[("exports/older.csv", b"older")],
         ..DEFAULT
     },
-    Scenario { name: "older_file_replaced", files_before: &[(FILE, b"older")], ..DEFAULT },
+    Scenario { name: "older_file_replaced", files_before: &[(FILENAME, b"older")], ..DEFAULT },
     Scenario {
         name: "filename_quoted",
-        store: |_| vec![named("attachment; filename=\"../my report; 2026.csv\"")],
+        store: |_| vec![named("attachment; filename=\"../my report; 2026.csv\"", &csv())],
         ..DEFAULT
     },
     Scenario {
         name: "filename_in_rfc_8187",
-        store: |_| vec![named("attachment; filename=x.csv; filename*=UTF-8''na%C3%AFve%20%E2%82%AC.csv")],
+        store: |_| vec![named("attachment; filename=x.csv; filename*=UTF-8''na%C3%AFve%20%E2%82%AC.csv", &csv())],
         ..DEFAULT
     },
-    Scenario { name: "filename_of_the_url", store: |_| vec![named("attachment")], ..DEFAULT },
+    Scenario { name: "filename_of_the_url", store: |_| vec![named("attachment", &csv())], ..DEFAULT },
     Scenario {
         name: "shell_with_output_file",
         inputs: &[("output-file", "out.env")],
@@ -200,7 +198,7 @@ const SCENARIOS: &[Scenario] = &[
         ..DEFAULT
     },
     Scenario { name: "azure", system: System::Azure, ..DEFAULT },
-    Scenario { name: "zero_bytes", store: |_| vec![whole(&File { bytes: Vec::new(), ..csv() })], ..DEFAULT },
+    Scenario { name: "zero_bytes", store: |_| vec![whole(&StoredFile { bytes: Vec::new(), ..csv() })], ..DEFAULT },
     Scenario {
         name: "download_resumed",
         store: |_| vec![cut(whole(&csv()), 1000), cut(part(&csv(), 1000), 500), part(&csv(), 1500)],
@@ -213,12 +211,12 @@ const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "download_restarted_after_412",
-        store: |_| vec![cut(whole(&csv()), 1000), no(412, "PreconditionFailed"), whole(&newer())],
+        store: |_| vec![cut(whole(&csv()), 1000), store_error(412, "PreconditionFailed"), whole(&newer())],
         ..DEFAULT
     },
     Scenario {
         name: "download_restarted_after_416",
-        store: |_| vec![cut(whole(&csv()), 1000), no(416, "InvalidRange"), whole(&newer())],
+        store: |_| vec![cut(whole(&csv()), 1000), store_error(416, "InvalidRange"), whole(&newer())],
         ..DEFAULT
     },
     Scenario {
@@ -229,20 +227,20 @@ const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "download_restarted_with_a_weak_etag",
         store: |_| {
-            let weak = File { etag: "W/\"weak\"", ..csv() };
+            let weak = StoredFile { etag: Some("W/\"weak\"".to_owned()), ..csv() };
             vec![cut(whole(&weak), 1000), whole(&weak)]
         },
         ..DEFAULT
     },
     Scenario {
         name: "new_url_after_403",
-        store: |_| vec![no(403, "AccessDenied"), no(403, "AccessDenied"), whole(&csv())],
+        store: |_| vec![store_error(403, "AccessDenied"), store_error(403, "AccessDenied"), whole(&csv())],
         ..DEFAULT
     },
     Scenario {
         name: "store_that_never_gives_the_file",
-        files_before: &[(FILE, b"older")],
-        store: |_| vec![no(404, "NoSuchKey")],
+        files_before: &[(FILENAME, b"older")],
+        store: |_| vec![store_error(404, "NoSuchKey")],
         ..DEFAULT
     },
     Scenario {
@@ -261,12 +259,12 @@ const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "content_encoding_of_the_upload",
-        store: |_| vec![vec![Act::Send(response(200, &[("Content-Encoding", "aws-chunked")], b"bytes"))]],
+        store: |_| vec![respond(200, &[("Content-Encoding", "aws-chunked")], b"bytes")],
         ..DEFAULT
     },
     Scenario {
         name: "coded_body",
-        store: |_| vec![vec![Act::Send(response(200, &[("Content-Encoding", "gzip")], b"\x1f\x8b"))]],
+        store: |_| vec![respond(200, &[("Content-Encoding", "gzip")], b"\x1f\x8b")],
         ..DEFAULT
     },
     Scenario {
@@ -277,42 +275,42 @@ const SCENARIOS: &[Scenario] = &[
             let used_up = response(403, &[("X-RateLimit-Remaining", "0")], b"");
             let without_url = run("Available");
             vec![
-                vec![Act::Send(retry_after)],
-                vec![Act::Reset],
-                refused(429),
-                vec![Act::Send(used_up)],
-                vec![Act::Send(unreadable)],
+                vec![Action::Send(retry_after)],
+                vec![Action::Reset],
+                api_error(429),
+                vec![Action::Send(used_up)],
+                vec![Action::Send(unreadable)],
                 without_url,
                 available(hosts),
             ]
         },
         ..DEFAULT
     },
-    Scenario { name: "api_refuses_with_401", api: |_| vec![refused(401)], ..DEFAULT },
-    Scenario { name: "api_refuses_with_403", api: |_| vec![refused(403)], ..DEFAULT },
-    Scenario { name: "api_refuses_with_404", api: |_| vec![run("Queued"), refused(404)], ..DEFAULT },
-    Scenario { name: "api_refuses_with_422", api: |_| vec![refused(422)], ..DEFAULT },
+    Scenario { name: "api_refuses_with_401", api: |_| vec![api_error(401)], ..DEFAULT },
+    Scenario { name: "api_refuses_with_403", api: |_| vec![api_error(403)], ..DEFAULT },
+    Scenario { name: "api_refuses_with_404", api: |_| vec![run("Queued"), api_error(404)], ..DEFAULT },
+    Scenario { name: "api_refuses_with_422", api: |_| vec![api_error(422)], ..DEFAULT },
     Scenario { name: "api_redirects", api: |hosts| vec![redirect(&format!("{}/sign-in", hosts.elsewhere))], ..DEFAULT },
     Scenario {
         name: "api_responds_for_another_run",
         api: |_| {
-            let other = json!({ "export_files": { "id": 1, "export_id": EXPORT, "status": "Available" } });
-            vec![says(200, &other)]
+            let other = json!({ "export_files": { "id": 1, "export_id": EXPORT_ID, "status": "Available" } });
+            vec![api_response(200, &other)]
         },
         ..DEFAULT
     },
     Scenario {
         name: "api_asks_for_more_time_than_there_is",
         inputs: &[("timeout", "30m")],
-        api: |_| vec![run("Queued"), vec![Act::Send(response(503, &[("Retry-After", "7200")], b""))]],
+        api: |_| vec![run("Queued"), respond(503, &[("Retry-After", "7200")], b"")],
         ..DEFAULT
     },
     Scenario {
         name: "timeout",
         // The next check would come after five minutes, so that the last one is the second.
         api: |_| {
-            let run = run_json("In Progress", None).to_string();
-            vec![vec![Act::Send(response(200, &[("X-RateLimit-Remaining", "0")], run.as_bytes()))]]
+            let run = run_json("In Progress").to_string();
+            vec![respond(200, &[("X-RateLimit-Remaining", "0")], run.as_bytes())]
         },
         end: End::Timeout(2),
         ..DEFAULT
@@ -333,9 +331,9 @@ const SCENARIOS: &[Scenario] = &[
         name: "export_ambiguous",
         inputs: &EXISTING_BY_NAME,
         api: |_| {
-            let twice = [export_json(80112, EXPORT_NAME), export_json(EXPORT, EXPORT_NAME)];
+            let twice = [export_json(80112, EXPORT_NAME), export_json(EXPORT_ID, EXPORT_NAME)];
             let cycles = [(290, "SOPHAS", "2025 - 2026"), SOPHAS];
-            vec![says(200, &json!({ "exports": twice })), identities(&cycles), exports(), refused(403)]
+            vec![api_response(200, &json!({ "exports": twice })), identities(&cycles), exports(), api_error(403)]
         },
         ..DEFAULT
     },
@@ -354,34 +352,34 @@ const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "latest_without_a_file",
         inputs: &[("export-file-id", "latest"), ("user-identity-id", "305")],
-        api: |_| vec![says(200, &json!({ "export_files": [] }))],
+        api: |_| vec![api_response(200, &json!({ "export_files": [] }))],
         ..DEFAULT
     },
     Scenario {
         name: "list",
         arguments: &["list"],
         system: System::Shell,
-        api: |_| vec![identities(&[(290, "SOPHAS", "2025 - 2026"), SOPHAS]), exports(), refused(403)],
+        api: |_| vec![identities(&[(290, "SOPHAS", "2025 - 2026"), SOPHAS]), exports(), api_error(403)],
         ..DEFAULT
     },
     Scenario {
         name: "list_that_is_not_complete",
         arguments: &["list"],
         system: System::Shell,
-        api: |_| vec![identities(&[(290, "SOPHAS", "2025 - 2026"), SOPHAS]), exports(), refused(500)],
+        api: |_| vec![identities(&[(290, "SOPHAS", "2025 - 2026"), SOPHAS]), exports(), api_error(500)],
         ..DEFAULT
     },
     Scenario {
         name: "list_as_json",
         arguments: &["list", "--json"],
         system: System::Shell,
-        api: |_| vec![identities(&[(290, "SOPHAS", "2025 - 2026"), SOPHAS]), exports(), refused(403)],
+        api: |_| vec![identities(&[(290, "SOPHAS", "2025 - 2026"), SOPHAS]), exports(), api_error(403)],
         ..DEFAULT
     },
     Scenario {
         name: "signal_between_two_checks",
         inputs: &[("output-file", "out.env")],
-        api: |_| vec![run("In Progress"), vec![Act::Hang]],
+        api: |_| vec![run("In Progress"), vec![Action::Hang]],
         end: End::Signal(Signal::TERM, 2),
         ..DEFAULT
     },
@@ -389,114 +387,92 @@ const SCENARIOS: &[Scenario] = &[
         name: "signal_in_the_download",
         inputs: &[("directory", "new/deep")],
         files_before: &[("older.csv", b"older")],
-        store: |_| vec![vec![Act::Send(head(200, &[], 1000)), Act::Send(vec![b'x'; 500]), Act::Hang]],
+        store: |_| vec![vec![Action::Send(head(200, &[], 1000)), Action::Send(vec![b'x'; 500]), Action::Hang]],
         end: End::Signal(Signal::INT, 2),
         ..DEFAULT
     },
 ];
 
-/// A file in the store.
-struct File {
-    bytes: Vec<u8>,
-    etag: &'static str,
-    disposition: &'static str,
+fn csv() -> StoredFile {
+    StoredFile { etag: Some("\"first\"".to_owned()), ..StoredFile::new(&applicants_csv(40)) }
 }
 
-fn csv() -> File {
-    File { bytes: made_up_applicants(40), etag: "\"first\"", disposition: "attachment; filename=Test-API-Export.csv" }
+fn newer() -> StoredFile {
+    StoredFile { etag: Some("\"second\"".to_owned()), ..StoredFile::new(&applicants_csv(50)) }
 }
 
-fn newer() -> File {
-    File { bytes: made_up_applicants(50), etag: "\"second\"", ..csv() }
+/// A response with the whole file.
+fn whole(file: &StoredFile) -> Response {
+    named("attachment; filename=Test-API-Export.csv", file)
 }
 
-fn named(disposition: &'static str) -> Reply {
-    whole(&File { disposition, ..csv() })
+/// A response with the whole file and this `Content-Disposition`.
+fn named(content_disposition: &str, file: &StoredFile) -> Response {
+    vec![Action::Send(file.whole(&headers(content_disposition)))]
 }
 
-fn whole(file: &File) -> Reply {
-    vec![Act::Send(response(200, &headers(file), &file.bytes))]
+/// A response with the rest of a file, from this byte on.
+fn part(file: &StoredFile, from: usize) -> Response {
+    let headers = headers("attachment; filename=Test-API-Export.csv");
+    vec![Action::Send(file.part(from..file.bytes.len(), &headers))]
 }
 
-/// The rest of a file, from a byte on.
-fn part(file: &File, from: usize) -> Reply {
-    let total = file.bytes.len();
-    let range = format!("bytes {from}-{}/{total}", total - 1);
-    let headers = [&headers(file)[..], &[("Content-Range", &range)]].concat();
-    vec![Act::Send(response(206, &headers, &file.bytes[from..]))]
+fn headers(content_disposition: &str) -> [(&str, &str); 2] {
+    [("Content-Disposition", content_disposition), ("Content-Type", "text/csv;charset=iso-8859-1")]
 }
 
-fn headers(file: &File) -> [(&'static str, &'static str); 5] {
-    [
-        ("Accept-Ranges", "bytes"),
-        ("Server", "AmazonS3"),
-        ("ETag", file.etag),
-        ("Content-Disposition", file.disposition),
-        ("Content-Type", "text/csv;charset=iso-8859-1"),
-    ]
+/// The same response with the status 200, as rclone sends it.
+fn with_200(response: Response) -> Response {
+    let [Action::Send(bytes)] = response.as_slice() else { panic!("only a response in one piece can be changed") };
+    vec![Action::Send(server::with_status_200(bytes))]
 }
 
-/// The same reply with the status 200, as rclone sends it.
-fn with_200(reply: Reply) -> Reply {
-    let [Act::Send(bytes)] = reply.as_slice() else { panic!("only a reply in one piece can be changed") };
-    vec![Act::Send([b"HTTP/1.1 200", &bytes[12..]].concat())]
+/// The same response, cut after this number of bytes of its body.
+fn cut(response: Response, body: usize) -> Response {
+    let [Action::Send(bytes)] = response.as_slice() else { panic!("only a response in one piece can be cut") };
+    vec![Action::Send(server::cut(bytes, body)), Action::Close]
 }
 
-/// The same reply, whose connection ends after so many bytes of the body.
-fn cut(reply: Reply, body: usize) -> Reply {
-    let [Act::Send(bytes)] = reply.as_slice() else { panic!("only a reply in one piece can be cut") };
-    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4 + body;
-    vec![Act::Send(bytes[..end].to_vec()), Act::Close]
+fn store_error(status: u16, code: &str) -> Response {
+    vec![Action::Send(error_response(status, code))]
 }
 
-/// An error of the store.
-fn no(status: u16, code: &str) -> Reply {
-    let body = format!("<Error><Code>{code}</Code><Message>Made up</Message></Error>");
-    vec![Act::Send(response(status, &[("Content-Type", "application/xml")], body.as_bytes()))]
-}
-
-fn redirect(to: &str) -> Reply {
-    vec![Act::Send(response(302, &[("Location", to)], b""))]
+fn redirect(to: &str) -> Response {
+    respond(302, &[("Location", to)], b"")
 }
 
 /// A response of the API.
-fn says(status: u16, body: &Value) -> Reply {
+fn api_response(status: u16, body: &Value) -> Response {
     let headers = [("Content-Type", "application/json; charset=utf-8"), ("X-RateLimit-Limit", "5000")];
-    vec![Act::Send(response(status, &headers, body.to_string().as_bytes()))]
+    respond(status, &headers, body.to_string().as_bytes())
 }
 
 /// An error of the API.
-fn refused(status: u16) -> Reply {
-    says(status, &json!({ "message": "Made up" }))
+fn api_error(status: u16) -> Response {
+    api_response(status, &json!({ "message": "Made up" }))
 }
 
-fn run(status: &str) -> Reply {
-    says(200, &run_json(status, None))
+fn run(status: &str) -> Response {
+    api_response(200, &run_json(status))
 }
 
 /// A run whose file is in the store.
-fn with_file(status: &str, hosts: &Hosts) -> Reply {
-    says(200, &run_json(status, Some(signed(&hosts.store, "file", 1))))
+fn with_file(status: &str, hosts: &Hosts) -> Response {
+    api_response(200, &run_of_export_json(RUN_ID, EXPORT_ID, status, Some(&signed(&hosts.store, "file", 1))))
 }
 
-fn available(hosts: &Hosts) -> Reply {
+fn available(hosts: &Hosts) -> Response {
     with_file("Available", hosts)
 }
 
 /// The same with another signed URL each time.
-fn available_each_time(hosts: &Hosts) -> Vec<Reply> {
-    let run = |number| run_json("Available", Some(signed(&hosts.store, "file", number)));
-    (1..10).map(|number| says(200, &run(number))).collect()
+fn available_each_time(hosts: &Hosts) -> Vec<Response> {
+    let run = |number| run_of_export_json(RUN_ID, EXPORT_ID, "Available", Some(&signed(&hosts.store, "file", number)));
+    (1..10).map(|number| api_response(200, &run(number))).collect()
 }
 
-fn started(status: u16) -> Reply {
-    says(status, &run_json("Queued", None))
-}
-
-fn run_json(status: &str, url: Option<String>) -> Value {
-    let href = format!("/api/v1/exports/{EXPORT}/export_files/{RUN}");
-    let run = json!({ "id": RUN, "href": href, "export_id": EXPORT, "status": status, "download_url": url });
-    json!({ "export_files": run })
+fn started(status: u16) -> Response {
+    api_response(status, &run_json("Queued"))
 }
 
 fn signed(host: &str, path: &str, number: u64) -> String {
@@ -506,66 +482,69 @@ fn signed(host: &str, path: &str, number: u64) -> String {
 }
 
 /// The recent files of the identity: the newest one of the export is neither the first nor the newest of all.
-fn files() -> Reply {
+fn files() -> Response {
     let file = |id, export, status: &str| json!({ "id": id, "export_id": export, "status": status });
     let files = [
-        file(RUN - 5, EXPORT, "Available"),
-        file(RUN + 7, EXPORT + 1, "Available"),
-        file(RUN, EXPORT, "Available"),
-        file(RUN - 9, EXPORT, "Failed"),
+        file(RUN_ID - 5, EXPORT_ID, "Available"),
+        file(RUN_ID + 7, EXPORT_ID + 1, "Available"),
+        file(RUN_ID, EXPORT_ID, "Available"),
+        file(RUN_ID - 9, EXPORT_ID, "Failed"),
     ];
-    says(200, &json!({ "href": format!("/api/v1/user_identities/{IDENTITY}/export_files"), "export_files": files }))
+    api_response(
+        200,
+        &json!({ "href": format!("/api/v1/user_identities/{IDENTITY_ID}/export_files"), "export_files": files }),
+    )
 }
 
 type Identity = (u64, &'static str, &'static str);
 
-const SOPHAS: Identity = (IDENTITY, "SOPHAS", "2026 - 2027");
+const SOPHAS: Identity = (IDENTITY_ID, "SOPHAS", "2026 - 2027");
 
-fn identities(identities: &[Identity]) -> Reply {
+fn identities(identities: &[Identity]) -> Response {
     let organization = "Demo School of Public Health";
     let identities =
         identities.iter().map(|(id, association, cycle)| identity_json(*id, association, organization, cycle));
     let identities: Vec<Value> = identities.collect();
-    says(200, &json!({ "href": "/api/v1/user_identities", "user_identities": identities }))
+    api_response(200, &json!({ "href": "/api/v1/user_identities", "user_identities": identities }))
 }
 
-fn exports() -> Reply {
-    let exports = [export_json(EXPORT, EXPORT_NAME), export_json(EXPORT + 1, "Interviews of the Week")];
-    says(200, &json!({ "href": "/api/v1/exports", "exports": exports }))
+fn exports() -> Response {
+    let exports = [export_json(EXPORT_ID, EXPORT_NAME), export_json(EXPORT_ID + 1, "Interviews of the Week")];
+    api_response(200, &json!({ "href": "/api/v1/exports", "exports": exports }))
 }
 
 /// A request and the placeholder of the host that got it.
 type Seen = (&'static str, Request);
 
 /// What is left of a script.
-type Replies = Arc<Mutex<VecDeque<Reply>>>;
+type Responses = Arc<Mutex<VecDeque<Response>>>;
 
 /// The servers of a scenario, and the requests that came to any of them.
 struct Servers {
-    api: Wire,
-    store: Wire,
-    elsewhere: Wire,
+    api: Server,
+    store: Server,
+    elsewhere: Server,
     requests: Receiver<Seen>,
 }
 
 impl Servers {
     fn start(scenario: &'static Scenario) -> Self {
         let (sender, requests) = mpsc::channel();
-        let (api_replies, store_replies) = (Replies::default(), Replies::default());
-        let serve = |name, replies: &Replies| {
-            let (sender, replies) = (sender.clone(), Arc::clone(replies));
-            Wire::start(move |request| {
+        let (api_responses, store_responses) = (Responses::default(), Responses::default());
+        let serve = |name, responses: &Responses| {
+            let (sender, responses) = (sender.clone(), Arc::clone(responses));
+            Server::start(move |request| {
                 sender.send((name, request.clone())).unwrap();
-                let mut replies = replies.lock().unwrap();
-                if replies.len() > 1 { replies.pop_front().unwrap() } else { replies[0].clone() }
+                let mut responses = responses.lock().unwrap();
+                if responses.len() > 1 { responses.pop_front().unwrap() } else { responses[0].clone() }
             })
         };
         // What the store redirects to elsewhere is a part of its script, too.
-        let (store, elsewhere) = (serve("STORE", &store_replies), serve("ELSEWHERE", &store_replies));
-        let api = serve("API", &api_replies);
+        let (store, elsewhere) = (serve("STORE", &store_responses), serve("ELSEWHERE", &store_responses));
+        let api = serve("API", &api_responses);
         let hosts = Hosts { store: store.url(), elsewhere: elsewhere.url() };
-        api_replies.lock().unwrap().extend((scenario.api)(&hosts));
-        store_replies.lock().unwrap().extend((scenario.store)(&hosts));
+        api_responses.lock().unwrap().extend((scenario.api)(&hosts));
+        store_responses.lock().unwrap().extend((scenario.store)(&hosts));
         Self { api, store, elsewhere, requests }
     }
 
@@ -575,7 +554,7 @@ impl Servers {
         let text = hosts.iter().fold(text.to_owned(), |text, (name, server)| {
             text.replace(server.url().trim_start_matches("http://"), name)
         });
-        text.replace(KEY, "KEY").replace(concat!("/", env!("CARGO_PKG_VERSION")), "/VERSION")
+        text.replace(API_KEY, "KEY").replace(concat!("/", env!("CARGO_PKG_VERSION")), "/VERSION")
     }
 }
 
@@ -591,30 +570,30 @@ fn record(scenario: &'static Scenario) -> String {
 fn play(scenario: &'static Scenario, timeout: Option<&str>) -> (String, usize) {
     let servers = Servers::start(scenario);
     let run = match scenario.system {
-        System::GitHub => Run::on_github(program()),
-        System::Shell => Run::in_shell(program()),
-        System::Azure => Run::in_shell(program()).env("TF_BUILD", "True"),
+        System::GitHub => Step::on_github(),
+        System::Shell => Step::in_shell(),
+        System::Azure => Step::in_shell().env("TF_BUILD", "True"),
     };
-    let run = run.asking(&servers.api.url()).input("poll-interval", "10ms");
+    let run = run.download_from(&servers.api.url()).input("poll-interval", "10ms");
     let run = scenario.inputs.iter().fold(run, |run, (name, value)| run.input(name, value));
     let run = timeout.iter().fold(run, |run, timeout| run.input("timeout", timeout));
     let run = scenario.arguments.iter().fold(run, |run, argument| run.arg(argument));
-    let run = scenario.files_before.iter().fold(run, |run, (path, bytes)| run.file_before(path, bytes));
+    let run = scenario.files_before.iter().fold(run, |run, (path, bytes)| run.existing_file(path, bytes));
     // The modes of the files depend on it.
-    let running = run.wrapped(&["bash", "-c", "umask 022; exec \"$0\" \"$@\""]).spawn();
+    let running = run.wrapped_in(&["bash", "-c", "umask 022; exec \"$0\" \"$@\""]).spawn();
     let mut requests: Vec<Seen> = Vec::new();
     if let End::Signal(signal, number) = scenario.end {
-        requests.extend((0..number).map(|_| servers.requests.recv_timeout(PATIENCE).unwrap()));
+        requests.extend((0..number).map(|_| servers.requests.recv_timeout(EVENT_TIMEOUT).unwrap()));
         running.signal(signal);
     }
-    let ended = running.end();
+    let outcome = running.wait();
     // Shown only where the record differs.
-    eprintln!("{}:\n{}{}", scenario.name, ended.stdout, ended.stderr);
+    eprintln!("{}:\n{}{}", scenario.name, outcome.stdout, outcome.stderr);
     requests.extend(servers.requests.try_iter());
-    (written(scenario, &servers, &requests, &ended), requests.len())
+    (written(scenario, &servers, &requests, &outcome), requests.len())
 }
 
-fn written(scenario: &Scenario, servers: &Servers, requests: &[Seen], ended: &Ended) -> String {
+fn written(scenario: &Scenario, servers: &Servers, requests: &[Seen], outcome: &Outcome) -> String {
     let mut record = String::new();
     for (host, Request { method, target, headers, body }) in requests {
         writeln!(record, "\n{method} {host}{target}").unwrap();
@@ -625,38 +604,38 @@ fn written(scenario: &Scenario, servers: &Servers, requests: &[Seen], ended: &En
             writeln!(record, "\n    {}", String::from_utf8_lossy(body)).unwrap();
         }
     }
-    writeln!(record, "\nexit code {}", ended.status.code().unwrap()).unwrap();
+    writeln!(record, "\nexit code {}", outcome.status.code().unwrap()).unwrap();
     let mut section = |title: &str, lines: &str| {
         if !lines.is_empty() {
             let lines: String = lines.lines().map(|line| format!("    {line}").trim_end().to_owned() + "\n").collect();
             write!(record, "\n{title}\n{lines}").unwrap();
         }
     };
-    section("GITHUB_OUTPUT", &ended.output_text);
+    section("GITHUB_OUTPUT", &outcome.output_text);
     if scenario.system == System::Azure {
-        let variables = ended.stdout.lines().filter(|line| line.starts_with("##vso[task.setvariable "));
+        let variables = outcome.stdout.lines().filter(|line| line.starts_with("##vso[task.setvariable "));
         section("output variables", &variables.map(|line| format!("{line}\n")).collect::<String>());
     }
     if !scenario.arguments.is_empty() {
-        section("stdout", &ended.stdout);
+        section("stdout", &outcome.stdout);
     }
-    let files = ended.files();
-    section("workspace", &files.iter().map(|path| described(ended, path)).collect::<String>());
+    let files = outcome.files();
+    section("workspace", &files.iter().map(|path| described(outcome, path)).collect::<String>());
     for path in files.iter().filter(|path| path.ends_with(".env")) {
-        section(path, &String::from_utf8(ended.read(path)).unwrap());
+        section(path, &String::from_utf8(outcome.read(path)).unwrap());
     }
     servers.normalize(&record)
 }
 
 /// A file of the workspace with its mode, size and SHA-256.
-fn described(ended: &Ended, path: &str) -> String {
-    let metadata = fs::symlink_metadata(ended.workspace().join(path)).unwrap();
+fn described(outcome: &Outcome, path: &str) -> String {
+    let metadata = fs::symlink_metadata(outcome.workspace().join(path)).unwrap();
     let mode = metadata.permissions().mode() & 0o7777;
     if metadata.is_dir() {
         return format!("{mode:o} {path}\n");
     }
-    let bytes = ended.read(path);
-    format!("{mode:o} {path}, {} bytes, {}\n", bytes.len(), sha256_of(&bytes))
+    let bytes = outcome.read(path);
+    format!("{mode:o} {path}, {} bytes, {}\n", bytes.len(), sha256_hex(&bytes))
 }
 
 /// Checks the scenarios of a kind against their snapshots, some at a time.

@@ -8,10 +8,7 @@ use webadmit_export::report::outputs;
 use webadmit_export::text::sanitize;
 use wiremock::ResponseTemplate;
 
-use crate::program;
-use crate::support::stand_in::{EXPORT, File, RUN, export_json, run_json};
-use crate::support::wire::response;
-use crate::support::{Act, Course, Ended, Run, StandIn, runner};
+use crate::support::{EXPORT_ID, Outcome, RUN_ID, StandIn, export_json, github, respond, run_json, runner, shell};
 
 /// What words are made of that want to be more than words.
 fn hostile() -> impl Strategy<Value = String> {
@@ -78,53 +75,53 @@ fn for_header(text: &str) -> String {
 }
 
 /// A night on which everything that a server says is hostile. Ends well.
-fn told(said: &str) -> Ended {
+fn told(said: &str) -> Outcome {
     let header = for_header(said);
     let stand_in = StandIn::builder()
-        .course(Course::by_checks(&[said, "Success With Errors"]))
-        .disposition(&format!("attachment; filename=\"{}\"", header.replace('"', "\\\"")))
+        .statuses(&[said, "Success With Errors"])
+        .content_disposition(&format!("attachment; filename=\"{}\"", header.replace('"', "\\\"")))
         .content_type(&format!("text/csv;{header}"))
         .start();
-    stand_in.api_next(ResponseTemplate::new(503).set_body_json(json!({ "message": said })));
+    stand_in.next_api_response(ResponseTemplate::new(503).set_body_json(json!({ "message": said })));
     let html = ResponseTemplate::new(200).insert_header("Content-Type", format!("text/html;{header}").as_str());
-    stand_in.api_next(html.set_body_string(said));
+    stand_in.next_api_response(html.set_body_string(said));
     let (code, body) = (said.to_owned(), said.to_owned());
-    stand_in.store_next(move |_, _| {
-        vec![Act::Send(response(403, &[("ETag", "\"x\"")], format!("<Error><Code>{code}</Code>{body}").as_bytes()))]
+    stand_in.next_store_response(move |_, _| {
+        respond(403, &[("ETag", "\"x\"")], format!("<Error><Code>{code}</Code>{body}").as_bytes())
     });
-    Run::on_github(program()).against(&stand_in).input("poll-interval", "1ms").input("output-file", "out.env").run()
+    github(&stand_in).input("poll-interval", "1ms").input("output-file", "out.env").run()
 }
 
 /// A refusal in hostile words.
-fn refused(said: &str) -> Ended {
+fn refused(said: &str) -> Outcome {
     let stand_in = StandIn::start();
-    let mut queued = run_json(said, None);
+    let mut queued = run_json(said);
     queued["export_files"]["href"] = json!(said);
-    stand_in.api_next(ResponseTemplate::new(200).set_body_json(queued));
-    stand_in.api_next(ResponseTemplate::new(404).set_body_json(json!({ "errors": { said: [said] } })));
-    Run::on_github(program()).against(&stand_in).input("poll-interval", "1ms").run()
+    stand_in.next_api_json(queued);
+    stand_in.next_api_response(ResponseTemplate::new(404).set_body_json(json!({ "errors": { said: [said] } })));
+    github(&stand_in).input("poll-interval", "1ms").run()
 }
 
 /// Another place to be sent to.
-fn redirected(said: &str) -> Ended {
-    let stand_in = StandIn::builder().file(File::new(b"x")).start();
+fn redirected(said: &str) -> Outcome {
+    let stand_in = StandIn::with_file(b"x");
     let to = format!("https://{}/{}", for_header(said), for_header(said));
-    stand_in.api_next(ResponseTemplate::new(307).insert_header("Location", to.as_str()));
-    Run::on_github(program()).against(&stand_in).run()
+    stand_in.next_api_response(ResponseTemplate::new(307).insert_header("Location", to.as_str()));
+    github(&stand_in).run()
 }
 
 /// Lists of hostile names, in which nothing is found.
-fn not_found(said: &str) -> [Ended; 3] {
+fn not_found(said: &str) -> [Outcome; 3] {
     let stand_in = StandIn::start();
-    let run = || Run::on_github(program()).against(&stand_in).input("poll-interval", "1ms");
+    let run = || github(&stand_in).input("poll-interval", "1ms");
     let identities = || ResponseTemplate::new(200).set_body_json(identities_of(said));
     let exports = ResponseTemplate::new(200).set_body_json(json!({ "exports": [export_json(7, said)] }));
     let files = json!({ "export_files": [{ "id": 9, "export_id": 8, "status": said }] });
-    stand_in.api_next(identities());
+    stand_in.next_api_response(identities());
     let identity = run().by_names().input("identity", "nobody").run();
-    stand_in.api_next(identities()).api_next(exports);
+    stand_in.next_api_response(identities()).next_api_response(exports);
     let export = run().by_names().input("identity", "here").input("export-name", "nothing").run();
-    stand_in.api_next(ResponseTemplate::new(200).set_body_json(files));
+    stand_in.next_api_json(files);
     let latest = run().input("export-file-id", "latest").input("user-identity-id", "305").run();
     [identity, export, latest]
 }
@@ -136,24 +133,28 @@ fn identities_of(said: &str) -> Value {
 }
 
 /// Hostile names that are the right ones, and a file that is not what its hostile charset says. Ends well.
-fn chosen(said: &str) -> Ended {
+fn chosen(said: &str) -> Outcome {
     let stand_in = StandIn::builder().content_type(&format!("text/csv;charset={}", for_header(said))).start();
     let name = sanitize::excerpt(&format!("the {said}"));
-    stand_in.api_next(ResponseTemplate::new(200).set_body_json(identities_of(said)));
-    let exports = json!({ "exports": [export_json(EXPORT, &format!("the {said}"))] });
-    stand_in.api_next(ResponseTemplate::new(200).set_body_json(exports));
-    let run = Run::on_github(program()).against(&stand_in).by_names().input("identity", "HERE");
-    run.input("export-file-id", &RUN.to_string()).input("export-name", &name).input("encoding", "utf-8").run().exited(0)
+    stand_in.next_api_json(identities_of(said));
+    let exports = json!({ "exports": [export_json(EXPORT_ID, &format!("the {said}"))] });
+    stand_in.next_api_json(exports);
+    let run = github(&stand_in).by_names().input("identity", "HERE");
+    run.input("export-file-id", &RUN_ID.to_string())
+        .input("export-name", &name)
+        .input("encoding", "utf-8")
+        .run()
+        .exited(0)
 }
 
 /// The list for setting a workflow up.
-fn listed(said: &str) -> [Ended; 2] {
+fn listed(said: &str) -> [Outcome; 2] {
     let stand_in = StandIn::start();
     let list = |form: &str| {
-        stand_in.api_next(ResponseTemplate::new(200).set_body_json(identities_of(said)));
+        stand_in.next_api_json(identities_of(said));
         let exports = json!({ "exports": [export_json(7, said)] });
-        stand_in.api_next(ResponseTemplate::new(200).set_body_json(exports));
-        Run::in_shell(program()).against(&stand_in).arg("list").arg(form).run().exited(0)
+        stand_in.next_api_json(exports);
+        shell(&stand_in).arg("list").arg(form).run().exited(0)
     };
     let [table, as_json] = [list(""), list("--json")];
     let value: Value = serde_json::from_str(&as_json.stdout).unwrap();
@@ -161,39 +162,39 @@ fn listed(said: &str) -> [Ended; 2] {
     [table, as_json]
 }
 
-fn assert_harmless(ended: &Ended) {
+fn assert_harmless(outcome: &Outcome) {
     let ours = ["add-mask", "warning", "error"];
-    for name in runner::commands(&ended.stdout).iter().chain(&runner::commands(&ended.stderr)) {
-        assert!(ours.contains(&name.as_str()), "{name} in:\n{}", ended.stdout);
+    for name in runner::commands(&outcome.stdout).iter().chain(&runner::commands(&outcome.stderr)) {
+        assert!(ours.contains(&name.as_str()), "{name} in:\n{}", outcome.stdout);
     }
     let names = outputs::OUTPUTS.map(|output| output.name);
-    assert!(ended.outputs.keys().all(|name| names.contains(&name.as_str())), "{}", ended.output_text);
-    for line in ended.output_text.lines().chain(ended.stdout.lines()) {
+    assert!(outcome.outputs.keys().all(|name| names.contains(&name.as_str())), "{}", outcome.output_text);
+    for line in outcome.output_text.lines().chain(outcome.stdout.lines()) {
         assert!(!line.chars().any(sanitize::is_unprintable) && line.chars().count() < 1500, "{line:?}");
     }
     assert!(
-        ended.output_text.lines().all(|line| names.contains(&line.split('=').next().unwrap())),
+        outcome.output_text.lines().all(|line| names.contains(&line.split('=').next().unwrap())),
         "{}",
-        ended.output_text
+        outcome.output_text
     );
-    if let Some(path) = ended.files().iter().find(|path| path.ends_with(".env")) {
-        let text = String::from_utf8(ended.read(path)).unwrap();
+    if let Some(path) = outcome.files().iter().find(|path| path.ends_with(".env")) {
+        let text = String::from_utf8(outcome.read(path)).unwrap();
         assert!(text.lines().all(|line| line.starts_with("WEBADMIT_")), "{text}");
     }
-    assert!(!ended.summary.chars().any(|c| c != '\n' && sanitize::is_unprintable(c)), "{}", ended.summary);
-    if !ended.summary.is_empty() {
-        assert_stays_in_place(&ended.summary);
+    assert!(!outcome.summary.chars().any(|c| c != '\n' && sanitize::is_unprintable(c)), "{}", outcome.summary);
+    if !outcome.summary.is_empty() {
+        assert_stays_in_place(&outcome.summary);
     }
 }
 
 fn assert_all_harmless(said: &str) {
-    for ended in [told(said), refused(said), redirected(said), chosen(said)] {
-        assert!(!ended.summary.is_empty());
-        assert_harmless(&ended);
+    for outcome in [told(said), refused(said), redirected(said), chosen(said)] {
+        assert!(!outcome.summary.is_empty());
+        assert_harmless(&outcome);
     }
-    for ended in not_found(said) {
-        assert_eq!(ended.status.code(), Some(5), "{}", ended.stdout);
-        assert_harmless(&ended);
+    for outcome in not_found(said) {
+        assert_eq!(outcome.status.code(), Some(5), "{}", outcome.stdout);
+        assert_harmless(&outcome);
     }
     listed(said).iter().for_each(assert_harmless);
 }

@@ -5,20 +5,21 @@ use serde_json::{Value, json};
 use webadmit_export::text::sanitize;
 use wiremock::ResponseTemplate;
 
-use crate::program;
-use crate::support::stand_in::{EXPORT_NAME, KEY, export_json, exports_json, identities_json, identity_json};
-use crate::support::{Act, Run, StandIn, Wire, in_time, runner};
+use crate::support::{
+    API_KEY, Action, EXPORT_NAME, Server, StandIn, Step, export_json, github, identity_json, runner, shell, shell_at,
+    with_growing_timeout,
+};
 
-fn list(stand_in: &StandIn) -> Run {
-    Run::in_shell(program()).input("base-url", &stand_in.api_url()).input("api-key", KEY).arg("list")
+fn list(stand_in: &StandIn) -> Step {
+    Step::in_shell().input("base-url", &stand_in.api_url()).input("api-key", API_KEY).arg("list")
 }
 
 #[test]
 fn a_table_shows_what_the_key_can_see_the_newest_cycle_first() {
     let stand_in = StandIn::start();
-    stand_in.turn_to_next_cycle();
-    let ended = list(&stand_in).run().exited(0);
-    insta::assert_snapshot!(ended.stdout, @r"
+    stand_in.start_next_cycle();
+    let outcome = list(&stand_in).run().exited(0);
+    insta::assert_snapshot!(outcome.stdout, @r"
     IDENTITY  ASSOCIATION  CYCLE        ORGANIZATION                  INSTITUTION      TYPE
     340       SOPHAS       2027 - 2028  Demo School of Public Health  Demo University  Admissions User
     305       SOPHAS       2026 - 2027  Demo School of Public Health  Demo University  Admissions User
@@ -34,7 +35,7 @@ fn a_table_shows_what_the_key_can_see_the_newest_cycle_first() {
     80112   290       Nightly Applicants      Comma-Separated Values  all
     80113   290       Interviews of the Week  Comma-Separated Values  all
     ");
-    assert_eq!(ended.stderr, "");
+    assert_eq!(outcome.stderr, "");
 }
 
 #[test]
@@ -43,7 +44,7 @@ fn an_identity_whose_exports_may_not_be_seen_does_not_hide_the_others() {
     let list = |form| {
         let identities =
             json!({ "user_identities": [identity_json(7, "CASPA", "x", "2030"), identity_json(305, "", "", "")] });
-        stand_in.api_next(ResponseTemplate::new(200).set_body_json(identities)).api_next(ResponseTemplate::new(403));
+        stand_in.next_api_json(identities).next_api_status(403);
         list(&stand_in).arg(form).run().exited(0)
     };
     let table = list("");
@@ -56,7 +57,7 @@ fn an_identity_whose_exports_may_not_be_seen_does_not_hide_the_others() {
 
 /// Lets the stand-in list its identities next, so that what comes after is about their exports: 305, 311, 290.
 fn with_identities(stand_in: &StandIn) -> &StandIn {
-    stand_in.api_next(ResponseTemplate::new(200).set_body_json(identities_json()))
+    stand_in.next_api_json(stand_in.identities_json())
 }
 
 #[test]
@@ -65,14 +66,14 @@ fn exports_that_cannot_be_had_are_named_and_the_rest_is_printed() {
     let list = |form| list(&stand_in).input("poll-interval", "1ms").arg(form);
     let fail = |times| {
         for _ in 0..times {
-            stand_in.api_next(ResponseTemplate::new(500));
+            stand_in.next_api_status(500);
         }
     };
     with_identities(&stand_in);
     fail(4);
-    let ended = list("").run().exited(1);
+    let outcome = list("").run().exited(1);
     assert_eq!(stand_in.api_requests().len(), 1 + 4 + 2, "four attempts for one identity");
-    insta::assert_snapshot!(ended.stdout, @r"
+    insta::assert_snapshot!(outcome.stdout, @r"
     IDENTITY  ASSOCIATION  CYCLE        ORGANIZATION                  INSTITUTION      TYPE
     305       SOPHAS       2026 - 2027  Demo School of Public Health  Demo University  Admissions User
     311       PharmCAS     2026 - 2027  Demo College of Pharmacy      Demo University  Admissions User
@@ -89,17 +90,17 @@ fn exports_that_cannot_be_had_are_named_and_the_rest_is_printed() {
         "\nerror: the list is incomplete: the exports of identity 305 are missing: 127.0.0.1:",
         "\nhint: ",
     ] {
-        assert!(ended.stderr.contains(words), "{words}: {}", ended.stderr);
+        assert!(outcome.stderr.contains(words), "{words}: {}", outcome.stderr);
     }
     // Several, and in JSON. What is final is asked for once.
     with_identities(&stand_in);
     fail(4);
-    stand_in.api_next(ResponseTemplate::new(422));
-    let ended = list("--json").run().exited(1);
-    let value: Value = serde_json::from_str(&ended.stdout).unwrap();
+    stand_in.next_api_status(422);
+    let outcome = list("--json").run().exited(1);
+    let value: Value = serde_json::from_str(&outcome.stdout).unwrap();
     let exports = |index: usize| &value["user_identities"][index]["exports"];
     assert_eq!((exports(0), exports(1), &exports(2)[0]["id"]), (&Value::Null, &Value::Null, &json!(80112)));
-    assert!(ended.stderr.contains("the exports of identities 305 and 311 are missing: "), "{}", ended.stderr);
+    assert!(outcome.stderr.contains("the exports of identities 305 and 311 are missing: "), "{}", outcome.stderr);
     assert_eq!(stand_in.api_requests().len(), 7 + 1 + 4 + 1 + 1);
     // A fault that passes is no reason to leave anything out.
     with_identities(&stand_in);
@@ -111,33 +112,33 @@ fn exports_that_cannot_be_had_are_named_and_the_rest_is_printed() {
 fn a_list_that_is_ended_by_the_timeout_is_printed_as_far_as_it_goes() {
     let silent = ResponseTemplate::new(200).set_delay(std::time::Duration::from_secs(60));
     let mut requests = 0;
-    let ended = in_time(
+    let outcome = with_growing_timeout(
         |timeout| {
             let stand_in = StandIn::start();
-            let exports = ResponseTemplate::new(200).set_body_json(exports_json());
-            with_identities(&stand_in).api_next(exports).api_next(silent.clone());
-            let ended = list(&stand_in).input("timeout", timeout).run().exited(4);
+            let exports = ResponseTemplate::new(200).set_body_json(stand_in.exports_json());
+            with_identities(&stand_in).next_api_response(exports).next_api_response(silent.clone());
+            let outcome = list(&stand_in).input("timeout", timeout).run().exited(4);
             requests = stand_in.api_requests().len();
-            ended
+            outcome
         },
-        |ended| ended.stdout.contains("\n86446   305 "),
+        |outcome| outcome.stdout.contains("\n86446   305 "),
     );
     assert!(
-        ended.stdout.contains("\n290       SOPHAS ") && ended.stdout.contains("\n86446   305 "),
+        outcome.stdout.contains("\n290       SOPHAS ") && outcome.stdout.contains("\n86446   305 "),
         "{}",
-        ended.stdout
+        outcome.stdout
     );
     let words = "the list is incomplete: the exports of identities 311 and 290 are missing: timed out after ";
-    assert!(ended.stderr.contains(words), "{}", ended.stderr);
+    assert!(outcome.stderr.contains(words), "{}", outcome.stderr);
     assert_eq!(requests, 3, "nothing is asked after the timeout");
     let stand_in = StandIn::start();
     // A wait that is too long ends it, too.
-    with_identities(&stand_in).api_next(ResponseTemplate::new(429).insert_header("Retry-After", "7200"));
-    let ended = list(&stand_in).run().exited(4);
+    with_identities(&stand_in).next_api_response(ResponseTemplate::new(429).insert_header("Retry-After", "7200"));
+    let outcome = list(&stand_in).run().exited(4);
     for words in
         ["exports of identities 305, 311 and 290 are missing: ", "for 2 h, which is past the timeout of 1 h", "\n305 "]
     {
-        assert!(ended.stderr.contains(words) || ended.stdout.contains(words), "{words}: {}", ended.stderr);
+        assert!(outcome.stderr.contains(words) || outcome.stdout.contains(words), "{words}: {}", outcome.stderr);
     }
     assert_eq!(stand_in.api_requests().len(), 2);
 }
@@ -146,12 +147,12 @@ fn a_list_that_is_ended_by_the_timeout_is_printed_as_far_as_it_goes() {
 fn a_key_without_identities_is_told() {
     let stand_in = StandIn::start();
     for form in ["", "--json"] {
-        stand_in.api_next(ResponseTemplate::new(200).set_body_json(json!({ "user_identities": [] })));
-        let ended = list(&stand_in).arg(form).run().exited(0);
-        assert!(ended.stderr.contains("this key has no identities: "), "{}", ended.stderr);
-        assert!(ended.stderr.contains("the permission API Access"), "{}", ended.stderr);
+        stand_in.next_api_json(json!({ "user_identities": [] }));
+        let outcome = list(&stand_in).arg(form).run().exited(0);
+        assert!(outcome.stderr.contains("this key has no identities: "), "{}", outcome.stderr);
+        assert!(outcome.stderr.contains("the permission API Access"), "{}", outcome.stderr);
         let is_empty = |value: Value| value["user_identities"] == json!([]);
-        assert!(form.is_empty() || is_empty(serde_json::from_str(&ended.stdout).unwrap()), "{}", ended.stdout);
+        assert!(form.is_empty() || is_empty(serde_json::from_str(&outcome.stdout).unwrap()), "{}", outcome.stdout);
     }
     assert!(!list(&stand_in).run().exited(0).stderr.contains("no identities"));
 }
@@ -159,11 +160,11 @@ fn a_key_without_identities_is_told() {
 #[test]
 fn json_is_all_that_goes_to_stdout() {
     let stand_in = StandIn::start();
-    stand_in.api_next(ResponseTemplate::new(503));
+    stand_in.next_api_status(503);
     for arguments in [["--json", ""], ["", "--json"]] {
         let run = arguments.iter().fold(list(&stand_in), |run, argument| run.arg(argument));
-        let ended = run.input("poll-interval", "1ms").run().exited(0);
-        let value: Value = serde_json::from_str(&ended.stdout).unwrap();
+        let outcome = run.input("poll-interval", "1ms").run().exited(0);
+        let value: Value = serde_json::from_str(&outcome.stdout).unwrap();
         let identities = value["user_identities"].as_array().unwrap();
         let ids: Vec<_> = identities.iter().map(|identity| identity["id"].as_u64().unwrap()).collect();
         assert_eq!(ids, [305, 311, 290]);
@@ -188,8 +189,8 @@ fn names_are_shown_as_they_are_and_what_is_shown_is_found() {
     let lists = || {
         let exports: Vec<Value> = names.iter().zip(1..).map(|(name, id)| export_json(id, name)).collect();
         let identity = identity_json(305, "SOPHAS", "Paid?=Yes", "2026");
-        stand_in.api_next(ResponseTemplate::new(200).set_body_json(json!({ "user_identities": [identity] })));
-        stand_in.api_next(ResponseTemplate::new(200).set_body_json(json!({ "exports": exports })));
+        stand_in.next_api_json(json!({ "user_identities": [identity] }));
+        stand_in.next_api_json(json!({ "exports": exports }));
     };
     lists();
     let table = list(&stand_in).run().exited(0).stdout;
@@ -204,14 +205,14 @@ fn names_are_shown_as_they_are_and_what_is_shown_is_found() {
         assert!(table.contains(&format!("\n{id}       305       {shown}  ")), "{shown}: {table}");
         for name in [name, shown.as_str()] {
             lists();
-            let run = Run::in_shell(program()).against(&stand_in).by_names().input("export-name", name);
-            let ended = run.input("export-file-id", "1").run();
-            assert!(ended.stdout.contains(&format!("export: {id}, {shown}\n")), "{name}: {}", ended.stdout);
+            let run = shell(&stand_in).by_names().input("export-name", name);
+            let outcome = run.input("export-file-id", "1").run();
+            assert!(outcome.stdout.contains(&format!("export: {id}, {shown}\n")), "{name}: {}", outcome.stdout);
         }
     }
     lists();
-    let run = Run::in_shell(program()).against(&stand_in).by_names().input("export-name", "Paid");
-    run.run().exited(5).failing_with("\n  1  Paid?=Yes\n").failing_with("\n  2  Paid?=No\n");
+    let run = shell(&stand_in).by_names().input("export-name", "Paid");
+    run.run().exited(5).with_error("\n  1  Paid?=Yes\n").with_error("\n  2  Paid?=No\n");
 }
 
 #[test]
@@ -229,10 +230,10 @@ fn json_holds_every_name_unchanged_and_no_command_of_a_runner() {
     let exports: Vec<Value> = names.iter().zip(1..).map(|(name, id)| export_json(id, name)).collect();
     let mut identity = identity_json(305, "SOPHAS", names[0], names[1]);
     identity["institution"] = json!(names[2]);
-    stand_in.api_next(ResponseTemplate::new(200).set_body_json(json!({ "user_identities": [identity] })));
-    stand_in.api_next(ResponseTemplate::new(200).set_body_json(json!({ "exports": exports })));
-    let ended = list(&stand_in).arg("--json").run().exited(0);
-    let value: Value = serde_json::from_str(&ended.stdout).unwrap();
+    stand_in.next_api_json(json!({ "user_identities": [identity] }));
+    stand_in.next_api_json(json!({ "exports": exports }));
+    let outcome = list(&stand_in).arg("--json").run().exited(0);
+    let value: Value = serde_json::from_str(&outcome.stdout).unwrap();
     let identity = &value["user_identities"][0];
     for (export, name) in identity["exports"].as_array().unwrap().iter().zip(names) {
         assert_eq!(export["name"], name);
@@ -240,12 +241,12 @@ fn json_holds_every_name_unchanged_and_no_command_of_a_runner() {
     for (field, name) in [("organization", names[0]), ("cycle", names[1]), ("institution", names[2])] {
         assert_eq!(identity[field], name);
     }
-    assert_eq!(runner::commands(&ended.stdout), [""; 0], "{}", ended.stdout);
-    assert!(!ended.stdout.chars().any(|c| c != '\n' && sanitize::is_unprintable(c)), "{:?}", ended.stdout);
+    assert_eq!(runner::commands(&outcome.stdout), [""; 0], "{}", outcome.stdout);
+    assert!(!outcome.stdout.chars().any(|c| c != '\n' && sanitize::is_unprintable(c)), "{:?}", outcome.stdout);
     assert!(
-        ended.stdout.contains("#\\u0023[error]x #\\u0023vso[task.complete]y ##\\u0023[z] # [a]"),
+        outcome.stdout.contains("#\\u0023[error]x #\\u0023vso[task.complete]y ##\\u0023[z] # [a]"),
         "{}",
-        ended.stdout
+        outcome.stdout
     );
 }
 
@@ -258,10 +259,10 @@ fn signatures_in_names_are_redacted_in_every_form() {
         ("--json", "\"a X-Amz-Signature=***&x=y b AWSAccessKeyId%3D***%26x c sig=***\""),
     ] {
         let identity = identity_json(305, "SOPHAS", "x", "2026");
-        stand_in.api_next(ResponseTemplate::new(200).set_body_json(json!({ "user_identities": [identity] })));
-        stand_in.api_next(ResponseTemplate::new(200).set_body_json(json!({ "exports": [export_json(1, name)] })));
-        let ended = list(&stand_in).arg(form).run().exited(0);
-        assert!(ended.stdout.contains(shown), "{}", ended.stdout);
+        stand_in.next_api_json(json!({ "user_identities": [identity] }));
+        stand_in.next_api_json(json!({ "exports": [export_json(1, name)] }));
+        let outcome = list(&stand_in).arg(form).run().exited(0);
+        assert!(outcome.stdout.contains(shown), "{}", outcome.stdout);
     }
 }
 
@@ -269,45 +270,45 @@ fn signatures_in_names_are_redacted_in_every_form() {
 fn only_the_inputs_that_say_how_to_ask_matter() {
     let stand_in = StandIn::start();
     list(&stand_in).input("export-file-id", "nonsense").input("directory", "../out").run().exited(0);
-    let ended = list(&stand_in).input("api-key", "").input("timeout", "never").input("fail-on", "x").run().exited(2);
-    let ended = ended.failing_with("2 bad inputs").failing_with("api-key: missing").failing_with("timeout: `never`");
-    assert_eq!(ended.stdout, "");
-    list(&stand_in).input("ca-file", "none.pem").run().exited(2).failing_with("ca-file: `none.pem` is not a file");
+    let outcome = list(&stand_in).input("api-key", "").input("timeout", "never").input("fail-on", "x").run().exited(2);
+    let outcome = outcome.with_error("2 bad inputs").with_error("api-key: missing").with_error("timeout: `never`");
+    assert_eq!(outcome.stdout, "");
+    list(&stand_in).input("ca-file", "none.pem").run().exited(2).with_error("ca-file: `none.pem` is not a file");
 }
 
 #[test]
 fn a_refusal_a_timeout_and_a_signal_end_the_list_as_they_end_a_step() {
     let stand_in = StandIn::start();
-    let ended = list(&stand_in).input("api-key", "another").run().exited(5);
-    let ended = ended.failing_with("the list of identities and exports: ").failing_with("check the api-key");
-    assert!(!ended.failure().contains("saved") && ended.stdout.is_empty(), "{}", ended.stderr);
-    let silent = || Wire::start(|_| vec![Act::Hang]);
-    let waiting = |api: &Wire| Run::in_shell(program()).asking(&api.url()).arg("list");
-    waiting(&silent()).input("timeout", "200ms").run().exited(4).failing_with("timed out after 200 ms");
+    let outcome = list(&stand_in).input("api-key", "another").run().exited(5);
+    let outcome = outcome.with_error("the list of identities and exports: ").with_error("check the api-key");
+    assert!(!outcome.error().contains("saved") && outcome.stdout.is_empty(), "{}", outcome.stderr);
+    let silent = || Server::start(|_| vec![Action::Hang]);
+    let waiting = |api: &Server| shell_at(&api.url()).arg("list");
+    waiting(&silent()).input("timeout", "200ms").run().exited(4).with_error("timed out after 200 ms");
     let api = silent();
     let running = waiting(&api).spawn();
     api.wait_for_requests(1);
     running.signal(Signal::INT);
-    running.end().exited(130).failing_with("interrupted by SIGINT");
+    running.wait().exited(130).with_error("interrupted by SIGINT");
 }
 
 #[test]
 fn nothing_but_the_list_is_on_stdout_on_github_either() {
     let stand_in = StandIn::start();
-    let run = Run::on_github(program()).against(&stand_in).arg("list").arg("--json");
-    let ended = run.run();
-    assert_eq!(ended.status.code(), Some(0), "{}", ended.stdout);
-    assert!(serde_json::from_str::<Value>(&ended.stdout).is_ok(), "{}", ended.stdout);
-    assert_eq!((ended.output_text.as_str(), ended.summary.as_str()), ("", ""));
+    let run = github(&stand_in).arg("list").arg("--json");
+    let outcome = run.run();
+    assert_eq!(outcome.status.code(), Some(0), "{}", outcome.stdout);
+    assert!(serde_json::from_str::<Value>(&outcome.stdout).is_ok(), "{}", outcome.stdout);
+    assert_eq!((outcome.output_text.as_str(), outcome.summary.as_str()), ("", ""));
 }
 
 #[test]
 fn an_argument_that_the_list_does_not_know_is_bad_input() {
     let stand_in = StandIn::start();
-    list(&stand_in).arg("--yaml").run().exited(2).failing_with("unknown argument --yaml");
-    let alone = Run::in_shell(program()).arg("--json").run().exited(2);
-    alone.failing_with("unknown argument --json; known are list, list --json, --help and --version");
-    list(&stand_in).arg("--json").arg("x").run().exited(2).failing_with("unknown argument x;");
+    list(&stand_in).arg("--yaml").run().exited(2).with_error("unknown argument --yaml");
+    let alone = Step::in_shell().arg("--json").run().exited(2);
+    alone.with_error("unknown argument --json; known are list, list --json, --help and --version");
+    list(&stand_in).arg("--json").arg("x").run().exited(2).with_error("unknown argument x;");
     assert!(list(&stand_in).arg("--help").run().exited(0).stdout.contains("Usage:"));
 }
 
@@ -315,16 +316,16 @@ fn an_argument_that_the_list_does_not_know_is_bad_input() {
 fn a_list_that_does_not_arrive_is_a_failure() {
     let stand_in = StandIn::start();
     let written_to =
-        |target: &str, run: Run| run.wrapped(&["bash", "-c", &format!("exec \"$0\" \"$@\" {target}")]).run();
+        |target: &str, run: Step| run.wrapped_in(&["bash", "-c", &format!("exec \"$0\" \"$@\" {target}")]).run();
     for form in ["", "--json"] {
-        let ended = written_to(">/dev/full", list(&stand_in).arg(form)).exited(1);
-        ended.failing_with("the list cannot be written to stdout: No space left on device");
+        let outcome = written_to(">/dev/full", list(&stand_in).arg(form)).exited(1);
+        outcome.with_error("the list cannot be written to stdout: No space left on device");
     }
-    let help = written_to(">/dev/full", Run::in_shell(program()).arg("--help")).exited(1);
-    help.failing_with("stdout cannot be written: No space left on device");
+    let help = written_to(">/dev/full", Step::in_shell().arg("--help")).exited(1);
+    help.with_error("stdout cannot be written: No space left on device");
     // Somebody who has read enough is no failure.
-    let ended = written_to("> >(exec true)", list(&stand_in)).exited(0);
-    assert_eq!(ended.stderr, "");
+    let outcome = written_to("> >(exec true)", list(&stand_in)).exited(0);
+    assert_eq!(outcome.stderr, "");
 }
 
 #[test]
@@ -332,17 +333,17 @@ fn a_signal_ends_a_list_that_nobody_reads() {
     let stand_in = StandIn::start();
     let identities = [identity_json(305, "SOPHAS", "x", "2026"), identity_json(7, "CASPA", "x", "2025")];
     let many: Vec<Value> = (1..=5000).map(|id| export_json(id, "more than fits into a pipe")).collect();
-    stand_in.api_next(ResponseTemplate::new(200).set_body_json(json!({ "user_identities": identities })));
-    stand_in.api_next(ResponseTemplate::new(200).set_body_json(json!({ "exports": many })));
-    stand_in.api_next(ResponseTemplate::new(403));
+    stand_in.next_api_json(json!({ "user_identities": identities }));
+    stand_in.next_api_json(json!({ "exports": many }));
+    stand_in.next_api_status(403);
     let nobody_reads = "mkfifo list && exec 3<>list && exec \"$0\" \"$@\" >list";
-    let running = list(&stand_in).wrapped(&["bash", "-c", nobody_reads]).spawn();
-    running.wait_for_complaint("the exports of identity 7 cannot be listed");
+    let running = list(&stand_in).wrapped_in(&["bash", "-c", nobody_reads]).spawn();
+    running.wait_for_stderr("the exports of identity 7 cannot be listed");
     running.signal(Signal::TERM);
-    let ended = running.end().exited(143);
+    let outcome = running.wait().exited(143);
     assert!(
-        ended.stderr.contains("\nerror: the list of identities and exports: interrupted by SIGTERM"),
+        outcome.stderr.contains("\nerror: the list of identities and exports: interrupted by SIGTERM"),
         "{}",
-        ended.stderr
+        outcome.stderr
     );
 }

@@ -28,9 +28,3 @@ mod outputs;
 mod secrets;
 mod signals;
 mod text;
-
-/// The program under test: the built one, or one that `scripts/test-image` names to run the image's in its place.
-fn program() -> std::path::PathBuf {
-    let named = std::env::var_os("WEBADMIT_EXPORT_PROGRAM");
-    named.map_or_else(|| env!("CARGO_BIN_EXE_webadmit-export").into(), Into::into)
-}

@@ -23,9 +23,7 @@ use webadmit_export::report::log::{CiSystem, Log};
 use webadmit_export::webadmit::SignedUrl;
 use webadmit_export::workspace::Workspace;
 
-use crate::support::stand_in::sha256_of;
-use crate::support::wire::{head, response};
-use crate::support::{Act, Request, Wire};
+use crate::support::{Action, Request, Server, head, respond, response, sha256_hex};
 
 const OLDER: &[u8] = b"the older file";
 
@@ -114,7 +112,7 @@ struct Store {
 }
 
 impl Store {
-    fn serve(&mut self, request: &Request) -> Vec<Act> {
+    fn serve(&mut self, request: &Request) -> Vec<Action> {
         let deed = if self.script.is_empty() { Deed::Serve } else { self.script.remove(0) };
         if matches!(deed, Deed::NewVersion) {
             self.version += 1;
@@ -126,11 +124,11 @@ impl Store {
         let from: Option<usize> = range.map(|(from, _)| from.parse().unwrap());
         let end = range.and_then(|(_, last)| last.parse::<usize>().ok()).map_or(total, |last| (last + 1).min(total));
         if from.is_some() && request.header("if-match") != Some(&tag) {
-            return vec![Act::Send(response(412, &[], b""))];
+            return respond(412, &[], b"");
         }
         let (from, is_part) = (from.unwrap_or(0), from.is_some());
         if from >= end {
-            return vec![Act::Send(response(416, &[], b""))];
+            return respond(416, &[], b"");
         }
         let share = |share: usize, of: usize| of * share / 100;
         let whole = |body: &[u8]| {
@@ -151,12 +149,12 @@ impl Store {
             answer[..start + share(at, answer.len() - start)].to_vec()
         };
         match deed {
-            Deed::Serve | Deed::NewVersion => vec![Act::Send(right())],
-            Deed::Cut(at) => vec![Act::Send(cut(right(), at)), Act::Close],
-            Deed::Reset(at) => vec![Act::Send(cut(right(), at)), Act::Reset],
-            Deed::Stall(at) => vec![Act::Send(cut(right(), at)), Act::Hang],
-            Deed::Whole => vec![Act::Send(whole(&bytes))],
-            Deed::NoRanges => vec![Act::Send(response(200, &[TEXT, ("ETag", &tag)], &bytes))],
+            Deed::Serve | Deed::NewVersion => vec![Action::Send(right())],
+            Deed::Cut(at) => vec![Action::Send(cut(right(), at)), Action::Close],
+            Deed::Reset(at) => vec![Action::Send(cut(right(), at)), Action::Reset],
+            Deed::Stall(at) => vec![Action::Send(cut(right(), at)), Action::Hang],
+            Deed::Whole => vec![Action::Send(whole(&bytes))],
+            Deed::NoRanges => respond(200, &[TEXT, ("ETag", &tag)], &bytes),
             Deed::Chunked(at) => {
                 let mut answer = head(200, &[TEXT, ("Transfer-Encoding", "chunked"), ("ETag", &tag)], 0);
                 let sent = share(at, total);
@@ -168,23 +166,23 @@ impl Store {
                 if at == 100 {
                     answer.extend(b"0\r\n\r\n");
                 }
-                vec![Act::Send(answer), Act::Close]
+                vec![Action::Send(answer), Action::Close]
             }
             Deed::CloseDelimited(at) => {
                 let head = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n";
-                vec![Act::Send([head, &bytes[..share(at, total)]].concat()), Act::Close]
+                vec![Action::Send([head, &bytes[..share(at, total)]].concat()), Action::Close]
             }
             Deed::OffBy(by) => {
                 let first = from.saturating_add_signed(isize::from(by)).min(end - 1);
-                vec![Act::Send(part(first, end - 1, total, Some(&tag)))]
+                vec![Action::Send(part(first, end - 1, total, Some(&tag)))]
             }
             Deed::ShortPart(of) => {
                 let last = from + share(of, end - from).min(end - from - 1);
-                vec![Act::Send(part(from, last, total, Some(&tag)))]
+                vec![Action::Send(part(from, last, total, Some(&tag)))]
             }
-            Deed::WeakTag => vec![Act::Send(part(from, end - 1, total, Some(&format!("W/{tag}"))))],
-            Deed::NoTag => vec![Act::Send(part(from, end - 1, total, None))],
-            Deed::OtherTotal => vec![Act::Send(part(from, end - 1, total + 1, Some(&tag)))],
+            Deed::WeakTag => vec![Action::Send(part(from, end - 1, total, Some(&format!("W/{tag}"))))],
+            Deed::NoTag => vec![Action::Send(part(from, end - 1, total, None))],
+            Deed::OtherTotal => vec![Action::Send(part(from, end - 1, total + 1, Some(&tag)))],
             Deed::OneMore => {
                 let range = format!("bytes {from}-{}/{total}", end - 1);
                 let headers = [("Content-Range", range.as_str()), ("ETag", &tag), ("Transfer-Encoding", "chunked")];
@@ -192,21 +190,19 @@ impl Store {
                 answer.extend(format!("{:x}\r\n", end - from + 1).bytes());
                 answer.extend(&bytes[from..end]);
                 answer.extend(b"x\r\n0\r\n\r\n");
-                vec![Act::Send(answer)]
+                vec![Action::Send(answer)]
             }
             Deed::PartWith200 => {
                 let range = format!("bytes {from}-{}/{total}", end - 1);
-                vec![Act::Send(response(200, &[TEXT, ("Content-Range", &range), ("ETag", &tag)], &bytes[from..end]))]
+                respond(200, &[TEXT, ("Content-Range", &range), ("ETag", &tag)], &bytes[from..end])
             }
             Deed::PartAsWhole(is_tagged) if is_part => {
                 let headers = [("ETag", tag.as_str())];
-                vec![Act::Send(response(200, if is_tagged { &headers } else { &[] }, &bytes[from..end]))]
+                respond(200, if is_tagged { &headers } else { &[] }, &bytes[from..end])
             }
-            Deed::ShortWhole(of) if is_part => {
-                vec![Act::Send(response(200, &[("ETag", &tag)], &bytes[..share(of, total)]))]
-            }
-            Deed::PartAsWhole(_) | Deed::ShortWhole(_) => vec![Act::Send(right())],
-            Deed::Status(status) => vec![Act::Send(response(status, &[], b""))],
+            Deed::ShortWhole(of) if is_part => respond(200, &[("ETag", &tag)], &bytes[..share(of, total)]),
+            Deed::PartAsWhole(_) | Deed::ShortWhole(_) => vec![Action::Send(right())],
+            Deed::Status(status) => respond(status, &[], b""),
         }
     }
 }
@@ -245,7 +241,7 @@ fn play(script: Vec<Deed>, size: usize, tagged: bool, parallel: ParallelConfig, 
     let silence = if is_silent { Duration::from_millis(60) } else { Duration::from_secs(20) };
     let store = Arc::new(Mutex::new(Store { script, version: 0, size, tagged }));
     let shared = Arc::clone(&store);
-    let wire = Wire::start(move |request| shared.lock().unwrap().serve(request));
+    let wire = Server::start(move |request| shared.lock().unwrap().serve(request));
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("file"), OLDER).unwrap();
     let variables = [("API_KEY", "k"), ("POLL_INTERVAL", "1ms")];
@@ -282,7 +278,7 @@ fn check(script: &[Deed], size: usize, tagged: bool, parallel: ParallelConfig, e
             };
             let sent = (0..=versions).map(|number| version(number, size)).find(|sent| in_place(sent) == file);
             let Some(sent) = sent else { panic!("{} bytes are no version of the object", file.len()) };
-            assert_eq!((&saved.sha256, &saved.source_sha256), (&sha256_of(&file), &sha256_of(&sent)));
+            assert_eq!((&saved.sha256, &saved.source_sha256), (&sha256_hex(&file), &sha256_hex(&sent)));
             assert_eq!(saved.size, file.len() as u64);
             assert_eq!(saved.text == TextEncoding::AsSent, encoding == Encoding::AsSent);
         }

@@ -3,12 +3,12 @@
 use serde_json::{Value, json};
 use wiremock::ResponseTemplate;
 
-use crate::program;
-use crate::support::stand_in::{CYCLES, EXPORT, EXPORT_NAME, RUN, export_json, identity_json};
-use crate::support::{Course, Ended, Run, StandIn};
+use crate::support::{
+    CYCLES, EXPORT_ID, EXPORT_NAME, Outcome, RUN_ID, StandIn, Step, export_json, github, identity_json, shell,
+};
 
-fn by_names(stand_in: &StandIn) -> Run {
-    Run::on_github(program()).against(stand_in).by_names()
+fn by_names(stand_in: &StandIn) -> Step {
+    github(stand_in).by_names()
 }
 
 fn json_of(body: Value) -> ResponseTemplate {
@@ -28,27 +28,31 @@ fn calls(stand_in: &StandIn) -> Vec<String> {
     requests.iter().map(|request| format!("{} {}", request.method, request.url.path())).collect()
 }
 
-fn outputs<'a>(ended: &'a Ended, names: &[&str]) -> Vec<&'a str> {
-    names.iter().map(|&name| ended.outputs[name].as_str()).collect()
+fn outputs<'a>(outcome: &'a Outcome, names: &[&str]) -> Vec<&'a str> {
+    names.iter().map(|&name| outcome.outputs[name].as_str()).collect()
 }
 
 #[test]
 fn a_workflow_with_names_survives_a_change_of_cycle() {
-    let stand_in = StandIn::builder().course(Course::by_checks(&["Queued", "Available"])).start();
+    let stand_in = StandIn::with_statuses(&["Queued", "Available"]);
     for cycle in &CYCLES[1..] {
-        let ended = by_names(&stand_in).run().exited(0);
-        assert_eq!(ended.files(), ["Test-API-Export.csv"]);
+        let outcome = by_names(&stand_in).run().exited(0);
+        assert_eq!(outcome.files(), ["Test-API-Export.csv"]);
         let ids = [cycle.identity, cycle.export, cycle.run].map(|id| id.to_string());
-        assert_eq!(outputs(&ended, &["user-identity-id", "export-id", "export-file-id"]), ids);
-        assert!(ended.stdout.contains(&format!("identity: {}, SOPHAS, {}", ids[0], cycle.years)), "{}", ended.stdout);
-        assert!(ended.stdout.contains(&format!("export: {}, {EXPORT_NAME}", ids[1])), "{}", ended.stdout);
+        assert_eq!(outputs(&outcome, &["user-identity-id", "export-id", "export-file-id"]), ids);
+        assert!(
+            outcome.stdout.contains(&format!("identity: {}, SOPHAS, {}", ids[0], cycle.years)),
+            "{}",
+            outcome.stdout
+        );
+        assert!(outcome.stdout.contains(&format!("export: {}, {EXPORT_NAME}", ids[1])), "{}", outcome.stdout);
         for words in [
             format!("| Identity | {}, `SOPHAS, {}, ", ids[0], cycle.years),
             format!("| Export | {}, `{EXPORT_NAME}` |", ids[1]),
         ] {
-            assert!(ended.summary.contains(&words), "{words}: {}", ended.summary);
+            assert!(outcome.summary.contains(&words), "{words}: {}", outcome.summary);
         }
-        stand_in.turn_to_next_cycle();
+        stand_in.start_next_cycle();
     }
     assert_eq!(
         calls(&stand_in)[..4],
@@ -64,11 +68,12 @@ fn a_workflow_with_names_survives_a_change_of_cycle() {
 #[test]
 fn an_id_is_taken_as_it_is_and_nothing_is_looked_up_for_it() {
     let stand_in = StandIn::start();
-    let ids = Run::on_github(program()).against(&stand_in).input("identity", "words that fit nothing");
-    let ended = ids.run().exited(0);
+    let ids = github(&stand_in).input("identity", "words that fit nothing");
+    let outcome = ids.run().exited(0);
     assert_eq!(calls(&stand_in), ["GET /api/v1/exports/86446/export_files/74780"]);
-    assert!(!ended.outputs.contains_key("user-identity-id"));
-    let started = by_names(&stand_in).input("export-name", "").input("export-id", &EXPORT.to_string()).run().exited(0);
+    assert!(!outcome.outputs.contains_key("user-identity-id"));
+    let started =
+        by_names(&stand_in).input("export-name", "").input("export-id", &EXPORT_ID.to_string()).run().exited(0);
     assert_eq!(outputs(&started, &["user-identity-id", "export-id"]), ["305", "86446"]);
     assert!(!calls(&stand_in).iter().any(|call| call.ends_with("/exports")));
 }
@@ -77,80 +82,80 @@ fn an_id_is_taken_as_it_is_and_nothing_is_looked_up_for_it() {
 fn names_are_compared_without_regard_to_case_and_outer_white_space() {
     let stand_in = StandIn::start();
     let run = by_names(&stand_in).input("export-name", " nightly APPLICANTS\n").input("identity", "demo  sophas 2026");
-    assert_eq!(run.run().exited(0).outputs["export-id"], EXPORT.to_string());
+    assert_eq!(run.run().exited(0).outputs["export-id"], EXPORT_ID.to_string());
 }
 
 #[test]
 fn an_export_is_looked_up_among_all_when_no_identity_is_in_play() {
     let stand_in = StandIn::start();
-    let by_name = || by_names(&stand_in).input("identity", "").input("export-file-id", &RUN.to_string());
-    stand_in.api_next(exports(&[export_json(1, "Another"), export_json(EXPORT, EXPORT_NAME)]));
+    let by_name = || by_names(&stand_in).input("identity", "").input("export-file-id", &RUN_ID.to_string());
+    stand_in.next_api_response(exports(&[export_json(1, "Another"), export_json(EXPORT_ID, EXPORT_NAME)]));
     by_name().run().exited(0);
     assert_eq!(calls(&stand_in), ["GET /api/v1/exports", "GET /api/v1/exports/86446/export_files/74780"]);
     // Each cycle has an export of this name.
-    let ended = by_name().run().exited(5);
-    let ended = ended
-        .failing_with("export `Nightly Applicants` found more than once: 2 of the 5 exports that this key can see");
-    ended
-        .failing_with("\n  80112  Nightly Applicants\n")
-        .failing_with("\n  86446  Nightly Applicants\n")
-        .failing_with("hint: say with identity whose export it is, or give its id as export-id instead");
+    let outcome = by_name().run().exited(5);
+    let outcome = outcome
+        .with_error("export `Nightly Applicants` found more than once: 2 of the 5 exports that this key can see");
+    outcome
+        .with_error("\n  80112  Nightly Applicants\n")
+        .with_error("\n  86446  Nightly Applicants\n")
+        .with_error("hint: say with identity whose export it is, or give its id as export-id instead");
     by_name().input("identity", "sophas").run().exited(0);
 }
 
 #[test]
 fn an_identity_that_is_not_found_is_answered_with_those_that_there_are() {
     let stand_in = StandIn::start();
-    let ended = by_names(&stand_in).input("identity", "SOHPAS").run().exited(5);
-    let ended = ended.failing_with(
+    let outcome = by_names(&stand_in).input("identity", "SOHPAS").run().exited(5);
+    let outcome = outcome.with_error(
         "identity `SOHPAS` not found: none of the 3 identities of this key has all of these words; nothing was started or saved",
     );
-    let ended = ended.failing_with(
+    let outcome = outcome.with_error(
         "\nthere are, the nearest first:\n  305  SOPHAS, 2026 - 2027, Demo School of Public Health, Demo University (Admissions User)\n  290  SOPHAS",
     );
-    let ended = ended.failing_with("\nhint: take words from this list");
+    let outcome = outcome.with_error("\nhint: take words from this list");
     assert_eq!(calls(&stand_in), ["GET /api/v1/user_identities"]);
-    assert!(ended.summary.contains("| Identity | `SOHPAS` |"), "{}", ended.summary);
-    assert_eq!((ended.output_text.as_str(), ended.files()), ("", vec![]));
+    assert!(outcome.summary.contains("| Identity | `SOHPAS` |"), "{}", outcome.summary);
+    assert_eq!((outcome.output_text.as_str(), outcome.files()), ("", vec![]));
     let several = by_names(&stand_in).input("identity", "demo").run().exited(5);
     several
-        .failing_with("identity `demo` found more than once: 3 of the 3 identities of this key have all of these words")
-        .failing_with("\nthese are:\n  305  SOPHAS")
-        .failing_with("\nhint: add a word that only the right one has, or mark");
-    stand_in.api_next(identities(&[]));
+        .with_error("identity `demo` found more than once: 3 of the 3 identities of this key have all of these words")
+        .with_error("\nthese are:\n  305  SOPHAS")
+        .with_error("\nhint: add a word that only the right one has, or mark");
+    stand_in.next_api_response(identities(&[]));
     by_names(&stand_in)
         .run()
         .exited(5)
-        .failing_with("identity `SOPHAS` not found: this key can see no identity at all")
-        .failing_with("the permission API Access");
+        .with_error("identity `SOPHAS` not found: this key can see no identity at all")
+        .with_error("the permission API Access");
 }
 
 #[test]
 fn of_identities_that_differ_in_more_than_their_cycle_none_is_taken() {
     let stand_in = StandIn::start();
     let two = [identity_json(1, "SOPHAS", "Nursing", "2026"), identity_json(2, "SOPHAS", "Public Health", "2025")];
-    stand_in.api_next(identities(&two));
-    by_names(&stand_in).run().exited(5).failing_with("their cycle alone does not tell them apart");
+    stand_in.next_api_response(identities(&two));
+    by_names(&stand_in).run().exited(5).with_error("their cycle alone does not tell them apart");
     assert_eq!(calls(&stand_in).len(), 1);
 }
 
 #[test]
 fn an_export_that_is_not_found_is_answered_with_the_nearest_of_its_identity() {
     let stand_in = StandIn::start();
-    let ended = by_names(&stand_in).input("export-name", "Nightly Aplicants").run().exited(5);
-    let ended = ended.failing_with(
+    let outcome = by_names(&stand_in).input("export-name", "Nightly Aplicants").run().exited(5);
+    let outcome = outcome.with_error(
         "export `Nightly Aplicants` not found: not among the 2 exports of identity 305 (SOPHAS, 2026 - 2027, Demo School of Public Health, Demo University); nothing was started or saved",
     );
-    let ended = ended.failing_with("\n  86446  Nightly Applicants\n  86447  Interviews of the Week\n");
-    assert_eq!(ended.outputs["user-identity-id"], "305");
-    assert!(!ended.outputs.contains_key("export-id"));
+    let outcome = outcome.with_error("\n  86446  Nightly Applicants\n  86447  Interviews of the Week\n");
+    assert_eq!(outcome.outputs["user-identity-id"], "305");
+    assert!(!outcome.outputs.contains_key("export-id"));
     let (all, twice) = (identity_json(305, "SOPHAS", "x", "2026"), [export_json(1, "a"), export_json(2, "A")]);
-    stand_in.api_next(identities(&[all])).api_next(exports(&twice));
+    stand_in.next_api_response(identities(&[all])).next_api_response(exports(&twice));
     by_names(&stand_in)
         .input("export-name", "a")
         .run()
         .exited(5)
-        .failing_with("2 of the 2 exports of identity 305 (SOPHAS, 2026, x, Demo University) have this name");
+        .with_error("2 of the 2 exports of identity 305 (SOPHAS, 2026, x, Demo University) have this name");
 }
 
 #[test]
@@ -158,9 +163,11 @@ fn names_that_contain_the_given_words_are_suggested_first() {
     let stand_in = StandIn::start();
     let names = ["Planner", "Nightly Banner Export of all Applicants", "Panner"];
     let all: Vec<Value> = names.iter().zip(1..).map(|(name, id)| export_json(id, name)).collect();
-    stand_in.api_next(identities(&[identity_json(305, "SOPHAS", "x", "2026")])).api_next(exports(&all));
-    let ended = by_names(&stand_in).input("export-name", "Banner").run().exited(5);
-    ended.failing_with("nearest first:\n  2  Nightly Banner Export of all Applicants\n  3  Panner\n  1  Planner\n");
+    stand_in
+        .next_api_response(identities(&[identity_json(305, "SOPHAS", "x", "2026")]))
+        .next_api_response(exports(&all));
+    let outcome = by_names(&stand_in).input("export-name", "Banner").run().exited(5);
+    outcome.with_error("nearest first:\n  2  Nightly Banner Export of all Applicants\n  3  Panner\n  1  Planner\n");
 }
 
 #[test]
@@ -168,25 +175,27 @@ fn a_list_is_cut_to_twenty_and_fits_into_an_annotation() {
     let stand_in = StandIn::start();
     let long = "a long name of an export ".repeat(20);
     let many: Vec<Value> = (1..=50).map(|id| export_json(id, &format!("{long}{id}"))).collect();
-    stand_in.api_next(identities(&[identity_json(305, "SOPHAS", "x", "2026")])).api_next(exports(&many));
-    let ended = by_names(&stand_in).run().exited(5).failing_with("\n  … and 30 more\n");
-    let ended = ended.failing_with("webadmit-export list shows all there is");
-    assert_eq!(ended.failure().lines().filter(|line| line.contains("a long name")).count(), 20);
-    assert!(ended.failure().len() < 4096, "{}", ended.failure().len());
+    stand_in
+        .next_api_response(identities(&[identity_json(305, "SOPHAS", "x", "2026")]))
+        .next_api_response(exports(&many));
+    let outcome = by_names(&stand_in).run().exited(5).with_error("\n  … and 30 more\n");
+    let outcome = outcome.with_error("webadmit-export list shows all there is");
+    assert_eq!(outcome.error().lines().filter(|line| line.contains("a long name")).count(), 20);
+    assert!(outcome.error().len() < 4096, "{}", outcome.error().len());
 }
 
 #[test]
 fn the_latest_file_is_the_newest_one_of_this_export() {
-    let stand_in = StandIn::builder().course(Course::by_checks(&["In Progress", "In Progress", "Available"])).start();
+    let stand_in = StandIn::with_statuses(&["In Progress", "In Progress", "Available"]);
     for run in [
         by_names(&stand_in).input("export-file-id", "latest"),
-        Run::on_github(program()).against(&stand_in).input("export-file-id", "LATEST").input("user-identity-id", "305"),
+        github(&stand_in).input("export-file-id", "LATEST").input("user-identity-id", "305"),
     ] {
-        let ended = run.run().exited(0);
-        assert_eq!(outputs(&ended, &["user-identity-id", "export-id", "export-file-id"]), ["305", "86446", "74780"]);
-        assert_eq!(ended.read("Test-API-Export.csv"), stand_in.file());
-        assert!(ended.stdout.contains("latest: run 74780 of export 86446"), "{}", ended.stdout);
-        assert!(ended.summary.contains("| Run | 74780, the latest |"), "{}", ended.summary);
+        let outcome = run.run().exited(0);
+        assert_eq!(outputs(&outcome, &["user-identity-id", "export-id", "export-file-id"]), ["305", "86446", "74780"]);
+        assert_eq!(outcome.read("Test-API-Export.csv"), stand_in.file());
+        assert!(outcome.stdout.contains("latest: run 74780 of export 86446"), "{}", outcome.stdout);
+        assert!(outcome.summary.contains("| Run | 74780, the latest |"), "{}", outcome.summary);
     }
     assert!(!calls(&stand_in).iter().any(|call| call.starts_with("POST")), "nothing is started");
 }
@@ -195,18 +204,18 @@ fn the_latest_file_is_the_newest_one_of_this_export() {
 fn an_export_without_a_file_is_told_with_the_files_that_there_are() {
     let stand_in = StandIn::start();
     let run = by_names(&stand_in).input("export-name", "").input("export-id", "5").input("export-file-id", "latest");
-    let ended = run.run().exited(5);
-    ended
-        .failing_with("latest file of export 5 under identity 305 (SOPHAS, 2026 - 2027, ")
-        .failing_with(" not found: not among the 4 recent files of identity 305 (SOPHAS, 2026 - 2027, ")
-        .failing_with("\nthere are, the newest first:\n  74787  of export 86447, available\n  74780  of export 86446, available\n")
-        .failing_with("without export-file-id this step starts a run itself");
-    stand_in.api_next(json_of(json!({ "export_files": [] })));
-    let run = Run::on_github(program()).against(&stand_in).input("export-file-id", "latest");
+    let outcome = run.run().exited(5);
+    outcome
+        .with_error("latest file of export 5 under identity 305 (SOPHAS, 2026 - 2027, ")
+        .with_error(" not found: not among the 4 recent files of identity 305 (SOPHAS, 2026 - 2027, ")
+        .with_error("\nthere are, the newest first:\n  74787  of export 86447, available\n  74780  of export 86446, available\n")
+        .with_error("without export-file-id this step starts a run itself");
+    stand_in.next_api_response(json_of(json!({ "export_files": [] })));
+    let run = github(&stand_in).input("export-file-id", "latest");
     run.input("user-identity-id", "305")
         .run()
         .exited(5)
-        .failing_with("under identity 305 not found: there are no recent files");
+        .with_error("under identity 305 not found: there are no recent files");
 }
 
 #[test]
@@ -219,22 +228,22 @@ fn every_look_up_is_tried_again_like_every_other_request() {
     };
     let good = [
         identities(&[identity_json(305, "SOPHAS", "x", "2026")]),
-        exports(&[export_json(EXPORT, EXPORT_NAME)]),
-        json_of(json!({ "export_files": [{ "id": RUN, "export_id": EXPORT, "status": "Available" }] })),
+        exports(&[export_json(EXPORT_ID, EXPORT_NAME)]),
+        json_of(json!({ "export_files": [{ "id": RUN_ID, "export_id": EXPORT_ID, "status": "Available" }] })),
     ];
     let stand_in = StandIn::start();
     for good in good {
         bad().for_each(|bad| {
-            stand_in.api_next(bad);
+            stand_in.next_api_response(bad);
         });
-        stand_in.api_next(good);
+        stand_in.next_api_response(good);
     }
-    let ended = by_names(&stand_in).input("export-file-id", "latest").input("poll-interval", "1ms").run().exited(0);
+    let outcome = by_names(&stand_in).input("export-file-id", "latest").input("poll-interval", "1ms").run().exited(0);
     for path in ["user_identities", "user_identities/305/exports", "user_identities/305/export_files"] {
         let call = format!("GET /api/v1/{path}");
         assert_eq!(calls(&stand_in).iter().filter(|one| **one == call).count(), 7, "{path}");
     }
-    assert!(ended.stdout.contains("sent JSON that lacks the list that was asked for"), "{}", ended.stdout);
+    assert!(outcome.stdout.contains("sent JSON that lacks the list that was asked for"), "{}", outcome.stdout);
 }
 
 #[test]
@@ -247,12 +256,12 @@ fn every_list_is_bounded() {
     let (all, one) =
         (identities(&[identity_json(305, "SOPHAS", "x", "2026")]), exports(&[export_json(5, EXPORT_NAME)]));
     let words = "sent more than 8 MiB in one answer";
-    stand_in.api_next(endless("user_identities"));
-    by_names(&stand_in).run().exited(1).failing_with(words);
-    stand_in.api_next(all.clone()).api_next(endless("exports"));
-    by_names(&stand_in).run().exited(1).failing_with(words);
-    stand_in.api_next(all).api_next(one).api_next(endless("export_files"));
-    by_names(&stand_in).input("export-file-id", "latest").run().exited(1).failing_with(words);
+    stand_in.next_api_response(endless("user_identities"));
+    by_names(&stand_in).run().exited(1).with_error(words);
+    stand_in.next_api_response(all.clone()).next_api_response(endless("exports"));
+    by_names(&stand_in).run().exited(1).with_error(words);
+    stand_in.next_api_response(all).next_api_response(one).next_api_response(endless("export_files"));
+    by_names(&stand_in).input("export-file-id", "latest").run().exited(1).with_error(words);
 }
 
 #[test]
@@ -262,38 +271,40 @@ fn names_are_compared_in_full() {
     let names = [format!("{long}1"), format!("{long}2"), "Report w=1?a".to_owned(), "Report w=1?b".to_owned()];
     let all: Vec<Value> = names.iter().zip(1..).map(|(name, id)| export_json(id, name)).collect();
     let list = || {
-        stand_in.api_next(identities(&[identity_json(305, "SOPHAS", "x", "2026")])).api_next(exports(&all));
+        stand_in
+            .next_api_response(identities(&[identity_json(305, "SOPHAS", "x", "2026")]))
+            .next_api_response(exports(&all));
         by_names(&stand_in)
     };
     for (name, id) in names.iter().zip(1..) {
-        let ended = list().input("export-name", name).input("export-file-id", "1").run();
-        assert!(ended.stdout.contains(&format!("  export: {id}, ")), "{name}: {}", ended.stdout);
+        let outcome = list().input("export-name", name).input("export-file-id", "1").run();
+        assert!(outcome.stdout.contains(&format!("  export: {id}, ")), "{name}: {}", outcome.stdout);
     }
-    list().input("export-name", &format!("{long}3")).run().exited(5).failing_with("not among the 4 exports");
+    list().input("export-name", &format!("{long}3")).run().exited(5).with_error("not among the 4 exports");
 }
 
 #[test]
 fn a_look_up_that_is_refused_names_the_inputs_to_check() {
     let stand_in = StandIn::start();
-    stand_in.api_next(ResponseTemplate::new(401));
-    by_names(&stand_in).run().exited(5).failing_with("export `Nightly Applicants` under identity `SOPHAS`: ");
+    stand_in.next_api_status(401);
+    by_names(&stand_in).run().exited(5).with_error("export `Nightly Applicants` under identity `SOPHAS`: ");
     let run = by_names(&stand_in).input("identity", "").input("user-identity-id", "999");
-    let ended = run.run().exited(5).failing_with("User identity '999' not found;");
-    ended.failing_with("check user-identity-id and export-name: ids change with each application cycle");
+    let outcome = run.run().exited(5).with_error("User identity '999' not found;");
+    outcome.with_error("check user-identity-id and export-name: ids change with each application cycle");
     // What every WebAdMIT has is not there: this is something else. And where no id was given, none is to be checked.
-    stand_in.api_next(ResponseTemplate::new(404));
-    by_names(&stand_in).run().exited(5).failing_with("check base-url: is that really WebAdMIT?");
-    stand_in.api_next(identities(&[identity_json(305, "SOPHAS", "x", "2026")])).api_next(ResponseTemplate::new(404));
-    by_names(&stand_in).run().exited(5).failing_with("check identity and export-name: the key's user must see");
+    stand_in.next_api_status(404);
+    by_names(&stand_in).run().exited(5).with_error("check base-url: is that really WebAdMIT?");
+    stand_in.next_api_response(identities(&[identity_json(305, "SOPHAS", "x", "2026")])).next_api_status(404);
+    by_names(&stand_in).run().exited(5).with_error("check identity and export-name: the key's user must see");
 }
 
 #[test]
 fn an_id_in_the_place_of_a_name_is_answered_with_the_input_for_it() {
     let stand_in = StandIn::start();
     let by_id = by_names(&stand_in).input("identity", "305").run().exited(5);
-    by_id.failing_with("hint: that is an id: give it as user-identity-id, or words instead");
-    let by_id = by_names(&stand_in).input("export-name", &EXPORT.to_string()).run().exited(5);
-    by_id.failing_with("hint: that is an id: give it as export-id, or the name instead");
+    by_id.with_error("hint: that is an id: give it as user-identity-id, or words instead");
+    let by_id = by_names(&stand_in).input("export-name", &EXPORT_ID.to_string()).run().exited(5);
+    by_id.with_error("hint: that is an id: give it as export-id, or the name instead");
 }
 
 #[test]
@@ -306,15 +317,15 @@ fn a_line_of_the_list_can_be_given_as_it_stands_and_quotes_tell_texts_apart() {
         "290  SOPHAS, 2025 - 2026, Demo School of Public Health, Demo University (Admissions User)",
         "290       SOPHAS       2025 - 2026  Demo School of Public Health  Demo University  Admissions User",
     ] {
-        let ended = by_names(&stand_in).input("identity", words).run().exited(0);
-        assert_eq!(ended.outputs["user-identity-id"], "290", "{words}");
+        let outcome = by_names(&stand_in).input("identity", words).run().exited(0);
+        assert_eq!(outcome.outputs["user-identity-id"], "290", "{words}");
     }
     let two = [identity_json(1, "SOPHAS Express", "x", "2026"), identity_json(2, "SOPHAS", "x", "2026")];
-    stand_in.api_next(identities(&two)).api_next(exports(&[export_json(EXPORT, EXPORT_NAME)]));
-    let run = by_names(&stand_in).input("identity", "\"SOPHAS\"").input("export-file-id", &RUN.to_string());
+    stand_in.next_api_response(identities(&two)).next_api_response(exports(&[export_json(EXPORT_ID, EXPORT_NAME)]));
+    let run = by_names(&stand_in).input("identity", "\"SOPHAS\"").input("export-file-id", &RUN_ID.to_string());
     assert_eq!(run.run().exited(0).outputs["user-identity-id"], "2");
-    stand_in.api_next(identities(&two));
-    by_names(&stand_in).run().exited(5).failing_with("in YAML as '\"SOPHAS\"', which does not fit SOPHAS Express");
+    stand_in.next_api_response(identities(&two));
+    by_names(&stand_in).run().exited(5).with_error("in YAML as '\"SOPHAS\"', which does not fit SOPHAS Express");
 }
 
 #[test]
@@ -331,22 +342,22 @@ fn every_row_of_the_list_selects_the_identity_that_it_shows() {
         identity_json(10, "SOPHAS", "see https://demo.example/?page=2", "2026"),
     ];
     let stand_in = StandIn::start();
-    stand_in.api_next(identities(&all));
+    stand_in.next_api_response(identities(&all));
     for _ in &all {
-        stand_in.api_next(exports(&[]));
+        stand_in.next_api_response(exports(&[]));
     }
-    let list = Run::in_shell(program()).against(&stand_in).arg("list").run().exited(0);
+    let list = shell(&stand_in).arg("list").run().exited(0);
     let rows: Vec<&str> = list.stdout.lines().skip(1).take_while(|line| !line.is_empty()).collect();
     assert_eq!(rows.len(), all.len(), "{}", list.stdout);
-    stand_in.api_next(identities(&all));
-    let lines = by_names(&stand_in).input("identity", "nobody").run().exited(5).failure();
+    stand_in.next_api_response(identities(&all));
+    let lines = by_names(&stand_in).input("identity", "nobody").run().exited(5).error();
     let lines: Vec<&str> = lines.lines().filter_map(|line| line.strip_prefix("  ")).collect();
     assert_eq!(lines.len(), all.len(), "{lines:?}");
     for row in rows.into_iter().chain(lines) {
-        stand_in.api_next(identities(&all)).api_next(exports(&[export_json(EXPORT, EXPORT_NAME)]));
-        let run = by_names(&stand_in).input("identity", row).input("export-file-id", &RUN.to_string());
-        let ended = run.run().exited(0);
-        assert_eq!(ended.outputs["user-identity-id"], row.split(' ').next().unwrap(), "{row}");
+        stand_in.next_api_response(identities(&all)).next_api_response(exports(&[export_json(EXPORT_ID, EXPORT_NAME)]));
+        let run = by_names(&stand_in).input("identity", row).input("export-file-id", &RUN_ID.to_string());
+        let outcome = run.run().exited(0);
+        assert_eq!(outcome.outputs["user-identity-id"], row.split(' ').next().unwrap(), "{row}");
     }
 }
 
@@ -354,12 +365,12 @@ fn every_row_of_the_list_selects_the_identity_that_it_shows() {
 fn a_word_of_digits_matches_whole_numbers_only() {
     let all = [identity_json(305, "SOPHAS", "x", "2026 - 2027"), identity_json(20, "SOPHAS", "y", "")];
     let stand_in = StandIn::start();
-    stand_in.api_next(identities(&all)).api_next(exports(&[export_json(EXPORT, EXPORT_NAME)]));
-    let run = |words: &str| by_names(&stand_in).input("identity", words).input("export-file-id", &RUN.to_string());
+    stand_in.next_api_response(identities(&all)).next_api_response(exports(&[export_json(EXPORT_ID, EXPORT_NAME)]));
+    let run = |words: &str| by_names(&stand_in).input("identity", words).input("export-file-id", &RUN_ID.to_string());
     assert_eq!(run("SOPHAS 2026").run().exited(0).outputs["user-identity-id"], "305");
     for words in ["SOPHAS 20", "SOPHAS 202", "SOPHAS 026-2027", "SOPHAS 2026-27"] {
-        stand_in.api_next(identities(&all));
-        run(words).run().exited(5).failing_with("none of the 2 identities of this key has all of these words");
+        stand_in.next_api_response(identities(&all));
+        run(words).run().exited(5).with_error("none of the 2 identities of this key has all of these words");
     }
 }
 
@@ -371,10 +382,10 @@ fn typographic_quotes_and_dashes_are_plain_ones_on_both_sides() {
         identity_json(311, "PharmCAS", "School \"Demo\" of Pharmacy’s Friends", "2026 - 2027"),
     ];
     let run = |words: &str, name: &str| {
-        let all = [export_json(EXPORT, "Nightly – “all” applicants’ files"), export_json(5, "Nightly")];
-        stand_in.api_next(identities(&offices)).api_next(exports(&all));
+        let all = [export_json(EXPORT_ID, "Nightly – “all” applicants’ files"), export_json(5, "Nightly")];
+        stand_in.next_api_response(identities(&offices)).next_api_response(exports(&all));
         let run = by_names(&stand_in).input("identity", words).input("export-name", name);
-        run.input("export-file-id", &RUN.to_string()).run().exited(0)
+        run.input("export-file-id", &RUN_ID.to_string()).run().exited(0)
     };
     for (words, id) in [
         ("School “Demo” of Health", "305"),
@@ -387,20 +398,20 @@ fn typographic_quotes_and_dashes_are_plain_ones_on_both_sides() {
         ("School “Demo” of Pharmacy‘s", "311"),
         ("pharmacy's 2026‑2027", "311"),
     ] {
-        let ended = run(words, "nightly - \"ALL\" applicants' files");
-        assert_eq!(outputs(&ended, &["user-identity-id", "export-id"]), [id, "86446"], "{words}");
+        let outcome = run(words, "nightly - \"ALL\" applicants' files");
+        assert_eq!(outputs(&outcome, &["user-identity-id", "export-id"]), [id, "86446"], "{words}");
     }
 }
 
 #[test]
 fn tabs_and_line_breaks_part_the_words_of_an_identity_and_no_other_control_character_does() {
     let stand_in = StandIn::start();
-    let ended = by_names(&stand_in).input("identity", "SOPHAS\n2025\t-\r\n2026").run().exited(0);
-    assert_eq!(ended.outputs["user-identity-id"], "290");
-    assert!(ended.stdout.contains("under identity `SOPHAS 2025 -  2026`"), "{}", ended.stdout);
+    let outcome = by_names(&stand_in).input("identity", "SOPHAS\n2025\t-\r\n2026").run().exited(0);
+    assert_eq!(outcome.outputs["user-identity-id"], "290");
+    assert!(outcome.stdout.contains("under identity `SOPHAS 2025 -  2026`"), "{}", outcome.stdout);
     for words in ["SOPHAS\u{b}2026", "SOPHAS\u{1b}[1m", "SOPHAS\u{2028}2026", "SOP\u{202e}HAS"] {
-        let ended = by_names(&stand_in).input("identity", words).run().exited(2);
-        ended.failing_with("identity: `").failing_with("holds control or bidirectional characters");
+        let outcome = by_names(&stand_in).input("identity", words).run().exited(2);
+        outcome.with_error("identity: `").with_error("holds control or bidirectional characters");
     }
 }
 
@@ -408,10 +419,10 @@ fn tabs_and_line_breaks_part_the_words_of_an_identity_and_no_other_control_chara
 fn quotes_that_came_along_are_told() {
     let stand_in = StandIn::start();
     let all = by_names(&stand_in).input("identity", "\"SOPHAS 2026 - 2027\"").run().exited(5);
-    all.failing_with("hint: in double quotes stands the whole of one text, such as \"SOPHAS\" \"2026 - 2027\"");
-    by_names(&stand_in).input("identity", "'SOPHAS'").run().exited(5).failing_with("hint: in double quotes stands");
+    all.with_error("hint: in double quotes stands the whole of one text, such as \"SOPHAS\" \"2026 - 2027\"");
+    by_names(&stand_in).input("identity", "'SOPHAS'").run().exited(5).with_error("hint: in double quotes stands");
     for name in ["\"Nightly Applicants\"", "'Nightly Applicants'"] {
-        by_names(&stand_in).input("export-name", name).run().exited(5).failing_with("hint: leave the quotes out");
+        by_names(&stand_in).input("export-name", name).run().exited(5).with_error("hint: leave the quotes out");
     }
     let line = by_names(&stand_in).input("export-name", "86446  Nightly Applicants").run().exited(0);
     assert_eq!(line.outputs["export-id"], "86446");
@@ -420,22 +431,24 @@ fn quotes_that_came_along_are_told() {
 #[test]
 fn a_new_cycle_without_the_export_is_told_with_the_way_back() {
     let stand_in = StandIn::start();
-    stand_in.turn_to_next_cycle();
+    stand_in.start_next_cycle();
     let cycles = [identity_json(340, "SOPHAS", "x", "2027 - 2028"), identity_json(305, "SOPHAS", "x", "2026 - 2027")];
-    stand_in.api_next(identities(&cycles)).api_next(exports(&[]));
+    stand_in.next_api_response(identities(&cycles)).next_api_response(exports(&[]));
     by_names(&stand_in)
         .run()
         .exited(5)
-        .failing_with("there are no exports of identity 340 (SOPHAS, 2027 - 2028, x, Demo University)")
-        .failing_with("if this new cycle does not have the export yet, hold on to the older one with both its years");
+        .with_error("there are no exports of identity 340 (SOPHAS, 2027 - 2028, x, Demo University)")
+        .with_error("if this new cycle does not have the export yet, hold on to the older one with both its years");
 }
 
 #[test]
 fn lists_of_thousands_are_fine() {
     let stand_in = StandIn::start();
     let mut many: Vec<Value> = (1..=20_000).map(|id| export_json(id, &format!("Export number {id}"))).collect();
-    many.push(export_json(EXPORT, EXPORT_NAME));
-    stand_in.api_next(identities(&[identity_json(305, "SOPHAS", "x", "2026")])).api_next(exports(&many));
+    many.push(export_json(EXPORT_ID, EXPORT_NAME));
+    stand_in
+        .next_api_response(identities(&[identity_json(305, "SOPHAS", "x", "2026")]))
+        .next_api_response(exports(&many));
     by_names(&stand_in).run().exited(0);
 }
 
@@ -452,16 +465,18 @@ fn a_list_of_nothing_much_does_not_fill_the_memory() {
         (one_text(&"a ".repeat(1 << 21)), 5, "the only identity of this key does not have all of these words"),
         (one_text(&"%41%42 ".repeat(1 << 19)), 5, "the only identity of this key does not have all of these words"),
     ] {
-        stand_in.api_next(ResponseTemplate::new(200).set_body_string(body));
-        let run = Run::in_shell(program()).against(&stand_in).by_names();
-        run.in_little_memory().run().exited(code).failing_with(words);
+        stand_in.next_api_response(ResponseTemplate::new(200).set_body_string(body));
+        let run = shell(&stand_in).by_names();
+        run.with_limited_memory().run().exited(code).with_error(words);
     }
     let wide = json!({ "exports": [{ "id": 5, "name": "a ".repeat((4 << 20) - 100) }] });
-    stand_in.api_next(identities(&[identity_json(305, "SOPHAS", "x", "2026")])).api_next(json_of(wide));
-    let run = Run::in_shell(program()).against(&stand_in).by_names().in_little_memory();
+    stand_in
+        .next_api_response(identities(&[identity_json(305, "SOPHAS", "x", "2026")]))
+        .next_api_response(json_of(wide));
+    let run = shell(&stand_in).by_names().with_limited_memory();
     run.run()
         .exited(5)
-        .failing_with("the only export of identity 305 (SOPHAS, 2026, x, Demo University) has another name");
+        .with_error("the only export of identity 305 (SOPHAS, 2026, x, Demo University) has another name");
 }
 
 #[test]
@@ -480,19 +495,19 @@ fn an_entry_is_only_as_good_as_its_id() {
         odd,
     ];
     entries.push(json!({ "id": {}, "association": "SOPHAS", "cycle": "2027" }));
-    stand_in.api_next(identities(&entries));
-    let twice = [export_json(EXPORT, EXPORT_NAME), export_json(EXPORT, EXPORT_NAME)];
-    stand_in.api_next(exports(&twice));
-    let ended = by_names(&stand_in).input("identity", "sophas 2026").run().exited(0);
-    assert!(ended.stdout.contains("identity: 305, SOPHAS, 2026\n"), "{}", ended.stdout);
+    stand_in.next_api_response(identities(&entries));
+    let twice = [export_json(EXPORT_ID, EXPORT_NAME), export_json(EXPORT_ID, EXPORT_NAME)];
+    stand_in.next_api_response(exports(&twice));
+    let outcome = by_names(&stand_in).input("identity", "sophas 2026").run().exited(0);
+    assert!(outcome.stdout.contains("identity: 305, SOPHAS, 2026\n"), "{}", outcome.stdout);
 }
 
 #[test]
 fn a_timeout_in_a_look_up_is_a_timeout() {
     let stand_in = StandIn::start();
     for _ in 0..50 {
-        stand_in.api_next(ResponseTemplate::new(503));
+        stand_in.next_api_status(503);
     }
     let run = by_names(&stand_in).input("timeout", "300ms");
-    run.run().exited(4).failing_with("export `Nightly Applicants` under identity `SOPHAS`: timed out after 300 ms");
+    run.run().exited(4).with_error("export `Nightly Applicants` under identity `SOPHAS`: timed out after 300 ms");
 }

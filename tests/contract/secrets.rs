@@ -4,11 +4,10 @@
 use serde_json::json;
 use wiremock::ResponseTemplate;
 
-use crate::program;
-use crate::support::canary;
-use crate::support::stand_in::{EXPORT, File, KEY, RUN, export_json, refusal, run_json};
-use crate::support::wire::response;
-use crate::support::{Act, Request, Run, StandIn, Wire};
+use crate::support::{
+    API_KEY, Action, EXPORT_ID, RUN_ID, Request, Server, StandIn, Step, StoredFile, error_response, export_json,
+    github, leaks, respond, run_json, run_json_with_url, shell,
+};
 
 /// A secret as it is, and as somebody could hide it.
 fn disguises(secret: &str) -> Vec<String> {
@@ -18,8 +17,8 @@ fn disguises(secret: &str) -> Vec<String> {
         secret.to_uppercase(),
         encoded.replace('%', "%25"),
         encoded,
-        canary::base64(format!("{secret}x").as_bytes()),
-        canary::base64(format!("12{secret}").as_bytes()),
+        leaks::base64(format!("{secret}x").as_bytes()),
+        leaks::base64(format!("12{secret}").as_bytes()),
         // Where a text is cut off, half of it would be left.
         format!("{} {secret}", "x".repeat(275)),
         format!("https://elsewhere.example/{secret}?{secret}"),
@@ -30,80 +29,81 @@ fn ok(body: serde_json::Value) -> ResponseTemplate {
     ResponseTemplate::new(200).set_body_json(body)
 }
 
-fn run(stand_in: &StandIn) -> Run {
-    Run::on_github(program()).against(stand_in).input("poll-interval", "1ms").input("output-file", "out.env")
+fn run(stand_in: &StandIn) -> Step {
+    github(stand_in).input("poll-interval", "1ms").input("output-file", "out.env")
 }
 
 #[test]
 fn an_api_that_sends_the_key_back_is_not_passed_on() {
-    for said in disguises(KEY) {
+    for said in disguises(API_KEY) {
         let stand_in = StandIn::start();
-        stand_in.api_next(ResponseTemplate::new(503).set_body_json(json!({ "message": said })));
-        stand_in.api_next(ResponseTemplate::new(500).set_body_json(json!({ "errors": { &said: [&said] } })));
-        stand_in.api_next(ResponseTemplate::new(200).set_body_raw("<html>", &format!("text/html; x={said}")));
-        stand_in.api_next(ok(run_json(&said, None)));
+        stand_in.next_api_response(ResponseTemplate::new(503).set_body_json(json!({ "message": said })));
+        stand_in.next_api_response(ResponseTemplate::new(500).set_body_json(json!({ "errors": { &said: [&said] } })));
+        stand_in.next_api_response(ResponseTemplate::new(200).set_body_raw("<html>", &format!("text/html; x={said}")));
+        stand_in.next_api_response(ok(run_json(&said)));
         run(&stand_in).run().exited(0);
-        stand_in.api_next(ResponseTemplate::new(404).set_body_json(json!({ "message": said })));
+        stand_in.next_api_response(ResponseTemplate::new(404).set_body_json(json!({ "message": said })));
         run(&stand_in).run().exited(5);
         let to = format!("https://{}.example/{said}", said.split(' ').next().unwrap().replace(['/', ':', '?'], "."));
-        stand_in.api_next(ResponseTemplate::new(302).insert_header("Location", to.as_str()));
+        stand_in.next_api_response(ResponseTemplate::new(302).insert_header("Location", to.as_str()));
         run(&stand_in).run().exited(1);
     }
 }
 
 #[test]
 fn a_list_with_the_key_in_it_is_not_passed_on() {
-    for said in disguises(KEY) {
+    for said in disguises(API_KEY) {
         let stand_in = StandIn::start();
         let identity = json!({ "id": 305, "type": said, "association": "SOPHAS", "organization": said, "institution": said, "cycle": said });
         let identities = || ok(json!({ "user_identities": [identity] }));
-        let exports = || ok(json!({ "exports": [export_json(EXPORT, "Nightly Applicants"), export_json(7, &said)] }));
-        stand_in.api_next(identities()).api_next(exports());
-        run(&stand_in).by_names().input("export-file-id", &RUN.to_string()).run().exited(0);
-        stand_in.api_next(identities());
+        let exports =
+            || ok(json!({ "exports": [export_json(EXPORT_ID, "Nightly Applicants"), export_json(7, &said)] }));
+        stand_in.next_api_response(identities()).next_api_response(exports());
+        run(&stand_in).by_names().input("export-file-id", &RUN_ID.to_string()).run().exited(0);
+        stand_in.next_api_response(identities());
         run(&stand_in).by_names().input("identity", "nobody").run().exited(5);
-        stand_in.api_next(identities()).api_next(exports());
+        stand_in.next_api_response(identities()).next_api_response(exports());
         run(&stand_in).by_names().input("export-name", "nothing").run().exited(5);
         stand_in
-            .api_next(identities())
-            .api_next(ok(json!({ "export_files": [{ "id": 9, "export_id": 8, "status": said }] })));
+            .next_api_response(identities())
+            .next_api_response(ok(json!({ "export_files": [{ "id": 9, "export_id": 8, "status": said }] })));
         let latest = run(&stand_in).by_names().input("export-name", "").input("export-id", "5");
         latest.input("export-file-id", "latest").run().exited(5);
         for form in ["", "--json"] {
-            stand_in.api_next(identities()).api_next(exports());
-            Run::in_shell(program()).against(&stand_in).arg("list").arg(form).run().exited(0);
+            stand_in.next_api_response(identities()).next_api_response(exports());
+            shell(&stand_in).arg("list").arg(form).run().exited(0);
         }
     }
 }
 
 #[test]
 fn a_url_with_the_key_in_it_is_not_asked_for() {
-    for said in disguises(KEY).iter().chain(&[format!("{}%E2%80%8E{}", &KEY[..9], &KEY[9..])]) {
+    for said in disguises(API_KEY).iter().chain(&[format!("{}%E2%80%8E{}", &API_KEY[..9], &API_KEY[9..])]) {
         for url in
             [format!("/{said}.csv"), format!("/file?response-content-disposition=attachment;filename={said}.csv")]
         {
             let stand_in = StandIn::start();
             let url = format!("{}{}", stand_in.store().url(), url.replace(' ', "%20"));
-            stand_in.api_next(ok(run_json("Available", Some(url))));
-            run(&stand_in).run().exited(1).failing_with("holds the API key, which goes to the API only");
+            stand_in.next_api_response(ok(run_json_with_url("Available", &url)));
+            run(&stand_in).run().exited(1).with_error("holds the API key, which goes to the API only");
             assert!(stand_in.store().requests().is_empty(), "{said}");
         }
     }
     let stand_in = StandIn::start();
-    stand_in.api_next(ok(run_json("Available", Some(format!("{KEY}://store.example/file")))));
-    run(&stand_in).run().exited(1).failing_with("has the scheme ***");
+    stand_in.next_api_response(ok(run_json_with_url("Available", &format!("{API_KEY}://store.example/file"))));
+    run(&stand_in).run().exited(1).with_error("has the scheme ***");
 }
 
 #[test]
 fn a_store_that_knows_the_key_is_not_passed_on() {
-    for said in disguises(KEY) {
-        let stand_in = StandIn::builder().file(File::new(b"bytes")).start();
+    for said in disguises(API_KEY) {
+        let stand_in = StandIn::with_file(b"bytes");
         let code = said.clone();
-        stand_in.store_next(move |_, _| vec![Act::Send(refusal(403, &code))]);
-        stand_in.store_next(move |_, _| {
+        stand_in.next_store_response(move |_, _| vec![Action::Send(error_response(403, &code))]);
+        stand_in.next_store_response(move |_, _| {
             let disposition = format!("attachment; filename=\"{said}.csv\"");
             let headers = [("Content-Disposition", disposition.as_str()), ("Content-Type", &said)];
-            vec![Act::Send(response(200, &headers, b"bytes"))]
+            respond(200, &headers, b"bytes")
         });
         run(&stand_in).run().exited(0);
     }
@@ -120,11 +120,11 @@ fn a_signature_that_comes_back_is_not_passed_on() {
     for index in 0..8 {
         let stand_in = StandIn::start();
         let said = move |request: &Request| disguises(&signature(request)).remove(index);
-        stand_in.store_next(move |request, _| vec![Act::Send(refusal(403, &said(request)))]);
-        stand_in.store_next(move |request, _| {
+        stand_in.next_store_response(move |request, _| vec![Action::Send(error_response(403, &said(request)))]);
+        stand_in.next_store_response(move |request, _| {
             let disposition = format!("attachment; filename=\"{}.csv\"", said(request));
             let headers = [("Content-Disposition", disposition.as_str()), ("Content-Type", &said(request))];
-            vec![Act::Send(response(200, &headers, b"bytes"))]
+            respond(200, &headers, b"bytes")
         });
         run(&stand_in).run().exited(0);
     }
@@ -135,26 +135,26 @@ fn the_signature_of_a_redirect_is_not_passed_on() {
     const OTHER: &str = "Signature0CanaryOfARedirect0123456789";
     let stand_in = StandIn::start();
     let to = format!("{}/elsewhere?Signature={OTHER}", stand_in.store().url());
-    let redirects = move |_: &Request, _: &File| vec![Act::Send(response(302, &[("Location", &to)], b""))];
-    stand_in.store_next(redirects.clone());
+    let redirects = move |_: &Request, _: &StoredFile| respond(302, &[("Location", &to)], b"");
+    stand_in.next_store_response(redirects.clone());
     // The stand-in knows no such signature, and says no by itself; the next one is asked for by its own.
     run(&stand_in).run().exited(0);
-    let elsewhere = Wire::start(|request| {
+    let elsewhere = Server::start(|request| {
         let said = signature(request);
         if request.target.starts_with("/second") {
             let disposition = format!("attachment; filename={OTHER}.csv");
             let headers = [("Content-Disposition", disposition.as_str()), ("Content-Type", OTHER)];
-            return vec![Act::Send(response(200, &headers, b"bytes"))];
+            return respond(200, &headers, b"bytes");
         }
         assert_eq!(said, OTHER);
-        vec![Act::Send(response(302, &[("Location", "/second?Signature=Signature0CanaryOfNobody0123")], b""))]
+        respond(302, &[("Location", "/second?Signature=Signature0CanaryOfNobody0123")], b"")
     });
     let to = format!("{}/first?Signature={OTHER}", elsewhere.url());
-    stand_in.store_next(move |_, _| vec![Act::Send(response(302, &[("Location", &to)], b""))]);
+    stand_in.next_store_response(move |_, _| respond(302, &[("Location", &to)], b""));
     run(&stand_in).run().exited(0);
-    let refusing = Wire::start(|_| vec![Act::Send(refusal(403, OTHER))]);
+    let refusing = Server::start(|_| vec![Action::Send(error_response(403, OTHER))]);
     let to = format!("{}/first?Signature={OTHER}", refusing.url());
-    stand_in.store_next(move |_, _| vec![Act::Send(response(302, &[("Location", &to)], b""))]);
+    stand_in.next_store_response(move |_, _| respond(302, &[("Location", &to)], b""));
     run(&stand_in).run().exited(0);
 }
 
@@ -164,10 +164,10 @@ fn a_signed_url_is_not_passed_on_wherever_the_api_names_it() {
     let url = "https://s3.example/file.csv?AWSAccessKeyId=x&Signature=Signature0Canary0123456789ABCDEF%3D&x=y";
     let encoded = percent_encoding::utf8_percent_encode(url, percent_encoding::NON_ALPHANUMERIC).to_string();
     for said in [url, &encoded, &format!("see <{url}>"), &format!("see {encoded}.")] {
-        stand_in.api_next(ok(run_json(said, None)));
-        stand_in.api_next(ResponseTemplate::new(503).set_body_json(json!({ "message": said })));
+        stand_in.next_api_response(ok(run_json(said)));
+        stand_in.next_api_response(ResponseTemplate::new(503).set_body_json(json!({ "message": said })));
         run(&stand_in).run().exited(0);
-        stand_in.api_next(ResponseTemplate::new(404).set_body_json(json!({ "message": said })));
+        stand_in.next_api_response(ResponseTemplate::new(404).set_body_json(json!({ "message": said })));
         run(&stand_in).run().exited(5);
     }
 }

@@ -1,13 +1,13 @@
-//! Certificates for servers on loopback. An authority lives as long as its test.
+//! Certificates for servers on loopback. Each test makes its own authority.
 
 use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// A certificate authority that nobody trusts, unless a test says so.
+/// A certificate authority. No client trusts it, unless a test says so.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
-/// What is wrong with a server's certificate, if anything.
+/// What is wrong with a server's certificate.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Flaw {
     None,
@@ -22,12 +22,12 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    /// Its own certificate, as a `ca-file` has it.
+    /// Returns its own certificate, for a `ca-file`.
     pub fn pem(&self) -> String {
         self.0.pem()
     }
 
-    /// A server on `localhost` that this authority vouches for.
+    /// Returns the configuration of a server on `localhost` with a certificate of this authority.
     pub fn server(&self, flaw: Flaw) -> ServerConfig {
         let name = if flaw == Flaw::AnotherHost { "elsewhere.example" } else { "localhost" };
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();

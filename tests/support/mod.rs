@@ -1,7 +1,7 @@
-//! What the tests and the demo are made of: servers that play WebAdMIT and its store, and a runner that runs the built
+//! What the tests and the examples share: servers that stand in for WebAdMIT and its store, and steps that run the built
 //! program against them.
 
-#![allow(dead_code, unused_imports, unreachable_pub, reason = "the tests and the demo use different parts of it")]
+#![allow(dead_code, unused_imports, unreachable_pub, reason = "the tests and the examples use different parts of it")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,14 +10,28 @@
     reason = "a test ends where its support fails"
 )]
 
-pub mod canary;
 pub mod certificates;
-pub mod run;
+pub mod json;
+pub mod leaks;
 pub mod runner;
+pub mod server;
 pub mod stand_in;
-pub mod wire;
+pub mod step;
+pub mod store;
 
 pub use certificates::{Authority, Flaw};
-pub use run::{Ended, Run, again, has_namespaces, in_time, in_words};
-pub use stand_in::{Course, StandIn};
-pub use wire::{Act, Gate, Nobody, Request, UNKNOWN_HOST, Wire};
+pub use json::{
+    EXPORT_ID, EXPORT_NAME, IDENTITY_ID, RUN_ID, export_json, exports_json, identities_json, identity_json,
+    only_identity_json, recent_run_json, run_json, run_json_with_url, run_of_export_json,
+};
+pub use leaks::{API_KEY, SIGNATURE};
+pub use server::{
+    Action, ClosedPort, Gate, Request, Server, UNKNOWN_HOST, body_start, cut, head, respond, response,
+    server_without_tls, with_status_200,
+};
+pub use stand_in::{CYCLES, StandIn, api_with_first_response, empty_list};
+pub use step::{
+    Outcome, RunningStep, Step, can_unshare, displayed, github, github_at, repeat_until, shell, shell_at,
+    with_growing_timeout,
+};
+pub use store::{FILENAME, StoredFile, applicants_csv, error_response, sha256_hex};

@@ -1,12 +1,14 @@
-//! What GitHub's runner and Azure's agent take for a command, written down once.
+//! How GitHub's runner and the Azure agent read what a step writes.
 //!
 //! - A line ends at `\n`, at `\r\n`, and at a lone `\r`.
 //! - `::name::` or `::name key=value::` at the start of a line, after any white space, is a command.
-//! - `##[name]` anywhere in a line is one for GitHub, `##vso[` for Azure.
+//! - `##[name]` anywhere in a line is a command for GitHub, `##vso[` for Azure.
 
-/// The names of the commands in what a program has printed.
-pub fn commands(stdout: &str) -> Vec<String> {
-    stdout.split(['\n', '\r']).flat_map(commands_of_line).collect()
+use std::collections::BTreeMap;
+
+/// Returns the names of the commands in a log.
+pub fn commands(log: &str) -> Vec<String> {
+    log.split(['\n', '\r']).flat_map(commands_of_line).collect()
 }
 
 fn commands_of_line(line: &str) -> Vec<String> {
@@ -22,8 +24,28 @@ fn commands_of_line(line: &str) -> Vec<String> {
     found
 }
 
+/// Reads a file of outputs: `name=value`, or `name<<DELIMITER` and lines up to the delimiter.
+pub fn parse_outputs(text: &str) -> BTreeMap<String, String> {
+    let mut outputs = BTreeMap::new();
+    let mut lines = text.lines().filter(|line| !line.is_empty());
+    while let Some(line) = lines.next() {
+        match (line.find('='), line.find("<<")) {
+            (Some(equals), heredoc) if heredoc.is_none_or(|heredoc| equals < heredoc) => {
+                outputs.insert(line[..equals].to_owned(), line[equals + 1..].to_owned());
+            }
+            (_, Some(heredoc)) => {
+                let delimiter = &line[heredoc + 2..];
+                let value: Vec<&str> = lines.by_ref().take_while(|line| *line != delimiter).collect();
+                outputs.insert(line[..heredoc].to_owned(), value.join("\n"));
+            }
+            _ => panic!("the runner rejects the line {line:?}"),
+        }
+    }
+    outputs
+}
+
 #[test]
-fn commands_are_found_wherever_a_runner_finds_them() {
+fn finds_commands_where_a_runner_does() {
     for (line, names) in [
         ("::error::x", vec!["error"]),
         ("  \t::warning file=a,line=1::x", vec!["warning"]),

@@ -1,0 +1,85 @@
+//! What an S3-compatible store responds, with ranges and conditions.
+
+use std::ops::Range;
+
+use sha2::{Digest, Sha256};
+
+use super::server::{Request, response};
+
+/// The file name that the signed URLs ask the store to send.
+pub const FILENAME: &str = "Test-API-Export.csv";
+
+/// One version of a file in the store.
+#[derive(Clone, Debug)]
+pub struct StoredFile {
+    pub bytes: Vec<u8>,
+    /// The `ETag` header.
+    pub etag: Option<String>,
+}
+
+impl StoredFile {
+    /// Returns a file with a strong ETag made from its bytes.
+    pub fn new(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.to_vec(), etag: Some(format!("\"{}\"", &sha256_hex(bytes)[..32])) }
+    }
+
+    /// Returns the response to a request: the file, the requested part of it, or an error.
+    pub fn respond(&self, request: &Request, headers: &[(&str, &str)]) -> Vec<u8> {
+        if request.header("if-match").is_some_and(|etag| Some(etag) != self.etag.as_deref()) {
+            return error_response(412, "PreconditionFailed");
+        }
+        match request.range(self.bytes.len() as u64) {
+            None => self.whole(headers),
+            Some(range) if range.is_empty() => error_response(416, "InvalidRange"),
+            Some(range) => self.part(range.start as usize..range.end as usize, headers),
+        }
+    }
+
+    /// Returns a response with the whole file.
+    pub fn whole(&self, headers: &[(&str, &str)]) -> Vec<u8> {
+        response(200, &self.headers(headers), &self.bytes)
+    }
+
+    /// Returns a response with a part of the file.
+    pub fn part(&self, range: Range<usize>, headers: &[(&str, &str)]) -> Vec<u8> {
+        let content_range = self.content_range(&range);
+        let headers = [&self.headers(headers)[..], &[("Content-Range", &content_range)]].concat();
+        response(206, &headers, &self.bytes[range])
+    }
+
+    /// Returns the `Content-Range` of a part.
+    pub fn content_range(&self, range: &Range<usize>) -> String {
+        format!("bytes {}-{}/{}", range.start, range.end - 1, self.bytes.len())
+    }
+
+    fn headers<'a>(&'a self, headers: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+        let etag = self.etag.as_deref().map(|etag| ("ETag", etag));
+        [("Accept-Ranges", "bytes"), ("Server", "AmazonS3")].into_iter().chain(etag).chain(headers.to_vec()).collect()
+    }
+}
+
+/// Returns an error document as a store sends it.
+pub fn error_response(status: u16, code: &str) -> Vec<u8> {
+    let body = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>Made up</Message></Error>"
+    );
+    response(status, &[("Content-Type", "application/xml")], body)
+}
+
+/// Returns the SHA-256 in lower-case hexadecimal.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Returns a CSV file with made-up applicants, in ISO-8859-1 as WebAdMIT sends it.
+pub fn applicants_csv(rows: usize) -> Vec<u8> {
+    const FIRST: [&str; 6] = ["Zoë", "Ángel", "Jürgen", "Noémie", "Bjørn", "Ada"];
+    const LAST: [&str; 5] = ["Muster", "Exámple", "Naïve", "Fictitious", "Størk"];
+    let mut text = String::from("cas_id,last_name,first_name,program,gpa\r\n");
+    for row in 0..rows {
+        let (first, last) = (FIRST[row % FIRST.len()], LAST[row % LAST.len()]);
+        let (whole, tenth) = (2 + row % 2, row * 7 % 10);
+        text.push_str(&format!("{:09},{last},{first},Made-up Public Health,{whole}.{tenth}\r\n", 900_000_000 + row));
+    }
+    text.chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?')).collect()
+}
