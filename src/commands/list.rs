@@ -1,6 +1,6 @@
-//! `webadmit-export list`: the identities and exports that a key can see, for setting a workflow up.
+//! `webadmit-export list`: prints the identities and exports that a key can see.
 //!
-//! The list goes to stdout and everything else to stderr, so that it can be piped.
+//! The list goes to stdout and everything else to stderr, so that the list can be piped.
 
 use std::cell::RefCell;
 use std::io;
@@ -8,7 +8,7 @@ use std::io;
 use anyhow::Context as _;
 use serde::Serialize;
 
-use crate::config::{self, ApiConfig, ParsedInputs};
+use crate::config::{self, ApiConfig, Id, ParsedInputs};
 use crate::context::Context;
 use crate::deadline::Deadline;
 use crate::environment::{self, Environment};
@@ -24,19 +24,16 @@ use crate::webadmit::ApiClient;
 use crate::webadmit::lists::{Export, Identity, Label};
 use crate::webadmit::resolve;
 
-/// The inputs that say how WebAdMIT is asked. The others mean nothing here, and may be anything.
+/// The inputs that this command uses. It ignores all others, valid or not.
 pub const LIST_INPUTS: [&str; 6] = ["api-key", "base-url", "timeout", "poll-interval", "allow-http", "ca-file"];
 
-/// How often the exports of one identity are asked for, unless the API asks for a wait: they must not hold up the others
-/// until the timeout.
-const ATTEMPTS: u32 = 4;
+/// Maximum number of attempts to list the exports of one identity, so that one that keeps failing leaves time for the others.
+const MAX_ATTEMPTS: u32 = 4;
 
-/// How the list is shown.
+/// The output format of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ListFormat {
-    /// For people.
+pub(crate) enum ListFormat {
     Table,
-    /// For programs.
     Json,
 }
 
@@ -45,42 +42,37 @@ pub enum ListFormat {
 struct Entry {
     #[serde(flatten)]
     identity: Identity,
-    /// Nothing where the key may not see them, or they could not be had.
+    /// Value of the input `identity` that selects it. `None` if only its id does.
+    #[serde(rename = "identity")]
+    input_value: Option<String>,
+    /// `None` if the request for them failed.
     exports: Option<Vec<Export>>,
 }
 
-/// Prints the list, and returns the exit code.
+/// Prints the list and returns the exit code.
 #[must_use]
-pub fn run(environment: &Environment, form: ListFormat) -> u8 {
+pub(crate) fn run(environment: &Environment, format: ListFormat) -> u8 {
     let deadline = Deadline::start();
     let log = Log::to(io::stderr(), io::stderr(), environment.ci_system(), deadline);
     let parsed = config::parse(&environment.variables);
     if let Some(key) = &parsed.api_key {
         log.mask(key.reveal());
     }
+
     let history = RefCell::new(History::default());
-    let end = prepare(environment, &parsed, &log).and_then(|(api_config, clients)| {
+    let result = prepare(environment, &parsed, &log).and_then(|(api_config, clients)| {
         let context =
             Context { api_config, deadline: deadline.bounded(api_config.timeout), log: &log, history: &history };
-        environment::run_until_signal(async {
-            let (entries, incomplete) = gather(&context, &clients).await?;
-            let text = if form == ListFormat::Table { table(&entries) } else { json(&entries) };
-            // Whoever reads it may be slow: a signal is heeded meanwhile.
-            let printed = tokio::task::spawn_blocking(move || log::print_page(&text)).await;
-            printed.context("the list cannot be printed")?.context("the list cannot be written to stdout")?;
-            incomplete.map_or(Ok(()), Err)
-        })
+        environment::run_until_signal(print_list(&context, &clients, format))
     });
-    let asked = parsed.api_config.as_ref().map(|api_config| MessageContext { api_config, request: None });
-    end.map_or_else(
-        |error| {
-            log.error(&message::render(&error, asked, &history.borrow()));
-            error.code()
-        },
-        |()| 0,
-    )
+
+    let Err(error) = result else { return 0 };
+    let message_context = parsed.api_config.as_ref().map(|api_config| MessageContext { api_config, request: None });
+    log.error(&message::render(&error, message_context, &history.borrow()));
+    error.code()
 }
 
+/// Returns the configuration and the clients, if all inputs that this command uses are valid.
 fn prepare<'a>(
     environment: &Environment,
     parsed: &'a ParsedInputs,
@@ -93,55 +85,79 @@ fn prepare<'a>(
     {
         errors.push(error);
     }
+
     match &parsed.api_config {
         Some(api_config) if errors.is_empty() => Ok((api_config, environment::clients(api_config, trust_store, log)?)),
         _ => Err(StepError::Inputs(errors)),
     }
 }
 
-/// Asks for the identities, the newest cycle first, and for the exports of each. One whose exports cannot be had does not
-/// hide the others; what is missing then comes as a failure beside them. It is none where the key may not see them.
-async fn gather(context: &Context<'_>, clients: &Clients) -> Result<(Vec<Entry>, Option<StepError>), StepError> {
+async fn print_list(context: &Context<'_>, clients: &Clients, format: ListFormat) -> Result<(), StepError> {
     let api = ApiClient::new(clients.api.clone(), context.api_config, context.deadline, context.log.redactor().clone());
-    let mut identities = context.request(async |limit| api.identities(limit).await).await?;
-    resolve::newest_first(&mut identities);
+    let mut identities = context.request(async |timeout| api.identities(timeout).await).await?;
+    resolve::sort_newest_first(&mut identities);
     if identities.is_empty() {
         context.log.line(
             "this key has no identities: in WebAdMIT, its user needs the permission API Access for each of their identities",
         );
     }
+    let (entries, incomplete) = fetch_exports(context, &api, identities).await;
 
-    let (mut entries, mut missing, mut cause) = (Vec::new(), Vec::new(), None);
+    // On another thread: a signal must end the program even if nobody reads its output.
+    let text = if format == ListFormat::Table { table(&entries) } else { json(&entries) };
+    let printed = tokio::task::spawn_blocking(move || log::print_page(&text)).await;
+    printed.context("the list cannot be printed")?.context("the list cannot be written to stdout")?;
+    incomplete.map_or(Ok(()), Err)
+}
+
+/// Requests the exports of each identity. If that fails for some of them, also returns [`StepError::Incomplete`], except where
+/// the API refuses to show them.
+async fn fetch_exports(
+    context: &Context<'_>,
+    api: &ApiClient,
+    identities: Vec<Identity>,
+) -> (Vec<Entry>, Option<StepError>) {
+    let input_values = resolve::input_values(&identities);
+    let (mut entries, mut missing, mut first_error) = (Vec::new(), Vec::new(), None);
     let mut has_ended = false;
-    for identity in identities {
+
+    for (identity, input_value) in identities.into_iter().zip(input_values) {
         let id = identity.id;
-        let exports = match has_ended {
+        let result = match has_ended {
             true => Err(StepError::TimedOut),
             false => {
-                context.request_with_max_attempts(ATTEMPTS, async |limit| api.exports(Some(id), limit).await).await
+                let request = async |timeout| api.exports(Some(id), timeout).await;
+                context.request_with_max_attempts(MAX_ATTEMPTS, request).await
             }
         };
-        if let Err(StepError::Request { failure, .. }) = &exports {
-            let (words, tried) = (&failure.error.message, message::tried(failure));
-            context.log.line(&format!("the exports of identity {id} cannot be listed: {words}{tried}"));
-        }
-        let exports = match exports {
-            Ok(exports) => Some(exports),
-            Err(StepError::Request { reason: GiveUpReason::Refused, .. }) => None,
-            Err(error) => {
-                // A wait that is too long is one for the next identity, too.
-                has_ended |= matches!(
-                    error,
-                    StepError::TimedOut | StepError::Request { reason: GiveUpReason::RetryAfterTooLong(_), .. }
-                );
+
+        let exports = result.map_err(|error| {
+            log_failure(context, id, &error);
+            has_ended |= ends_list(&error);
+            if !is_refusal(&error) {
                 missing.push(id);
-                cause.get_or_insert(error);
-                None
+                first_error.get_or_insert(error);
             }
-        };
-        entries.push(Entry { identity, exports });
+        });
+        entries.push(Entry { identity, input_value, exports: exports.ok() });
     }
-    Ok((entries, cause.map(|cause| StepError::Incomplete { missing, cause: Box::new(cause) })))
+    (entries, first_error.map(|cause| StepError::Incomplete { missing, cause: Box::new(cause) }))
+}
+
+fn log_failure(context: &Context<'_>, identity: Id, error: &StepError) {
+    if let StepError::Request { failure, .. } = error {
+        let (message, tried) = (&failure.error.message, message::tried(failure));
+        context.log.line(&format!("the exports of identity {identity} cannot be listed: {message}{tried}"));
+    }
+}
+
+fn is_refusal(error: &StepError) -> bool {
+    matches!(error, StepError::Request { reason: GiveUpReason::Refused, .. })
+}
+
+/// Returns whether requests for other identities would fail as well: the time is up, or will be before the API can be used.
+fn ends_list(error: &StepError) -> bool {
+    matches!(error, StepError::TimedOut | StepError::Request { reason: GiveUpReason::RetryAfterTooLong(_), .. })
 }
 
 fn json(entries: &[Entry]) -> String {
@@ -149,40 +165,52 @@ fn json(entries: &[Entry]) -> String {
     struct List<'a> {
         user_identities: &'a [Entry],
     }
-    // Nothing but numbers and words is in it, so it can always be written.
+    // Cannot fail: there are only numbers and strings.
     sanitize::escape_json(&serde_json::to_string_pretty(&List { user_identities: entries }).unwrap_or_default())
 }
 
-/// Two tables: each row begins with an id, so that no name does.
+/// Returns a table of the identities and one of their exports. Each row begins with an id, so that no name begins a line.
 fn table(entries: &[Entry]) -> String {
-    let identities = entries.iter().map(|Entry { identity, .. }| {
-        let Identity { id, kind, association, organization, institution, cycle } = identity;
+    let identities = entries.iter().map(|entry| {
+        let Identity { id, kind, association, organization, institution, cycle } = &entry.identity;
         let [association, cycle, organization, institution, kind] =
             [association, cycle, organization, institution, kind].map(Label::to_string);
-        [id.to_string(), association, cycle, organization, institution, kind]
+        [id.to_string(), association, cycle, organization, institution, kind, yaml_input(entry)]
     });
-    let head = ["IDENTITY", "ASSOCIATION", "CYCLE", "ORGANIZATION", "INSTITUTION", "TYPE"].map(str::to_owned);
-    let identities = columns([head].into_iter().chain(identities).collect());
-    let exports = entries.iter().flat_map(|Entry { identity, exports }| {
+    let header =
+        ["IDENTITY", "ASSOCIATION", "CYCLE", "ORGANIZATION", "INSTITUTION", "TYPE", "INPUT"].map(str::to_owned);
+    let identities = align_columns([header].into_iter().chain(identities).collect());
+
+    let exports = entries.iter().flat_map(|Entry { identity, exports, .. }| {
         exports.iter().flatten().map(|export| {
             let Export { id, name, list_type, format, .. } = export;
             let [name, format, list_type] = [name, format, list_type].map(Label::to_string);
             [id.to_string(), identity.id.to_string(), name, format, list_type]
         })
     });
-    let head = ["EXPORT", "IDENTITY", "NAME", "FORMAT", "APPLICANTS"].map(str::to_owned);
-    let exports = columns([head].into_iter().chain(exports).collect());
+    let header = ["EXPORT", "IDENTITY", "NAME", "FORMAT", "APPLICANTS"].map(str::to_owned);
+    let exports = align_columns([header].into_iter().chain(exports).collect());
+
     format!("{identities}\n{exports}")
 }
 
-/// Rows of equally wide columns, two spaces apart.
-fn columns<const COLUMNS: usize>(rows: Vec<[String; COLUMNS]>) -> String {
+/// Returns the input that selects an identity, as a workflow sets it: `identity: '"SOPHAS"'`.
+fn yaml_input(entry: &Entry) -> String {
+    match &entry.input_value {
+        Some(value) => format!("identity: '{}'", value.replace('\'', "''")),
+        None => format!("user-identity-id: {}", entry.identity.id),
+    }
+}
+
+/// Returns lines of columns that are two spaces apart.
+fn align_columns<const COLUMNS: usize>(rows: Vec<[String; COLUMNS]>) -> String {
     let mut widths = [0; COLUMNS];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = cell.chars().count().max(*width);
         }
     }
+
     let mut text = String::new();
     for row in &rows {
         let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();

@@ -732,12 +732,12 @@ fn statuses(value: &str) -> Result<Vec<Status>, Rejection> {
     let accepted = || FAILING.iter().map(Status::name).collect::<Vec<_>>().join(", ");
     let mut statuses = Vec::new();
     // WebAdMIT's own spelling has spaces in it, which can part two statuses, too.
-    let parts = value.split([',', '\n', '\r']).flat_map(|part| match FAILING.contains(&Status::read(part)) {
+    let parts = value.split([',', '\n', '\r']).flat_map(|part| match FAILING.contains(&Status::parse(part)) {
         true => vec![part],
         false => part.split_whitespace().collect(),
     });
     for word in parts {
-        let status = Status::read(word);
+        let status = Status::parse(word);
         if !FAILING.contains(&status) {
             return reject(value, format!("names `{}`, which is not one of {}", sanitize::excerpt(word), accepted()));
         }

@@ -57,7 +57,7 @@ impl MessageBuilder<'_> {
 
     fn name_hint(&self, target: LookupTarget, resolve_error: &ResolveError) -> String {
         let is_newest = self.history.identity.as_ref().is_some_and(|identity| identity.is_newest);
-        let hint = match (target, resolve_error.fitting, resolve_error.of) {
+        let hint = match (target, resolve_error.matching, resolve_error.total) {
             (LookupTarget::IdentityWords, ..) if resolve_error.is_id => {
                 "that is an id: give it as user-identity-id, or words instead"
             }

@@ -8,7 +8,7 @@ use crate::http::retry::{FIRST_RESPONSE_TIMEOUT, GiveUpReason, RetryFailure};
 use crate::report::history::History;
 use crate::text::format::{self, duration};
 use crate::text::sanitize;
-use crate::webadmit::resolve::ResolveError;
+use crate::webadmit::resolve::{Candidate, ResolveError};
 
 /// What a step was asked for, as far as it could be read.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +68,7 @@ impl MessageBuilder<'_> {
         };
         let on_disk = self.on_disk(error).map(|on_disk| format!("; {on_disk}")).unwrap_or_default();
         let list = if let StepError::Unresolved { target, resolve_error } = error {
-            list(*target, resolve_error)
+            candidates(*target, resolve_error)
         } else {
             String::new()
         };
@@ -127,8 +127,8 @@ impl MessageBuilder<'_> {
             (_, Some(known)) => format!("of identity {known}"),
             (_, None) => "that this key can see".to_owned(),
         };
-        let (fitting, of) = (resolve_error.fitting, resolve_error.of);
-        let found = match (target, fitting, of) {
+        let (matching, total) = (resolve_error.matching, resolve_error.total);
+        let found = match (target, matching, total) {
             (LookupTarget::IdentityWords, _, 0) => "not found: this key can see no identity at all".to_owned(),
             (LookupTarget::ExportName, _, 0) => format!("not found: there are no exports {where_from}"),
             (LookupTarget::LatestRun, _, 0) => "not found: there are no recent files".to_owned(),
@@ -140,19 +140,19 @@ impl MessageBuilder<'_> {
                 format!("not found: the only recent file {where_from} is one of another export")
             }
             (LookupTarget::IdentityWords, 0, _) => {
-                format!("not found: none of the {of} identities {where_from} has all of these words")
+                format!("not found: none of the {total} identities {where_from} has all of these words")
             }
             (LookupTarget::ExportName, 0, _) => {
-                format!("not found: not among the {of} exports {where_from}")
+                format!("not found: not among the {total} exports {where_from}")
             }
             (LookupTarget::LatestRun, ..) => {
-                format!("not found: not among the {of} recent files {where_from}")
+                format!("not found: not among the {total} recent files {where_from}")
             }
             (LookupTarget::IdentityWords, ..) => format!(
-                "found more than once: {fitting} of the {of} identities {where_from} have all of these words, and their cycle alone does not tell them apart"
+                "found more than once: {matching} of the {total} identities {where_from} have all of these words, and their cycle alone does not tell them apart"
             ),
             (LookupTarget::ExportName, ..) => {
-                format!("found more than once: {fitting} of the {of} exports {where_from} have this name")
+                format!("found more than once: {matching} of the {total} exports {where_from} have this name")
             }
         };
         format!("{asked} {found}")
@@ -243,17 +243,25 @@ pub fn tried(failure: &RetryFailure) -> String {
     }
 }
 
-/// What there is, a line each. Every line begins with an id.
-fn list(target: LookupTarget, resolve_error: &ResolveError) -> String {
-    let heading = match (resolve_error.fitting, target) {
-        _ if resolve_error.listed.is_empty() => return String::new(),
+/// Maximum length of a candidate's line in characters. GitHub shows 4,096 of a message, and twenty lines must fit.
+const MAX_LINE_LENGTH: usize = 150;
+
+/// Renders the candidates, one per line. Each line begins with the id.
+fn candidates(target: LookupTarget, resolve_error: &ResolveError) -> String {
+    let heading = match (resolve_error.matching, target) {
+        _ if resolve_error.candidates.is_empty() => return String::new(),
         (0, LookupTarget::LatestRun) => "there are, the newest first:",
         (0, _) => "there are, the nearest first:",
         _ => "these are:",
     };
-    let more = match resolve_error.unlisted {
-        0 => String::new(),
-        more => format!("\n  … and {more} more"),
+    let line = |candidate: &Candidate| {
+        format!("\n  {}", sanitize::truncate(&format!("{}  {}", candidate.id, candidate.title), MAX_LINE_LENGTH))
     };
-    format!("\n{heading}\n  {}{more}", resolve_error.listed.join("\n  "))
+    let lines: String = resolve_error.candidates.iter().map(line).collect();
+    let omitted = match resolve_error.omitted() {
+        0 => String::new(),
+        omitted => format!("\n  … and {omitted} more"),
+    };
+
+    format!("\n{heading}{lines}{omitted}")
 }

@@ -150,7 +150,7 @@ impl ApiClient {
         if let Some(url) = url.and_then(|url| Url::parse(url).ok()) {
             self.redactor.add_signed_url(&url);
         }
-        let status = Status::read(&self.redactor.redact(sanitize::prefix(&wire.status)));
+        let status = Status::parse(&self.redactor.redact(sanitize::prefix(&wire.status)));
         let url = url.filter(|_| status.has_file()).map(|url| self.usable(url, headers)).transpose()?;
         let remaining_calls =
             headers.get(RATE_LIMIT_REMAINING).and_then(|value| value.to_str().ok()?.trim().parse().ok());

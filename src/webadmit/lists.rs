@@ -1,8 +1,8 @@
-//! The lists that a key can see: its identities, their exports, and the files that were made of them.
+//! The API's lists: the identities that a key can see, their exports, and recent runs.
 //!
-//! An entry is only as good as its id: one without is left out. Everything else in it is a [`Label`]; what is missing is
-//! empty.
+//! Only an entry's id is required: entries without one are left out. Its texts are [`Label`]s, empty if missing.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -19,111 +19,108 @@ use crate::text::redact::Redactor;
 use crate::text::sanitize;
 use crate::webadmit::status::Status;
 
-/// A list can be long, but not without end: 8 MiB are some thirty thousand exports.
+/// Maximum size of a list in bytes: enough for some thirty thousand exports.
 const MAX_LIST_SIZE: usize = 8 << 20;
 
-/// So many entries are taken of a list: without this bound, 8 MiB of empty ones would become 800 MiB of memory.
+/// Maximum number of entries of a list. Bounds the memory: 8 MiB of empty entries would otherwise take 800 MiB.
 const MAX_ENTRIES: usize = 30_000;
 
-/// A text of an entry. Its `Display` is for people: one line, fit to be shown. Serialized it is for programs, and unchanged.
-/// Secrets are in neither.
+/// A text of an entry, without secrets. `Display` gives one line that is safe to show, `Serialize` the text as it was sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Label {
-    /// As it was sent, with secrets redacted.
-    sent: String,
-    /// As it is compared with another text: all of it.
-    pub folded: String,
+pub(crate) struct Label {
+    redacted: String,
+    /// The whole text, normalized for comparisons.
+    pub(crate) normalized: String,
 }
 
 impl Label {
-    /// Returns the label for a text of the server.
-    #[must_use]
-    pub fn new(text: &str, redactor: &Redactor) -> Self {
-        Self { sent: redactor.redact(text).into_owned(), folded: sanitize::normalize(text) }
+    pub(crate) fn new(text: &str, redactor: &Redactor) -> Self {
+        Self { redacted: redactor.redact(text).into_owned(), normalized: sanitize::normalize(text) }
     }
 
-    /// Whether there is nothing to be shown.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.folded.is_empty()
+    pub(crate) fn is_empty(&self) -> bool {
+        self.normalized.is_empty()
     }
 }
 
 impl fmt::Display for Label {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&sanitize::excerpt(&self.sent))
+        f.write_str(&sanitize::excerpt(&self.redacted))
     }
 }
 
 impl Serialize for Label {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.sent)
+        serializer.serialize_str(&self.redacted)
     }
 }
 
-/// A standing in WebAdMIT under which a user sees applicants: of one association, one organization, one cycle. Its id is
-/// another one in each cycle.
+/// The role of a user in one organization for one application cycle. Its id differs from cycle to cycle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Identity {
-    /// Its id.
-    pub id: Id,
+pub(crate) struct Identity {
+    pub(crate) id: Id,
     /// `Admissions User`, `Association User` or `Institution User`.
     #[serde(rename = "type")]
-    pub kind: Label,
-    /// The application service: `SOPHAS`.
-    pub association: Label,
+    pub(crate) kind: Label,
+    /// The application service, such as `SOPHAS`.
+    pub(crate) association: Label,
     /// The school or department.
-    pub organization: Label,
+    pub(crate) organization: Label,
     /// The university.
-    pub institution: Label,
-    /// The application cycle: `2026 - 2027`.
-    pub cycle: Label,
+    pub(crate) institution: Label,
+    /// The application cycle, such as `2026 - 2027`.
+    pub(crate) cycle: Label,
 }
 
-/// An export, as an office has defined it.
+impl Identity {
+    /// Returns its association, cycle, organization and institution in one line, without those that are empty.
+    pub(crate) fn title(&self) -> String {
+        let labels = [&self.association, &self.cycle, &self.organization, &self.institution];
+        let texts: Vec<String> = labels.into_iter().filter(|label| !label.is_empty()).map(Label::to_string).collect();
+
+        if texts.is_empty() { "without a name".to_owned() } else { texts.join(", ") }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Export {
-    /// Its id.
-    pub id: Id,
-    /// Its name.
-    pub name: Label,
-    /// Which applicants it takes: `all`, `clipboard`, `search`.
-    pub list_type: Label,
-    /// `Comma-Separated Values` and the like.
-    pub format: Label,
-    /// `text/csv;charset=iso-8859-1` and the like.
-    pub mime_type: Label,
+pub(crate) struct Export {
+    pub(crate) id: Id,
+    pub(crate) name: Label,
+    /// The applicants that it contains: `all`, `clipboard` or `search`.
+    pub(crate) list_type: Label,
+    /// The file format, such as `Comma-Separated Values`.
+    pub(crate) format: Label,
+    /// The media type, such as `text/csv;charset=iso-8859-1`.
+    pub(crate) mime_type: Label,
 }
 
-/// A file that an export has made, or is making: a run.
+/// A run as a list shows it: without a URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListedRun {
-    /// Its id.
-    pub id: Id,
-    /// The export that it is of.
-    pub export: Id,
-    /// How far it is.
-    pub status: Status,
+pub(crate) struct ListedRun {
+    pub(crate) id: Id,
+    pub(crate) export: Id,
+    pub(crate) status: Status,
 }
 
 impl ApiClient {
-    /// The identities of the key's user (`GET /api/v1/user_identities`).
+    /// Requests the identities of the key's user (`GET /api/v1/user_identities`).
     ///
     /// # Errors
     ///
-    /// A [`RequestError`] for everything but a list.
-    pub async fn identities(&self, limit: Duration) -> Result<Vec<Identity>, RequestError> {
-        let (headers, body) = self.send(Method::GET, "user_identities", limit, MAX_LIST_SIZE).await?;
-        self.read_identities(&body, &headers)
+    /// [`RequestError`] if the response is not a list.
+    pub(crate) async fn identities(&self, timeout: Duration) -> Result<Vec<Identity>, RequestError> {
+        let (headers, body) = self.send(Method::GET, "user_identities", timeout, MAX_LIST_SIZE).await?;
+        self.parse_identities(&body, &headers)
     }
 
-    fn read_identities(&self, body: &[u8], headers: &HeaderMap) -> Result<Vec<Identity>, RequestError> {
+    fn parse_identities(&self, body: &[u8], headers: &HeaderMap) -> Result<Vec<Identity>, RequestError> {
         #[derive(Deserialize)]
         struct List {
             user_identities: Entries,
         }
-        let entries = self.entries(body, headers, |list: List| list.user_identities)?;
-        let identity = |entry: Wire| {
+
+        let entries = self.parse_entries(body, headers, |list: List| list.user_identities)?;
+        let identity = |entry: Entry| {
             Some(Identity {
                 id: entry.id.id()?,
                 kind: self.label(&entry.kind),
@@ -136,25 +133,26 @@ impl ApiClient {
         Ok(distinct(entries.into_iter().filter_map(identity), |identity| identity.id))
     }
 
-    /// The exports of an identity (`GET /api/v1/user_identities/:id/exports`), or without one those of all identities
+    /// Requests the exports of an identity (`GET /api/v1/user_identities/:id/exports`), or of all identities
     /// (`GET /api/v1/exports`).
     ///
     /// # Errors
     ///
-    /// A [`RequestError`] for everything but a list.
-    pub async fn exports(&self, identity: Option<Id>, limit: Duration) -> Result<Vec<Export>, RequestError> {
+    /// [`RequestError`] if the response is not a list.
+    pub(crate) async fn exports(&self, identity: Option<Id>, timeout: Duration) -> Result<Vec<Export>, RequestError> {
         let path = identity.map_or_else(|| "exports".to_owned(), |id| format!("user_identities/{id}/exports"));
-        let (headers, body) = self.send(Method::GET, &path, limit, MAX_LIST_SIZE).await?;
-        self.read_exports(&body, &headers)
+        let (headers, body) = self.send(Method::GET, &path, timeout, MAX_LIST_SIZE).await?;
+        self.parse_exports(&body, &headers)
     }
 
-    fn read_exports(&self, body: &[u8], headers: &HeaderMap) -> Result<Vec<Export>, RequestError> {
+    fn parse_exports(&self, body: &[u8], headers: &HeaderMap) -> Result<Vec<Export>, RequestError> {
         #[derive(Deserialize)]
         struct List {
             exports: Entries,
         }
-        let entries = self.entries(body, headers, |list: List| list.exports)?;
-        let export = |entry: Wire| {
+
+        let entries = self.parse_entries(body, headers, |list: List| list.exports)?;
+        let export = |entry: Entry| {
             Some(Export {
                 id: entry.id.id()?,
                 name: self.label(&entry.name),
@@ -166,91 +164,61 @@ impl ApiClient {
         Ok(distinct(entries.into_iter().filter_map(export), |export| export.id))
     }
 
-    /// The files that were made lately under an identity (`GET /api/v1/user_identities/:id/export_files`).
+    /// Requests the recent runs of an identity (`GET /api/v1/user_identities/:id/export_files`).
     ///
     /// # Errors
     ///
-    /// A [`RequestError`] for everything but a list.
-    pub async fn export_files(&self, identity: Id, limit: Duration) -> Result<Vec<ListedRun>, RequestError> {
+    /// [`RequestError`] if the response is not a list.
+    pub(crate) async fn runs(&self, identity: Id, timeout: Duration) -> Result<Vec<ListedRun>, RequestError> {
         let path = format!("user_identities/{identity}/export_files");
-        let (headers, body) = self.send(Method::GET, &path, limit, MAX_LIST_SIZE).await?;
-        self.read_export_files(&body, &headers)
+        let (headers, body) = self.send(Method::GET, &path, timeout, MAX_LIST_SIZE).await?;
+        self.parse_runs(&body, &headers)
     }
 
-    fn read_export_files(&self, body: &[u8], headers: &HeaderMap) -> Result<Vec<ListedRun>, RequestError> {
+    fn parse_runs(&self, body: &[u8], headers: &HeaderMap) -> Result<Vec<ListedRun>, RequestError> {
         #[derive(Deserialize)]
         struct List {
             export_files: Entries,
         }
-        let entries = self.entries(body, headers, |list: List| list.export_files)?;
-        let file = |entry: Wire| {
-            let status = Status::read(&self.redactor.redact(&entry.status.words()));
+
+        let entries = self.parse_entries(body, headers, |list: List| list.export_files)?;
+        let run = |entry: Entry| {
+            let status = Status::parse(&self.redactor.redact(&entry.status.text()));
             Some(ListedRun { id: entry.id.id()?, export: entry.export_id.id()?, status })
         };
-        Ok(distinct(entries.into_iter().filter_map(file), |file| file.id))
+        Ok(distinct(entries.into_iter().filter_map(run), |run| run.id))
     }
 
-    fn entries<T: for<'a> Deserialize<'a>>(
+    fn parse_entries<T: for<'a> Deserialize<'a>>(
         &self,
         body: &[u8],
         headers: &HeaderMap,
         entries: impl FnOnce(T) -> Entries,
-    ) -> Result<Vec<Wire>, RequestError> {
-        let Entries { kept, more } = entries(self.parse(body, headers, "the list that was asked for")?);
-        if more {
-            let words = format!("{} sent a list of more than {MAX_ENTRIES} entries", self.host());
-            return Err(RequestError::api(ErrorKind::TooLarge, words));
+    ) -> Result<Vec<Entry>, RequestError> {
+        match entries(self.parse(body, headers, "the list that was asked for")?) {
+            Entries::Complete(entries) => Ok(entries),
+            Entries::TooMany => {
+                let message = format!("{} sent a list of more than {MAX_ENTRIES} entries", self.host());
+                Err(RequestError::api(ErrorKind::TooLarge, message))
+            }
         }
-        Ok(kept)
     }
 
-    fn label(&self, said: &Scalar) -> Label {
-        Label::new(&said.words(), &self.redactor)
+    fn label(&self, value: &Scalar) -> Label {
+        Label::new(&value.text(), &self.redactor)
     }
 }
 
-/// The entries in their order, each id once.
+/// Returns the entries without those whose id occurred before.
 fn distinct<T>(entries: impl Iterator<Item = T>, id: impl Fn(&T) -> Id) -> Vec<T> {
-    let mut seen = std::collections::BTreeSet::new();
-    entries.filter(|entry| seen.insert(id(entry))).collect()
+    let mut ids = BTreeSet::new();
+    entries.filter(|entry| ids.insert(id(entry))).collect()
 }
 
-/// The entries of a list, as many as are taken.
-struct Entries {
-    kept: Vec<Wire>,
-    /// Whether there were more.
-    more: bool,
-}
-
-impl<'de> Deserialize<'de> for Entries {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Entries;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Entries, A::Error> {
-                let mut kept = Vec::new();
-                while kept.len() < MAX_ENTRIES {
-                    let Some(entry) = list.next_element()? else { return Ok(Entries { kept, more: false }) };
-                    kept.extend::<Option<Wire>>(entry);
-                }
-                let more = list.next_element::<IgnoredAny>()?.is_some();
-                while list.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Entries { kept, more })
-            }
-        }
-        deserializer.deserialize_seq(Reader)
-    }
-}
-
-/// An entry of any of the lists.
+/// An entry of any list.
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Wire {
+struct Entry {
     id: Scalar,
     export_id: Scalar,
     name: Scalar,
@@ -266,13 +234,42 @@ struct Wire {
     cycle: Scalar,
 }
 
-impl Identity {
-    /// What it is called, in one line: what is empty is left out.
-    #[must_use]
-    pub fn title(&self) -> String {
-        let parts = [&self.association, &self.cycle, &self.organization, &self.institution];
-        let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).map(Label::to_string).collect();
-        if parts.is_empty() { "without a name".to_owned() } else { parts.join(", ") }
+/// The entries of a list.
+enum Entries {
+    Complete(Vec<Entry>),
+    /// There are more than [`MAX_ENTRIES`].
+    TooMany,
+}
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(EntriesVisitor)
+    }
+}
+
+struct EntriesVisitor;
+
+impl<'de> Visitor<'de> for EntriesVisitor {
+    type Value = Entries;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Entries, A::Error> {
+        let mut entries = Vec::new();
+        for _ in 0..MAX_ENTRIES {
+            match list.next_element::<Option<Entry>>()? {
+                Some(entry) => entries.extend(entry),
+                None => return Ok(Entries::Complete(entries)),
+            }
+        }
+        if list.next_element::<IgnoredAny>()?.is_none() {
+            return Ok(Entries::Complete(entries));
+        }
+
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Entries::TooMany)
     }
 }
 
@@ -283,7 +280,7 @@ mod tests {
     use super::*;
     use crate::testing;
 
-    /// Lists that have been, or could be, seen.
+    /// Lists as an API sends them, or could send them.
     const LISTS: [&str; 11] = [
         r#"{"href":"/api/v1/exports","exports":[{"id":86446,"name":"Nightly Applicants","list_type":"all","format":"x"}]}"#,
         r#"{"user_identities":[{"id":305,"type":"User","association":"SOPHAS","organization":"x","cycle":"2026 - 2027"}]}"#,
@@ -299,18 +296,18 @@ mod tests {
     ];
 
     #[test]
-    fn an_entry_is_taken_for_its_id_and_each_id_once() {
+    fn entries_without_an_id_and_repeated_ids_are_left_out() {
         let api = super::super::client::tests::api("https://api.example");
         let ids = |body: &str| {
-            let exports = api.read_exports(body.as_bytes(), &HeaderMap::new());
+            let exports = api.parse_exports(body.as_bytes(), &HeaderMap::new());
             exports
                 .map(|exports| exports.iter().map(|export| export.id.0).collect::<Vec<_>>())
                 .map_err(|error| error.kind)
         };
         assert_eq!(ids(LISTS[0]), Ok(vec![86446]));
         let name = |body: &str| {
-            let exports = api.read_exports(body.as_bytes(), &HeaderMap::new()).unwrap();
-            (exports[0].name.to_string(), exports[0].name.folded.clone())
+            let exports = api.parse_exports(body.as_bytes(), &HeaderMap::new()).unwrap();
+            (exports[0].name.to_string(), exports[0].name.normalized.clone())
         };
         assert_eq!(name(LISTS[0]), ("Nightly Applicants".to_owned(), "nightly applicants".to_owned()));
         assert_eq!(name(LISTS[6]).0, "::error::x # #[error]y https://s3/x?…");
@@ -323,29 +320,29 @@ mod tests {
     }
 
     #[test]
-    fn a_label_is_compared_in_full_and_shown_without_secrets() {
+    fn a_label_is_compared_as_a_whole_and_shown_without_secrets() {
         let label = |text: &str| Label::new(text, &Redactor::default());
         let (one, other) = (label("Report  sig=1\n"), label("report sig=2"));
-        assert_ne!(one.folded, other.folded);
-        assert_eq!((one.to_string().as_str(), one.folded.as_str()), ("Report sig=***", "report sig=1"));
+        assert_ne!(one.normalized, other.normalized);
+        assert_eq!((one.to_string().as_str(), one.normalized.as_str()), ("Report sig=***", "report sig=1"));
         assert_eq!(serde_json::to_string(&[one, other]).unwrap(), r#"["Report  sig=***\n","report sig=***"]"#);
         assert!(label(" \n").is_empty() && !label("x").is_empty());
     }
 
     proptest! {
         #[test]
-        fn of_no_list_more_is_taken_than_ids_and_clean_words(body in testing::mutated(&LISTS)) {
+        fn labels_of_any_list_are_safe_to_show(body in testing::mutated(&LISTS)) {
             let (api, headers) = (super::super::client::tests::api("https://api.example"), HeaderMap::new());
-            let exports = api.read_exports(&body, &headers).unwrap_or_default();
-            let identities = api.read_identities(&body, &headers).unwrap_or_default();
-            let _ = api.read_export_files(&body, &headers);
+            let exports = api.parse_exports(&body, &headers).unwrap_or_default();
+            let identities = api.parse_identities(&body, &headers).unwrap_or_default();
+            let _ = api.parse_runs(&body, &headers);
             let names = exports.iter().map(|export| export.name.to_string());
-            for words in names.chain(identities.iter().map(Identity::title)) {
-                prop_assert!(!words.chars().any(sanitize::is_unprintable), "{words:?}");
-                prop_assert!(!words.contains("##") && !words.contains("Signature=z"), "{words}");
+            for text in names.chain(identities.iter().map(Identity::title)) {
+                prop_assert!(!text.chars().any(sanitize::is_unprintable), "{text:?}");
+                prop_assert!(!text.contains("##") && !text.contains("Signature=z"), "{text}");
             }
-            let sent = serde_json::to_string(&(&exports, &identities)).unwrap();
-            prop_assert!(!sent.contains("Signature=z"), "{sent}");
+            let json = serde_json::to_string(&(&exports, &identities)).unwrap();
+            prop_assert!(!json.contains("Signature=z"), "{json}");
             prop_assert!(exports.iter().all(|export| export.id.0 > 0));
         }
     }

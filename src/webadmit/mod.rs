@@ -1,7 +1,7 @@
-//! The WebAdMIT API: its client, its data model, its lists, and the resolution of names to ids.
+//! The WebAdMIT API: its client, its data, and the resolution of names to ids.
 
 mod client;
-pub mod lists;
+pub(crate) mod lists;
 pub mod resolve;
 mod scalar;
 mod signed_url;

@@ -1,4 +1,4 @@
-//! A value of the API's JSON that may be words or a number.
+//! A value of the API's JSON that is a string or a number.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,36 +9,32 @@ use serde::{Deserialize, Deserializer};
 use crate::config::Id;
 use crate::text::sanitize;
 
-/// Words or a number. Whatever else stands there is passed over, and takes no memory however much of it there is: an
-/// untagged enum of serde would first build it up in memory.
+/// A string or a whole number. Any other value is skipped without using memory for it, unlike with an untagged enum, which
+/// serde first reads into memory.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) enum Scalar {
-    /// Words, or the beginning of very many.
-    Words(String),
-    /// A whole number that is not negative.
+    /// A string, cut at [`sanitize::prefix`]'s limit.
+    Text(String),
     Number(u64),
-    /// Neither.
     #[default]
     Other,
 }
 
 impl Scalar {
-    /// The id that it is: a positive number, or the digits of one in a string.
+    /// Returns the value as an id: a positive number, or a string of its digits.
     pub(super) fn id(&self) -> Option<Id> {
         let number = match self {
             Self::Number(number) => *number,
-            Self::Words(words) if words.trim().bytes().all(|byte| byte.is_ascii_digit()) => {
-                words.trim().parse().ok()?
-            }
-            Self::Words(_) | Self::Other => return None,
+            Self::Text(text) if text.trim().bytes().all(|byte| byte.is_ascii_digit()) => text.trim().parse().ok()?,
+            Self::Text(_) | Self::Other => return None,
         };
         (number > 0).then_some(Id(number))
     }
 
-    /// The words that it is: a cycle may come as a number. What is neither is no words.
-    pub(super) fn words(&self) -> Cow<'_, str> {
+    /// Returns the value as text. A cycle may be sent as a number.
+    pub(super) fn text(&self) -> Cow<'_, str> {
         match self {
-            Self::Words(words) => words.into(),
+            Self::Text(text) => text.into(),
             Self::Number(number) => number.to_string().into(),
             Self::Other => "".into(),
         }
@@ -47,21 +43,21 @@ impl Scalar {
 
 impl<'de> Deserialize<'de> for Scalar {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Reader)
+        deserializer.deserialize_any(ScalarVisitor)
     }
 }
 
-struct Reader;
+struct ScalarVisitor;
 
-impl<'de> Visitor<'de> for Reader {
+impl<'de> Visitor<'de> for ScalarVisitor {
     type Value = Scalar;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("words or a number")
+        f.write_str("a string or a number")
     }
 
-    fn visit_str<E: Error>(self, words: &str) -> Result<Scalar, E> {
-        Ok(Scalar::Words(sanitize::prefix(words).to_owned()))
+    fn visit_str<E: Error>(self, text: &str) -> Result<Scalar, E> {
+        Ok(Scalar::Text(sanitize::prefix(text).to_owned()))
     }
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<Scalar, E> {
@@ -98,8 +94,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_and_words_are_read_whichever_way_they_come() {
-        for (json, id, words) in [
+    fn ids_and_texts_are_accepted_as_strings_and_as_numbers() {
+        for (json, id, text) in [
             ("74780", Some(74780), "74780"),
             ("\"74780\"", Some(74780), "74780"),
             ("\" 74780 \"", Some(74780), " 74780 "),
@@ -119,7 +115,7 @@ mod tests {
             ("{\"id\":1}", None, ""),
         ] {
             let scalar: Scalar = serde_json::from_str(json).unwrap();
-            assert_eq!((scalar.id(), scalar.words().as_ref()), (id.map(Id), words), "{json}");
+            assert_eq!((scalar.id(), scalar.text().as_ref()), (id.map(Id), text), "{json}");
         }
         assert!(serde_json::from_str::<Scalar>("[1,").is_err() && serde_json::from_str::<Scalar>("{\"a\"}").is_err());
     }

@@ -1,4 +1,4 @@
-//! The signed URL of an export file, and how long it can be used.
+//! The signed URL of a file, and its lifetime.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,8 +7,8 @@ use reqwest::Url;
 
 use crate::http;
 
-/// The signed URL of an export file. Whoever has it can read the file until it expires, so it has no `Display`, and its
-/// `Debug` shows only the origin.
+/// The signed URL of a file. It gives access to the file until it expires, so it has no `Display`, and its `Debug` shows only
+/// the origin.
 #[derive(Clone)]
 pub struct SignedUrl {
     url: Url,
@@ -16,22 +16,22 @@ pub struct SignedUrl {
 }
 
 impl SignedUrl {
-    /// Wraps a URL that was validated. `date` is the `Date` of the response that carried it, which makes its lifetime
-    /// independent of this machine's clock.
+    /// Wraps a URL. `date` is the `Date` of the response that contained it: with it, the lifetime does not depend on this
+    /// machine's clock.
     #[must_use]
     pub fn new(url: Url, date: SystemTime) -> Self {
-        // A URL that has expired as it is issued says nothing: the two servers' clocks differ, or it is a sample.
+        // A URL cannot have expired when it was issued: the clocks of the API and the store differ, or it is a sample.
         let lifetime = expiry(&url).and_then(|expiry| expiry.duration_since(date).ok()).filter(|left| !left.is_zero());
         Self { url, lifetime }
     }
 
-    /// The URL itself.
+    /// Returns the URL, which must not be shown.
     #[must_use]
     pub fn reveal(&self) -> &Url {
         &self.url
     }
 
-    /// Time from its issue until it expires, in whole seconds, if it says so.
+    /// Returns the time from its issue to its expiry, if known.
     #[must_use]
     pub fn lifetime(&self) -> Option<Duration> {
         self.lifetime
@@ -47,28 +47,27 @@ impl fmt::Debug for SignedUrl {
 /// Returns when a URL expires: `Expires` in seconds since 1970 (Signature Version 2), or `X-Amz-Date` plus `X-Amz-Expires`
 /// seconds (Version 4).
 fn expiry(url: &Url) -> Option<SystemTime> {
-    let parameter = |name: &str| {
-        let (_, value) = url.query_pairs().find(|(known, _)| known.eq_ignore_ascii_case(name))?;
-        Some(value)
-    };
-    let seconds = |text: &str| {
-        let is_number = text.len() <= 12 && !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        is_number.then(|| text.parse().ok()).flatten().map(Duration::from_secs)
-    };
-    if let (Some(date), Some(valid)) = (parameter("X-Amz-Date"), parameter("X-Amz-Expires")) {
-        return amz_date(&date)?.checked_add(seconds(&valid)?);
+    let parameter =
+        |name: &str| url.query_pairs().find_map(|(known, value)| known.eq_ignore_ascii_case(name).then_some(value));
+
+    if let (Some(date), Some(lifetime)) = (parameter("X-Amz-Date"), parameter("X-Amz-Expires")) {
+        return amz_date(&date)?.checked_add(seconds(&lifetime)?);
     }
     UNIX_EPOCH.checked_add(seconds(&parameter("Expires")?)?)
 }
 
+fn seconds(text: &str) -> Option<Duration> {
+    let is_number = text.len() <= 12 && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| text.parse().ok()).flatten().map(Duration::from_secs)
+}
+
 /// Parses `20261125T035000Z`.
 fn amz_date(text: &str) -> Option<SystemTime> {
-    let digits = |from: usize, to: usize| text.get(from..to);
-    let (year, month, day) = (digits(0, 4)?, digits(4, 6)?, digits(6, 8)?);
-    let (hour, minute, second) = (digits(9, 11)?, digits(11, 13)?, digits(13, 15)?);
-    let has_shape = text.len() == 16 && digits(8, 9) == Some("T") && digits(15, 16) == Some("Z");
-    let rfc_3339 = has_shape.then(|| format!("{year}-{month}-{day}T{hour}:{minute}:{second}Z"))?;
-    humantime::parse_rfc3339(&rfc_3339).ok()
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let (year, month, day) = (date.get(..4)?, date.get(4..6)?, date.get(6..)?);
+    let (hour, minute, second) = (time.get(..2)?, time.get(2..4)?, time.get(4..)?);
+
+    humantime::parse_rfc3339(&format!("{year}-{month}-{day}T{hour}:{minute}:{second}Z")).ok()
 }
 
 #[cfg(test)]
@@ -76,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lifetime_is_read_from_the_query_against_the_date_of_the_response() {
+    fn the_lifetime_is_the_time_from_the_date_of_the_response_to_the_expiry_in_the_query() {
         // 2026-11-25T03:50:00Z
         let date = UNIX_EPOCH + Duration::from_secs(1_795_578_600);
         for (query, seconds) in [
@@ -105,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn its_debug_shows_only_the_origin() {
+    fn debug_shows_only_the_origin() {
         let url = Url::parse("https://s3.example:444/secretpath?Signature=secret").unwrap();
         assert_eq!(format!("{:?}", SignedUrl::new(url, UNIX_EPOCH)), "SignedUrl(https://s3.example:444/…)");
     }

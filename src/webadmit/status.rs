@@ -1,43 +1,42 @@
-//! The statuses of a run.
+//! The status of a run.
 
 use std::fmt;
 
 use crate::text::sanitize;
 
-/// The status of a run, as WebAdMIT's reference lists them.
+/// The status of a run.
 ///
-/// The reference spelled them in snake_case until June 2018 and in Title Case with spaces since; production answers in
-/// the latter, other hosts in the former. So they are read without regard to case, spaces, underscores and hyphens,
-/// and always written in snake_case.
+/// Production sends Title Case with spaces, other hosts send snake_case. Parsing ignores case, spaces, underscores and hyphens;
+/// names are always written in snake_case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Status {
     /// The run was accepted.
     Initializing,
-    /// The run waits for its turn.
+    /// The run waits for others to finish.
     Queued,
-    /// The run is going on.
+    /// The run is being executed.
     InProgress,
     /// The file can be downloaded.
     Available,
-    /// The file can be downloaded, but WebAdMIT met errors while it made it.
+    /// The file can be downloaded, but WebAdMIT had errors while creating it.
     SuccessWithErrors,
-    /// The export found nothing: there is no file.
+    /// The export contains no applicants; there is no file.
     EmptyList,
-    /// The run failed: there is no file.
+    /// The run failed; there is no file.
     Failed,
-    /// A status of a later WebAdMIT, in snake_case: ASCII letters, digits and underscores, never empty.
+    /// A status that this version does not know, in snake_case: ASCII letters, digits and underscores, never empty.
     Unknown(String),
 }
 
-/// The statuses that `fail-on` accepts, in the order in which they are listed.
+/// The statuses that `fail-on` accepts, in the order in which messages list them.
 pub const FAILING: [Status; 3] = [Status::Failed, Status::EmptyList, Status::SuccessWithErrors];
 
 const MAX_NAME_LENGTH: usize = 60;
 
 impl Status {
-    /// Reads a status in any of its spellings.
+    /// Parses a status in any of its spellings.
     #[must_use]
-    pub fn read(text: &str) -> Self {
+    pub fn parse(text: &str) -> Self {
         let letters: String = text
             .chars()
             .filter(|c| !c.is_whitespace() && !matches!(c, '_' | '-'))
@@ -51,12 +50,12 @@ impl Status {
             "successwitherrors" => Self::SuccessWithErrors,
             "emptylist" => Self::EmptyList,
             "failed" => Self::Failed,
-            // A URL in it loses its query first.
+            // Removes the query of a URL in it.
             _ => Self::Unknown(snake_case(&sanitize::excerpt(text))),
         }
     }
 
-    /// Its name in snake_case.
+    /// Returns its name in snake_case.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
@@ -71,13 +70,13 @@ impl Status {
         }
     }
 
-    /// Whether the run has ended. A status that is not known has not.
+    /// Returns whether the status is final. An unknown status is not.
     #[must_use]
     pub fn is_terminal(&self) -> bool {
         self.has_file() || matches!(self, Self::EmptyList | Self::Failed)
     }
 
-    /// Whether there is a file to download.
+    /// Returns whether there is a file to download.
     #[must_use]
     pub fn has_file(&self) -> bool {
         matches!(self, Self::Available | Self::SuccessWithErrors)
@@ -97,7 +96,7 @@ fn snake_case(text: &str) -> String {
         .collect::<Vec<_>>()
         .join("_")
         .to_ascii_lowercase();
-    // All ASCII by now: every byte is a character.
+    // Only ASCII is left, so any byte index is valid.
     let name = &name[..name.len().min(MAX_NAME_LENGTH)];
     if name.is_empty() { "unknown".to_owned() } else { name.to_owned() }
 }
@@ -108,7 +107,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn every_spelling_of_a_status_is_read() {
+    fn every_spelling_of_a_status_is_parsed() {
         for (spellings, status, terminal, file) in [
             (["Initializing", "initializing", "INITIALIZING"], Status::Initializing, false, false),
             (["Queued", "queued", " Queued "], Status::Queued, false, false),
@@ -124,15 +123,15 @@ mod tests {
             (["Failed", "failed", "FAILED"], Status::Failed, true, false),
         ] {
             for spelling in spellings {
-                assert_eq!(Status::read(spelling), status, "{spelling:?}");
+                assert_eq!(Status::parse(spelling), status, "{spelling:?}");
             }
             assert_eq!((status.is_terminal(), status.has_file()), (terminal, file), "{status}");
-            assert_eq!(Status::read(status.name()), status);
+            assert_eq!(Status::parse(status.name()), status);
         }
     }
 
     #[test]
-    fn an_unknown_status_is_neither_terminal_nor_a_file() {
+    fn an_unknown_status_is_not_terminal_and_has_no_file() {
         for (text, name) in [
             ("Almost Available", "almost_available"),
             ("available!", "available"),
@@ -140,7 +139,7 @@ mod tests {
             ("", "unknown"),
             ("…", "unknown"),
         ] {
-            let status = Status::read(text);
+            let status = Status::parse(text);
             assert_eq!(status, Status::Unknown(name.to_owned()), "{text:?}");
             assert!(!status.is_terminal() && !status.has_file());
         }
@@ -148,8 +147,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_name_is_always_plain(text in ".*") {
-            let status = Status::read(&text);
+        fn a_name_is_always_in_snake_case(text in ".*") {
+            let status = Status::parse(&text);
             let name = status.name();
             prop_assert!(!name.is_empty() && name.len() <= MAX_NAME_LENGTH);
             prop_assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'));

@@ -19,12 +19,12 @@ fn a_table_shows_what_the_key_can_see_the_newest_cycle_first() {
     let stand_in = StandIn::start();
     stand_in.start_next_cycle();
     let outcome = list(&stand_in).run().exited(0);
-    insta::assert_snapshot!(outcome.stdout, @r"
-    IDENTITY  ASSOCIATION  CYCLE        ORGANIZATION                  INSTITUTION      TYPE
-    340       SOPHAS       2027 - 2028  Demo School of Public Health  Demo University  Admissions User
-    305       SOPHAS       2026 - 2027  Demo School of Public Health  Demo University  Admissions User
-    311       PharmCAS     2026 - 2027  Demo College of Pharmacy      Demo University  Admissions User
-    290       SOPHAS       2025 - 2026  Demo School of Public Health  Demo University  Admissions User
+    insta::assert_snapshot!(outcome.stdout, @r#"
+    IDENTITY  ASSOCIATION  CYCLE        ORGANIZATION                  INSTITUTION      TYPE             INPUT
+    340       SOPHAS       2027 - 2028  Demo School of Public Health  Demo University  Admissions User  identity: '"SOPHAS"'
+    305       SOPHAS       2026 - 2027  Demo School of Public Health  Demo University  Admissions User  identity: '"SOPHAS" "2026 - 2027"'
+    311       PharmCAS     2026 - 2027  Demo College of Pharmacy      Demo University  Admissions User  identity: '"PharmCAS"'
+    290       SOPHAS       2025 - 2026  Demo School of Public Health  Demo University  Admissions User  identity: '"SOPHAS" "2025 - 2026"'
 
     EXPORT  IDENTITY  NAME                    FORMAT                  APPLICANTS
     91203   340       Nightly Applicants      Comma-Separated Values  all
@@ -34,7 +34,7 @@ fn a_table_shows_what_the_key_can_see_the_newest_cycle_first() {
     95001   311       Pharmacy Applicants     Comma-Separated Values  all
     80112   290       Nightly Applicants      Comma-Separated Values  all
     80113   290       Interviews of the Week  Comma-Separated Values  all
-    ");
+    "#);
     assert_eq!(outcome.stderr, "");
 }
 
@@ -73,17 +73,17 @@ fn exports_that_cannot_be_had_are_named_and_the_rest_is_printed() {
     fail(4);
     let outcome = list("").run().exited(1);
     assert_eq!(stand_in.api_requests().len(), 1 + 4 + 2, "four attempts for one identity");
-    insta::assert_snapshot!(outcome.stdout, @r"
-    IDENTITY  ASSOCIATION  CYCLE        ORGANIZATION                  INSTITUTION      TYPE
-    305       SOPHAS       2026 - 2027  Demo School of Public Health  Demo University  Admissions User
-    311       PharmCAS     2026 - 2027  Demo College of Pharmacy      Demo University  Admissions User
-    290       SOPHAS       2025 - 2026  Demo School of Public Health  Demo University  Admissions User
+    insta::assert_snapshot!(outcome.stdout, @r#"
+    IDENTITY  ASSOCIATION  CYCLE        ORGANIZATION                  INSTITUTION      TYPE             INPUT
+    305       SOPHAS       2026 - 2027  Demo School of Public Health  Demo University  Admissions User  identity: '"SOPHAS"'
+    311       PharmCAS     2026 - 2027  Demo College of Pharmacy      Demo University  Admissions User  identity: '"PharmCAS"'
+    290       SOPHAS       2025 - 2026  Demo School of Public Health  Demo University  Admissions User  identity: '"SOPHAS" "2025 - 2026"'
 
     EXPORT  IDENTITY  NAME                    FORMAT                  APPLICANTS
     95001   311       Pharmacy Applicants     Comma-Separated Values  all
     80112   290       Nightly Applicants      Comma-Separated Values  all
     80113   290       Interviews of the Week  Comma-Separated Values  all
-    ");
+    "#);
     for words in [
         "the exports of identity 305 cannot be listed: 127.0.0.1:",
         "answered 500 (Internal Server Error) (4 attempts in ",

@@ -111,7 +111,7 @@ fn an_identity_that_is_not_found_is_answered_with_those_that_there_are() {
         "identity `SOHPAS` not found: none of the 3 identities of this key has all of these words; nothing was started or saved",
     );
     let outcome = outcome.with_error(
-        "\nthere are, the nearest first:\n  305  SOPHAS, 2026 - 2027, Demo School of Public Health, Demo University (Admissions User)\n  290  SOPHAS",
+        "\nthere are, the nearest first:\n  305  SOPHAS, 2026 - 2027, Demo School of Public Health, Demo University, Admissions User\n  290  SOPHAS",
     );
     let outcome = outcome.with_error("\nhint: take words from this list");
     assert_eq!(calls(&stand_in), ["GET /api/v1/user_identities"]);
@@ -308,14 +308,12 @@ fn an_id_in_the_place_of_a_name_is_answered_with_the_input_for_it() {
 }
 
 #[test]
-fn a_line_of_the_list_can_be_given_as_it_stands_and_quotes_tell_texts_apart() {
+fn double_quotes_match_a_whole_text() {
     let stand_in = StandIn::start();
     for words in [
-        "SOPHAS, 2025 - 2026, Demo School of Public Health, Demo University (Admissions User)",
+        "SOPHAS, 2025 - 2026, Demo School of Public Health, Demo University, Admissions User",
         "SOPHAS       2025 - 2026  Demo School of Public Health  Demo University  Admissions User",
         "\"sophas\" 2025-2026",
-        "290  SOPHAS, 2025 - 2026, Demo School of Public Health, Demo University (Admissions User)",
-        "290       SOPHAS       2025 - 2026  Demo School of Public Health  Demo University  Admissions User",
     ] {
         let outcome = by_names(&stand_in).input("identity", words).run().exited(0);
         assert_eq!(outcome.outputs["user-identity-id"], "290", "{words}");
@@ -329,35 +327,45 @@ fn a_line_of_the_list_can_be_given_as_it_stands_and_quotes_tell_texts_apart() {
 }
 
 #[test]
-fn every_row_of_the_list_selects_the_identity_that_it_shows() {
-    let without_cycle = |id| identity_json(id, "SOPHAS", "School “Demo” of Health", "");
+fn the_input_that_the_list_prints_selects_the_identity_of_its_row() {
     let all = [
-        identity_json(305, "SOPHAS", "School “Demo” of Health", "2026 – 2027"),
-        // Its id is a part of the other one's cycle, and then one of its years.
-        without_cycle(20),
-        without_cycle(2026),
-        identity_json(7, "Paid?=Yes", "a (b, c); d…", "2025–26"),
-        identity_json(8, "Paid?=No", "a (b, c); d…", "2025–26"),
-        identity_json(9, "SOPHAS", "see https://demo.example/?page=1", "2026"),
-        identity_json(10, "SOPHAS", "see https://demo.example/?page=2", "2026"),
+        identity_json(305, "SOPHAS", "School of Public Health", "2026 – 2027"),
+        identity_json(290, "SOPHAS", "School of Public Health", "2025 – 2026"),
+        identity_json(7, "Paid?=Yes", "'Friends' (a); ##[b]", "2025–26"),
+        identity_json(8, "Paid?=Yes", "School “Demo” of Health", "2025–26"),
+        identity_json(9, "SOPHAS Express", "see https://demo.example/?page=1", "2026"),
+        identity_json(10, "SOPHAS Express", "see https://demo.example/?page=2", "2026"),
     ];
     let stand_in = StandIn::start();
-    stand_in.next_api_response(identities(&all));
-    for _ in &all {
-        stand_in.next_api_response(exports(&[]));
-    }
-    let list = shell(&stand_in).arg("list").run().exited(0);
-    let rows: Vec<&str> = list.stdout.lines().skip(1).take_while(|line| !line.is_empty()).collect();
-    assert_eq!(rows.len(), all.len(), "{}", list.stdout);
-    stand_in.next_api_response(identities(&all));
-    let lines = by_names(&stand_in).input("identity", "nobody").run().exited(5).error();
-    let lines: Vec<&str> = lines.lines().filter_map(|line| line.strip_prefix("  ")).collect();
-    assert_eq!(lines.len(), all.len(), "{lines:?}");
-    for row in rows.into_iter().chain(lines) {
+    let list = |arguments: &[&str]| {
+        stand_in.next_api_response(identities(&all));
+        for _ in &all {
+            stand_in.next_api_response(exports(&[]));
+        }
+        let run = shell(&stand_in);
+        arguments.iter().fold(run, |run, argument| run.arg(argument)).run().exited(0).stdout
+    };
+    let table = list(&["list"]);
+    let json: Value = serde_json::from_str(&list(&["list", "--json"])).unwrap();
+    for (id, input, value) in [
+        (305, "identity: '\"SOPHAS\"'", Some("\"SOPHAS\"")),
+        (290, "identity: '\"SOPHAS\" \"2025 – 2026\"'", Some("\"SOPHAS\" \"2025 – 2026\"")),
+        (7, "identity: '\"Paid?=Yes\" \"''Friends'' (a); # #[b]\"'", Some("\"Paid?=Yes\" \"'Friends' (a); # #[b]\"")),
+        // Only their ids can select these.
+        (8, "user-identity-id: 8", None),
+        (9, "user-identity-id: 9", None),
+        (10, "user-identity-id: 10", None),
+    ] {
+        let row = table.lines().find(|line| line.starts_with(&format!("{id} "))).unwrap();
+        assert!(row.ends_with(&format!("  {input}")), "{input}: {table}");
+        let entries = json["user_identities"].as_array().unwrap();
+        let entry = entries.iter().find(|entry| entry["id"] == id).unwrap();
+        assert_eq!(entry["identity"].as_str(), value, "{entry}");
+
+        let Some(value) = value else { continue };
         stand_in.next_api_response(identities(&all)).next_api_response(exports(&[export_json(EXPORT_ID, EXPORT_NAME)]));
-        let run = by_names(&stand_in).input("identity", row).input("export-file-id", &RUN_ID.to_string());
-        let outcome = run.run().exited(0);
-        assert_eq!(outcome.outputs["user-identity-id"], row.split(' ').next().unwrap(), "{row}");
+        let run = by_names(&stand_in).input("identity", value).input("export-file-id", &RUN_ID.to_string());
+        assert_eq!(run.run().exited(0).outputs["user-identity-id"], id.to_string());
     }
 }
 
@@ -424,8 +432,6 @@ fn quotes_that_came_along_are_told() {
     for name in ["\"Nightly Applicants\"", "'Nightly Applicants'"] {
         by_names(&stand_in).input("export-name", name).run().exited(5).with_error("hint: leave the quotes out");
     }
-    let line = by_names(&stand_in).input("export-name", "86446  Nightly Applicants").run().exited(0);
-    assert_eq!(line.outputs["export-id"], "86446");
 }
 
 #[test]

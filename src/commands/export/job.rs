@@ -127,7 +127,7 @@ async fn export(
 }
 
 async fn latest(context: &Context<'_>, api: &ApiClient, identity: Id, export: Id) -> Result<Id, StepError> {
-    let all = context.request(async |limit| api.export_files(identity, limit).await).await?;
+    let all = context.request(async |limit| api.runs(identity, limit).await).await?;
     let resolve_error = |resolve_error| StepError::Unresolved { target: LookupTarget::LatestRun, resolve_error };
     let file = resolve::latest(&all, export).map_err(resolve_error)?;
     context.log.line(&format!("latest: run {} of export {export}", file.id));

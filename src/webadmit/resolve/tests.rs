@@ -1,14 +1,16 @@
+use proptest::prelude::*;
+
 use super::*;
+use crate::config::{self, IdentitySelector};
 use crate::text::redact::Redactor;
 use crate::webadmit::lists::Label;
 use crate::webadmit::status::Status;
-use proptest::prelude::*;
 
 fn label(text: &str) -> Label {
     Label::new(text, &Redactor::default())
 }
 
-fn of(id: u64, association: &str, organization: &str, cycle: &str) -> Identity {
+fn user(id: u64, association: &str, organization: &str, cycle: &str) -> Identity {
     Identity {
         id: Id(id),
         kind: label("Admissions User"),
@@ -24,18 +26,22 @@ fn named(id: u64, name: &str) -> Export {
     Export { id: Id(id), name: label(name), list_type, format, mime_type }
 }
 
-fn office() -> Vec<Identity> {
+fn five_identities() -> Vec<Identity> {
     vec![
-        of(290, "SOPHAS", "School of Public Health", "2025 - 2026"),
-        of(305, "SOPHAS", "School of Public Health", "2026 - 2027"),
-        of(17, "SOPHAS", "School of Public Health", "2009 - 2010"),
-        of(400, "PharmCAS", "College of Pharmacy", "2026 - 2027"),
-        of(401, "PharmCAS", "Graduate School", "2026 - 2027"),
+        user(290, "SOPHAS", "School of Public Health", "2025 - 2026"),
+        user(305, "SOPHAS", "School of Public Health", "2026 - 2027"),
+        user(17, "SOPHAS", "School of Public Health", "2009 - 2010"),
+        user(400, "PharmCAS", "College of Pharmacy", "2026 - 2027"),
+        user(401, "PharmCAS", "Graduate School", "2026 - 2027"),
     ]
 }
 
+fn ids(error: &ResolveError) -> Vec<u64> {
+    error.candidates.iter().map(|candidate| candidate.id.0).collect()
+}
+
 #[test]
-fn an_identity_is_found_by_words_of_any_of_its_texts() {
+fn words_match_any_text_of_an_identity() {
     for (words, id) in [
         ("SOPHAS", 305),
         ("sophas", 305),
@@ -44,42 +50,51 @@ fn an_identity_is_found_by_words_of_any_of_its_texts() {
         ("SOPHAS 2025", 290),
         ("SOPHAS 2009 - 2010", 17),
         ("SOPHAS 2009-2010", 17),
-        ("SOPHAS, 2025 - 2026, School of Public Health, Demo University (Admissions User)", 290),
+        ("SOPHAS, 2025 - 2026, School of Public Health, Demo University, Admissions User", 290),
         ("PharmCAS Graduate", 401),
-        ("Graduate Demo", 401),
+        ("Graduate,Demo", 401),
         ("pharmacy", 400),
     ] {
-        assert_eq!(identity(&office(), words).map(|found| found.id), Ok(Id(id)), "{words}");
+        assert_eq!(identity(&five_identities(), words).map(|found| found.id), Ok(Id(id)), "{words}");
     }
 }
 
 #[test]
-fn several_identities_are_told_apart_by_their_cycle_alone_or_not_at_all() {
-    let ids = |resolve_error: ResolveError| {
-        let id = |line: &String| line.split(' ').next().unwrap().parse().unwrap();
-        (resolve_error.fitting, resolve_error.of, resolve_error.listed.iter().map(id).collect::<Vec<u64>>())
+fn identities_that_differ_in_more_than_their_cycle_are_ambiguous() {
+    let error = |all: &[Identity], words| {
+        let error = identity(all, words).unwrap_err();
+        (error.matching, error.total, ids(&error))
     };
-    let resolve_error = |all: &[Identity], words| ids(identity(all, words).unwrap_err());
-    assert_eq!(resolve_error(&office(), "PharmCAS"), (2, 5, vec![400, 401]));
-    assert_eq!(resolve_error(&office(), "Demo"), (5, 5, vec![305, 400, 401, 290, 17]));
-    let twice = [of(1, "SOPHAS", "x", "2026"), of(2, "SOPHAS", "x", "2025"), of(3, "SOPHAS", "X", "2026")];
-    assert_eq!(resolve_error(&twice, "sophas"), (3, 3, vec![1, 3, 2]));
-    let seasons = [of(1, "SOPHAS", "x", "Fall 2026"), of(2, "SOPHAS", "x", "Spring 2026")];
-    assert_eq!(resolve_error(&seasons, "sophas"), (2, 2, vec![1, 2]));
-    let mut kinds = vec![of(1, "SOPHAS", "x", "2026"), of(2, "SOPHAS", "x", "2025")];
-    assert_eq!(identity(&kinds, "sophas").unwrap().id, Id(1));
-    kinds[1].kind = label("Association User");
-    assert_eq!(resolve_error(&kinds, "sophas").0, 2);
-    assert_eq!(identity(&kinds, "sophas association").unwrap().id, Id(2));
+    assert_eq!(error(&five_identities(), "PharmCAS"), (2, 5, vec![400, 401]));
+    assert_eq!(error(&five_identities(), "Demo"), (5, 5, vec![305, 400, 401, 290, 17]));
+
+    let twice = [user(1, "SOPHAS", "x", "2026"), user(2, "SOPHAS", "x", "2025"), user(3, "SOPHAS", "X", "2026")];
+    assert_eq!(error(&twice, "sophas"), (3, 3, vec![1, 3, 2]));
+    let seasons = [user(1, "SOPHAS", "x", "Fall 2026"), user(2, "SOPHAS", "x", "Spring 2026")];
+    assert_eq!(error(&seasons, "sophas"), (2, 2, vec![1, 2]));
+
+    let mut cycles = vec![user(1, "SOPHAS", "x", "2026"), user(2, "SOPHAS", "x", "2025")];
+    assert_eq!(identity(&cycles, "sophas").unwrap().id, Id(1));
+    for change in [
+        |identity: &mut Identity| identity.kind = label("Association User"),
+        |identity: &mut Identity| identity.association = label("SOPHAS Association"),
+        |identity: &mut Identity| identity.organization = label("Association"),
+        |identity: &mut Identity| identity.institution = label("Association"),
+    ] {
+        cycles[1] = user(2, "SOPHAS", "x", "2025");
+        change(&mut cycles[1]);
+        assert_eq!(error(&cycles, "sophas").0, 2);
+        assert_eq!(identity(&cycles, "sophas association").unwrap().id, Id(2));
+    }
 }
 
 #[test]
-fn the_newest_cycle_is_taken_only_where_it_is_certain() {
+fn the_newest_cycle_is_selected_only_if_it_is_certain() {
     let newest = |cycles: [&str; 2]| {
-        let all = [of(1, "SOPHAS", "x", cycles[0]), of(2, "SOPHAS", "x", cycles[1])];
-        identity(&all, "sophas").map(|one| one.cycle.to_string()).map_err(|resolve_error| resolve_error.fitting)
+        let all = [user(1, "SOPHAS", "x", cycles[0]), user(2, "SOPHAS", "x", cycles[1])];
+        identity(&all, "sophas").map(|found| found.cycle.to_string()).map_err(|error| error.matching)
     };
-    for (cycles, taken) in [
+    for (cycles, selected) in [
         (["2025 - 2026", "2026 - 2027"], Ok("2026 - 2027")),
         (["2026", "2025"], Ok("2026")),
         (["Fall 2027", "Spring 2026"], Ok("Fall 2027")),
@@ -93,20 +108,20 @@ fn the_newest_cycle_is_taken_only_where_it_is_certain() {
         (["", ""], Err(2)),
     ] {
         for cycles in [cycles, [cycles[1], cycles[0]]] {
-            assert_eq!(newest(cycles), taken.map(str::to_owned), "{cycles:?}");
+            assert_eq!(newest(cycles), selected.map(str::to_owned), "{cycles:?}");
         }
     }
 }
 
 #[test]
-fn what_is_in_quotes_is_a_whole_text() {
+fn double_quotes_match_a_whole_text() {
     let all = [
-        of(1, "SOPHAS Express", "School 1", "2026"),
-        of(2, "SOPHAS", "School 10", "2026"),
-        of(3, "SOPHAS", "School 1", "2026"),
-        of(4, "SOPHAS", "School 1", "2025"),
-        of(5, "CASPA", "School \"Y\" of Z", "2025"),
-        of(6, "SOPHAS", "‘X’", "2026"),
+        user(1, "SOPHAS Express", "School 1", "2026"),
+        user(2, "SOPHAS", "School 10", "2026"),
+        user(3, "SOPHAS", "School 1", "2026"),
+        user(4, "SOPHAS", "School 1", "2025"),
+        user(5, "CASPA", "School \"Y\" of Z", "2025"),
+        user(6, "SOPHAS", "‘X’", "2026"),
     ];
     for (words, id) in [
         ("\"sophas\" \"School 1\"", 3),
@@ -114,26 +129,36 @@ fn what_is_in_quotes_is_a_whole_text() {
         ("\"SOPHAS Express\"", 1),
         ("\"school 10\"", 2),
         ("“sophas express”", 1),
-        ("sophas,school 10,2026…", 2),
+        ("sophas,school 10,2026", 2),
         ("School \"Y\" of Z", 5),
         ("«SOPHAS» ‹x› 2026", 6),
-        ("3 sophas, school 1", 3),
-        ("4  SOPHAS, 2025, School 1, Demo University (Admissions User)", 4),
     ] {
         assert_eq!(identity(&all, words).map(|found| found.id), Ok(Id(id)), "{words}");
     }
-    assert_eq!(identity(&all, "2 pharmacy").unwrap_err().fitting, 0, "an id alone is not enough");
-    // Of those that fit, the ones with the words as words of their own come first, then the newest.
-    let first = |words| identity(&all, words).unwrap_err().listed.into_iter().map(|line| line[..1].to_owned());
-    assert_eq!(first("sophas school 1").collect::<Vec<_>>(), ["1", "3", "4"]);
-    assert_eq!(first("sophas scho").collect::<Vec<_>>(), ["1", "2", "3", "4"]);
-    assert_eq!(first("\"2026\" sophas").collect::<Vec<_>>(), ["1", "2", "3", "6"]);
-    assert_eq!(identity(&all, "\"school\"").unwrap_err().fitting, 0);
+
+    for words in ["\"school\"", "\"Y\" \"of\"", "\"Y \"of", "3 sophas, school 1", "2 pharmacy"] {
+        assert_eq!(identity(&all, words).unwrap_err().matching, 0, "{words}");
+    }
 }
 
 #[test]
-fn a_word_of_digits_is_a_whole_number_of_a_text() {
-    let all = [of(305, "SOPHAS", "School 10", "2026 - 2027"), of(20, "SOPHAS", "FY2031/32 (cohort 7)", "")];
+fn identities_that_have_the_words_as_whole_words_are_the_first_candidates() {
+    let all = [
+        user(1, "SOPHAS Express", "School 1", "2026"),
+        user(2, "SOPHAS", "School 10", "2026"),
+        user(3, "SOPHAS", "School 1", "2026"),
+        user(4, "SOPHAS", "School 1", "2025"),
+        user(5, "SOPHASX", "Schools 1", "2027"),
+    ];
+    let candidates = |words| ids(&identity(&all, words).unwrap_err());
+    assert_eq!(candidates("sophas school 1"), [1, 3, 4, 5]);
+    assert_eq!(candidates("sophas scho"), [1, 2, 3, 4, 5]);
+    assert_eq!(candidates("\"2026\" sophas"), [1, 2, 3]);
+}
+
+#[test]
+fn a_word_of_digits_matches_only_a_whole_number() {
+    let all = [user(305, "SOPHAS", "School 10", "2026 - 2027"), user(20, "SOPHAS", "FY2031/32 (cohort 7)", "")];
     for (words, id) in [
         ("2026", Some(305)),
         ("2027-2026", Some(305)),
@@ -141,6 +166,7 @@ fn a_word_of_digits_is_a_whole_number_of_a_text() {
         ("2031", Some(20)),
         ("fy20", Some(20)),
         ("7", Some(20)),
+        ("(cohort 7)", Some(20)),
         ("20", None),
         ("1", None),
         ("026", None),
@@ -151,60 +177,49 @@ fn a_word_of_digits_is_a_whole_number_of_a_text() {
 }
 
 #[test]
-fn a_row_selects_the_identity_that_it_shows_whatever_else_its_words_fit() {
-    let mut all = vec![of(305, "SOPHAS", "School", "2026 - 2027"), of(20, "SOPHAS", "School", "")];
-    all.extend([2026, 2027].map(|id| of(id, "SOPHAS", "School", "")));
-    all.push(of(7, "SOPHAS", &"a long name, ".repeat(30), "2026 - 2027"));
-    // The words of a line that was cut fit another one as well.
-    all.push(of(8, "SOPHAS", &"a long name, ".repeat(30), "7, 2026 - 2027"));
-    for one in &all {
-        let Identity { id, association, cycle, organization, institution, kind } = one;
-        for row in [
-            line_of_identity(one),
-            sanitize::truncate(&line_of_identity(one), MAX_LINE_LENGTH),
-            format!("{id}\t{association}\t{cycle}\t{organization}\t{institution}\t{kind}"),
-        ] {
-            assert_eq!(identity(&all, &row).map(|found| found.id), Ok(*id), "{row}");
-        }
-    }
-    // A year and words are no row.
-    assert_eq!(identity(&all[..3], "2026 SOPHAS School Demo University").map(|found| found.id), Ok(Id(305)));
-}
-
-#[test]
-fn an_id_in_the_place_of_a_name_is_noticed() {
+fn an_id_instead_of_a_name_is_recognized() {
     for (words, is_id) in
         [("305", true), (" 305 ", true), ("306", false), ("30", false), ("305 x", false), ("7 c", false)]
     {
-        assert_eq!(identity(&office(), words).unwrap_err().is_id, is_id, "{words}");
+        assert_eq!(identity(&five_identities(), words).unwrap_err().is_id, is_id, "{words}");
         assert_eq!(export(&[named(305, "a"), named(7, "b")], words).unwrap_err().is_id, is_id, "{words}");
     }
 }
 
 #[test]
-fn an_identity_that_is_not_found_is_answered_with_the_nearest() {
-    let resolve_error = identity(&office(), "SOHPAS public").unwrap_err();
-    assert_eq!((resolve_error.fitting, resolve_error.of, resolve_error.unlisted), (0, 5, 0));
-    assert_eq!(
-        resolve_error.listed[0],
-        "305  SOPHAS, 2026 - 2027, School of Public Health, Demo University (Admissions User)"
-    );
-    let many: Vec<Identity> = (1..100).map(|id| of(id, "SOPHAS", "x", &format!("{}", 1900 + id))).collect();
-    let resolve_error = identity(&many, "PharmCAS").unwrap_err();
-    assert_eq!((resolve_error.listed.len(), resolve_error.unlisted), (20, 79));
-    assert!(resolve_error.listed[0].contains(", 1999, "), "{resolve_error:?}");
-    assert_eq!(identity(&[], "x"), Err(ResolveError { fitting: 0, of: 0, is_id: false, listed: vec![], unlisted: 0 }));
+fn similar_identities_are_the_first_candidates() {
+    let error = identity(&five_identities(), "SOHPAS public").unwrap_err();
+    assert_eq!((error.matching, error.total, error.omitted()), (0, 5, 0));
+    let title = "SOPHAS, 2026 - 2027, School of Public Health, Demo University, Admissions User".to_owned();
+    assert_eq!(error.candidates[0], Candidate { id: Id(305), title });
+
+    let many: Vec<Identity> = (1..100).map(|id| user(id, "SOPHAS", "x", &format!("Class of {}", 900 + id))).collect();
+    let error = identity(&many, "PharmCAS").unwrap_err();
+    assert_eq!((error.candidates.len(), error.omitted(), error.candidates[0].id), (20, 79, Id(99)));
+    let all: Vec<Identity> = many.into_iter().chain(five_identities()).collect();
+    let error = identity(&all, "class").unwrap_err();
+    assert_eq!((error.matching, error.total, error.candidates.len(), error.omitted()), (99, 104, 20, 79));
+
+    let none = ResolveError { matching: 0, total: 0, is_id: false, candidates: vec![] };
+    assert_eq!(identity(&[], "x"), Err(none));
 }
 
 #[test]
-fn the_newest_cycle_is_shown_first() {
-    let mut all = office();
-    newest_first(&mut all);
+fn an_identity_without_a_type_has_none_in_its_title() {
+    let mut all = vec![user(1, "SOPHAS", "x", "2026")];
+    all[0].kind = Label::default();
+    assert_eq!(identity(&all, "z").unwrap_err().candidates[0].title, "SOPHAS, 2026, x, Demo University");
+}
+
+#[test]
+fn identities_are_sorted_by_cycle_the_newest_first() {
+    let mut all = five_identities();
+    sort_newest_first(&mut all);
     assert_eq!(all.iter().map(|identity| identity.id.0).collect::<Vec<_>>(), [305, 400, 401, 290, 17]);
 }
 
 #[test]
-fn an_export_is_found_by_its_name_alone() {
+fn an_export_is_found_by_its_whole_name() {
     let all = [
         named(1, "Nightly Applicants"),
         named(2, "Nightly Applicants 2"),
@@ -217,27 +232,23 @@ fn an_export_is_found_by_its_name_alone() {
     {
         assert_eq!(export(&all, name).map(|found| found.id), Ok(Id(id)), "{name}");
     }
-    assert_eq!(export(&all, "3  Interviews").unwrap().id, Id(3), "a line of the list as it stands");
-    assert_eq!(export(&all, "4  Interviews").unwrap_err().fitting, 0);
-    let resolve_error = export(&all, "interviews").unwrap_err();
-    assert_eq!(
-        (resolve_error.fitting, resolve_error.of, resolve_error.listed),
-        (2, 5, vec!["3  Interviews".into(), "5  INTERVIEWS".into()])
-    );
-    let resolve_error = export(&all, "Aplicants nightly").unwrap_err();
-    assert_eq!(
-        (resolve_error.fitting, resolve_error.of, resolve_error.listed[0].as_str()),
-        (0, 5, "1  Nightly Applicants")
-    );
-    for (name, nearest) in
-        [("Nightly", "1  Nightly Applicants"), ("intervews", "3  Interviews"), ("AERZTE", "4  Ärzte")]
-    {
-        assert_eq!(export(&all, name).unwrap_err().listed[0], nearest, "{name}");
+
+    let error = export(&all, "interviews").unwrap_err();
+    assert_eq!((error.matching, error.total, ids(&error)), (2, 5, vec![3, 5]));
+    assert_eq!(error.candidates[1].title, "INTERVIEWS");
+    let error = export(&all, "Aplicants nightly").unwrap_err();
+    assert_eq!((error.matching, error.total, error.candidates[0].id), (0, 5, Id(1)));
+    for (name, first) in [("Nightly", 1), ("intervews", 3), ("AERZTE", 4), ("1  Nightly Applicants", 1)] {
+        assert_eq!(ids(&export(&all, name).unwrap_err())[0], first, "{name}");
     }
-    let all =
+}
+
+#[test]
+fn exports_whose_names_contain_all_words_are_the_first_candidates() {
+    let names =
         ["Planner", "Bannerman", "Nightly Banner Export of all Applicants", "Panner", "Interviews 2026 for Banners"];
-    let all: Vec<Export> = all.iter().zip(1..).map(|(name, id)| named(id, name)).collect();
-    for (name, nearest) in [
+    let all: Vec<Export> = names.iter().zip(1..).map(|(name, id)| named(id, name)).collect();
+    for (name, first) in [
         ("Banner", vec![3, 2, 5]),
         ("banner applicants", vec![3]),
         ("APPLICANTS, “Banner Export”", vec![3]),
@@ -246,71 +257,136 @@ fn an_export_is_found_by_its_name_alone() {
         ("2026", vec![5]),
         ("banner 202", vec![2]),
     ] {
-        let listed = export(&all, name).unwrap_err().listed;
-        let ids: Vec<u64> = listed.iter().map(|line| line.split(' ').next().unwrap().parse().unwrap()).collect();
-        assert_eq!(ids[..nearest.len()], nearest, "{name}: {listed:?}");
+        let ids = ids(&export(&all, name).unwrap_err());
+        assert_eq!(ids[..first.len()], first, "{name}: {ids:?}");
     }
-    let long = named(9, &"long ".repeat(100));
-    assert_eq!(export(&[long], "x").unwrap_err().listed[0].chars().count(), 150);
 }
 
 #[test]
-fn the_latest_file_is_the_one_with_the_highest_id() {
-    let file = |id, export, status| ListedRun { id: Id(id), export: Id(export), status };
+fn the_latest_run_is_the_one_with_the_highest_id() {
+    let run = |id, export, status| ListedRun { id: Id(id), export: Id(export), status };
     let all = [
-        file(70, 1, Status::Available),
-        file(90, 1, Status::Queued),
-        file(80, 1, Status::Failed),
-        file(95, 2, Status::Available),
+        run(70, 1, Status::Available),
+        run(90, 1, Status::Queued),
+        run(80, 1, Status::Failed),
+        run(95, 2, Status::Available),
     ];
     assert_eq!(latest(&all, Id(1)).unwrap().id, Id(90));
-    let resolve_error = latest(&all, Id(3)).unwrap_err();
-    assert_eq!((resolve_error.fitting, resolve_error.of), (0, 4));
-    assert_eq!(resolve_error.listed[..2], ["95  of export 2, available", "90  of export 1, queued"]);
+
+    let error = latest(&all, Id(3)).unwrap_err();
+    assert_eq!((error.matching, error.total, ids(&error)), (0, 4, vec![95, 90, 80, 70]));
+    assert_eq!(error.candidates[1].title, "of export 1, queued");
+}
+
+#[test]
+fn the_input_value_is_short_and_leaves_the_newest_cycle_out() {
+    let mut all = five_identities();
+    all.extend([
+        user(1, "SOPHAS Express", "x", "2026"),
+        user(2, "CASPA", "Nursing", "Fall 2026"),
+        user(3, "CASPA", "Nursing", "Spring 2026"),
+        user(4, "", "No \"Association\"", "2024"),
+        user(5, "School \"Y\"", "Dental", "2024"),
+        user(6, "—", "Optometry", "2024"),
+        // Nothing but their ids distinguishes these.
+        user(7, "Twins", "x", "2024"),
+        user(8, "Twins", "x", "2024"),
+        user(9, &"long ".repeat(50), "y", "2024"),
+    ]);
+    all[1].institution = label("Demo’s University");
+
+    let values: Vec<Option<String>> = input_values(&all);
+    let values: Vec<Option<&str>> = values.iter().map(Option::as_deref).collect();
+    assert_eq!(
+        values,
+        [
+            Some("\"SOPHAS\" \"Demo University\""),
+            Some("\"SOPHAS\" \"Demo’s University\""),
+            Some("\"SOPHAS\" \"2009 - 2010\""),
+            Some("\"PharmCAS\" \"College of Pharmacy\""),
+            Some("\"PharmCAS\" \"Graduate School\""),
+            Some("\"SOPHAS Express\""),
+            Some("\"CASPA\" \"Fall 2026\""),
+            Some("\"CASPA\" \"Spring 2026\""),
+            None,
+            Some("\"Dental\""),
+            Some("\"—\" \"Optometry\""),
+            None,
+            None,
+            None,
+        ]
+    );
+}
+
+#[test]
+fn input_values_are_not_computed_for_very_long_lists() {
+    let all = |length| (1..=length).map(|id| user(id, "SOPHAS", "x", &id.to_string())).collect::<Vec<_>>();
+    assert!(input_values(&all(100)).iter().all(Option::is_some));
+    assert_eq!(input_values(&all(2000)), vec![None; 2000]);
+}
+
+/// Resolves a value of the input `identity` as the program does.
+fn resolve_input<'a>(all: &'a [Identity], value: &str) -> &'a Identity {
+    let variables = [("API_KEY", "secretkey0123456"), ("EXPORT_NAME", "x"), ("IDENTITY", value)];
+    let parsed = config::parse(&variables.map(|(name, value)| (format!("INPUT_{name}").into(), value.into())));
+    assert!(parsed.errors.is_empty(), "{value}: {:?}", parsed.errors);
+
+    match parsed.request.unwrap().identity {
+        Some(IdentitySelector::Words(words)) => identity(all, &words).unwrap(),
+        selector => panic!("{selector:?}"),
+    }
 }
 
 proptest! {
     #[test]
-    fn what_is_chosen_fits_and_every_line_begins_with_an_id(
+    fn a_result_matches_and_an_error_has_at_most_twenty_candidates(
         names in proptest::collection::vec("[a-c ]{0,3}|.{0,5}", 0..30),
-        request in "[a-c ]{1,3}|.{1,5}",
+        words in "[a-c ]{1,3}|.{1,5}",
     ) {
-        let exports: Vec<Export> = names.iter().zip(1..).map(|(name, id)| named(id, &sanitize::excerpt(name))).collect();
-        match export(&exports, &request) {
-            Ok(found) => prop_assert_eq!(&found.name.folded, &sanitize::normalize(&request)),
-            Err(resolve_error) => {
-                prop_assert!(resolve_error.listed.len() <= 20 && resolve_error.fitting != 1);
-                prop_assert!(resolve_error.listed.iter().all(|line| line.starts_with(|c: char| c.is_ascii_digit())));
-            }
+        let exports: Vec<Export> = names.iter().zip(1..).map(|(name, id)| named(id, name)).collect();
+        match export(&exports, &words) {
+            Ok(found) => prop_assert_eq!(&found.name.normalized, &sanitize::normalize(&words)),
+            Err(error) => prop_assert!(error.candidates.len() <= 20 && error.matching != 1),
         }
-        let identities: Vec<Identity> = names.iter().zip(1..).map(|(name, id)| of(id, name, "", "2026")).collect();
-        match identity(&identities, &request) {
-            Ok(found) => {
-                let all = sanitize::normalize(&format!("{} Demo University 2026 Admissions User", found.association));
-                let numbers: Vec<&str> = all.split(|c: char| !c.is_ascii_digit()).collect();
-                let fits = |term: &Term| match term {
-                    Term::Part(text) | Term::Whole(text) => all.contains(text),
-                    Term::Number(number) => numbers.contains(&number.as_str()),
-                };
-                let terms = terms(&request);
-                // It can begin with the id, as a line of a list does.
-                let by_id = terms.first() == Some(&Term::Number(found.id.to_string())) && terms.len() > 1;
-                prop_assert!(terms.iter().skip(usize::from(by_id)).all(fits));
-            }
-            Err(resolve_error) => prop_assert!(resolve_error.listed.len() <= 20 && resolve_error.fitting != 1),
+
+        let identities: Vec<Identity> = names.iter().zip(1..).map(|(name, id)| user(id, name, "", "2026")).collect();
+        match identity(&identities, &words) {
+            Ok(found) => prop_assert!(Query::parse(&words).matches(&texts(found))),
+            Err(error) => prop_assert!(error.candidates.len() <= 20 && error.matching != 1),
         }
     }
 
     #[test]
-    fn every_line_selects_its_identity(
-        texts in proptest::collection::vec(("[0-3 ]{0,3}|.{0,8}", "[a-c,(\"“ ]{0,4}", "[0-3 –-]{0,6}"), 1..8),
+    fn every_input_value_selects_its_identity(
+        fields in proptest::collection::vec(
+            ("[0-3 ]{0,3}|.{0,8}", "[a-c,(#\"“ ]{0,4}", "[ab](\\?Signature=ab)?", "[0-3 –-]{0,6}"), 1..8,
+        ),
     ) {
-        let identity_of = |((association, organization, cycle), id): (&(String, String, String), u64)| {
-            of(id, &sanitize::excerpt(association), &sanitize::excerpt(organization), &sanitize::excerpt(cycle))
-        };
-        let all: Vec<Identity> = texts.iter().zip(1..).map(identity_of).collect();
-        for one in &all {
-            prop_assert_eq!(identity(&all, &line_of_identity(one)).map(|found| found.id), Ok(one.id));
+        let mut all = Vec::new();
+        for ((association, organization, institution, cycle), id) in fields.iter().zip(1..) {
+            let identity = user(id, association, organization, cycle);
+            all.push(Identity { institution: label(institution), ..identity });
+        }
+        for (identity, value) in all.iter().zip(input_values(&all)) {
+            if let Some(value) = value {
+                prop_assert_eq!(resolve_input(&all, &value).id, identity.id, "{}", value);
+            }
+        }
+    }
+
+    #[test]
+    fn every_identity_with_texts_of_its_own_has_an_input_value(
+        fields in proptest::collection::btree_set(("A[a-c, (#‘-]{0,2}a", "O[a-c]{0,2}", "I[ab]{0,1}", "201[0-9]"), 1..8),
+    ) {
+        let mut all = Vec::new();
+        for ((association, organization, institution, cycle), id) in fields.iter().zip(1..) {
+            let identity = user(id, association, organization, cycle);
+            all.push(Identity { institution: label(institution), ..identity });
+        }
+        let distinct: std::collections::BTreeSet<_> = all.iter().map(texts).collect();
+        prop_assume!(distinct.len() == all.len());
+        for (identity, value) in all.iter().zip(input_values(&all)) {
+            prop_assert_eq!(resolve_input(&all, &value.unwrap()).id, identity.id);
         }
     }
 }
