@@ -1,4 +1,4 @@
-//! `--help`, `--version`, and what is not known.
+//! `--help`, `--version`, and unknown arguments.
 
 use webadmit_export::commands::help;
 use webadmit_export::config;
@@ -25,7 +25,7 @@ fn help_lists_every_input_output_and_exit_code() {
 }
 
 #[test]
-fn version_tells_name_and_version() {
+fn version_prints_name_and_version() {
     for argument in ["--version", "-V"] {
         let outcome = Step::in_shell().arg(argument).run().exited(0);
         assert_eq!(outcome.stdout, concat!("webadmit-export ", env!("CARGO_PKG_VERSION"), "\n"));
@@ -33,11 +33,11 @@ fn version_tells_name_and_version() {
 }
 
 #[test]
-fn an_unknown_argument_is_bad_input() {
+fn rejects_unknown_arguments_without_showing_a_key() {
     let outcome = Step::in_shell().arg("--export-id=5").run().exited(2);
     assert!(outcome.error().contains("unknown argument --export-id;"), "{}", outcome.stderr);
     assert!(outcome.error().contains("--help"), "{}", outcome.stderr);
-    // It could be the key, which is known from the environment, or not at all.
+    // An argument can be the key, whether or not the input has it too.
     for argument in [API_KEY, &format!("--api-key={API_KEY}"), &format!("--api-key{API_KEY}")] {
         for run in [Step::on_github(), Step::in_shell().input("api-key", API_KEY)] {
             run.arg(argument).run().exited(2).with_error("unknown argument ");
@@ -46,7 +46,7 @@ fn an_unknown_argument_is_bad_input() {
 }
 
 #[test]
-fn an_empty_argument_is_none() {
+fn ignores_empty_arguments() {
     let stand_in = StandIn::start();
     github(&stand_in).arg("").run().exited(0);
     Step::on_github().arg("").arg("--version").run().exited(0);

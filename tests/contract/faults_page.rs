@@ -7,7 +7,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::thread;
 
-use rustix::process::{Signal, geteuid};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use wiremock::ResponseTemplate;
 
@@ -640,7 +640,7 @@ fn no_workspace() -> Outcome {
 fn read_only() -> Outcome {
     let run = github(&StandIn::start()).existing_file("sealed/older.csv", b"older").input("directory", "sealed");
     fs::set_permissions(run.workspace().join("sealed"), Permissions::from_mode(0o555)).unwrap();
-    let run = if geteuid().is_root() { run.under_user(65_534) } else { run };
+    let run = run.with_ordinary_user();
     run.run().exited(1)
 }
 

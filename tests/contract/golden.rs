@@ -659,12 +659,12 @@ fn check(is_of_kind: fn(&Scenario) -> bool) {
 }
 
 #[test]
-fn what_the_program_does_is_what_was_recorded() {
+fn behavior_matches_the_snapshots() {
     check(|scenario| !matches!(scenario.end, End::Signal(..)));
 }
 
 #[test]
-fn what_the_program_does_after_a_signal_is_what_was_recorded() {
+fn behavior_after_a_signal_matches_the_snapshots() {
     check(|scenario| matches!(scenario.end, End::Signal(..)));
 }
 

@@ -1,5 +1,5 @@
-//! Whatever a server says, on any way to stdout, stderr, outputs or summary: no runner takes it for a command, and it
-//! does not get out of its place in the Markdown.
+//! Text from a server is data in stdout, stderr, outputs and summary: no runner finds a command in it, and in the summary it
+//! adds no Markdown.
 
 use proptest::prelude::*;
 use pulldown_cmark::{Event, Options, Parser, Tag};
@@ -139,8 +139,8 @@ fn chosen(said: &str) -> Outcome {
     stand_in.next_api_json(identities_of(said));
     let exports = json!({ "exports": [export_json(EXPORT_ID, &format!("the {said}"))] });
     stand_in.next_api_json(exports);
-    let run = github(&stand_in).by_names().input("identity", "HERE");
-    run.input("export-file-id", &RUN_ID.to_string())
+    let step = github(&stand_in).by_names().input("identity", "HERE");
+    step.input("export-file-id", &RUN_ID.to_string())
         .input("export-name", &name)
         .input("encoding", "utf-8")
         .run()
@@ -224,7 +224,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: cases(12), ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_a_server_says_is_harmless(said in hostile()) {
+    fn any_server_text_is_harmless(said in hostile()) {
         assert_all_harmless(&said);
     }
 }
@@ -235,7 +235,7 @@ fn cases(usual: u32) -> u32 {
 }
 
 #[test]
-fn the_worst_known_words_are_harmless() {
+fn known_attacks_are_harmless() {
     for said in [
         "\n::error::x",
         "\r::error::x",
@@ -252,4 +252,21 @@ fn the_worst_known_words_are_harmless() {
     ] {
         assert_all_harmless(said);
     }
+}
+
+#[test]
+fn a_percent_encoded_file_name_is_harmless() {
+    let stand_in = StandIn::builder()
+        .content_disposition("attachment; filename*=UTF-8''%0A::error::a%23%23[b]`|c`.csv")
+        .content_type("text/csv; x=##[error]y")
+        .start();
+    assert_harmless(&github(&stand_in).run().exited(0));
+}
+
+#[test]
+fn a_long_message_is_cut() {
+    let hostile = "x\r\n::error::y\r##[group]z\u{2028}##vso[task.complete]\u{202e} `|` </td> ".repeat(50);
+    let outcome = refused(&hostile).exited(5);
+    assert_harmless(&outcome);
+    assert!(outcome.error().chars().count() < 1000, "{}", outcome.error());
 }

@@ -15,7 +15,7 @@ fn list(stand_in: &StandIn) -> Step {
 }
 
 #[test]
-fn a_table_shows_what_the_key_can_see_the_newest_cycle_first() {
+fn the_table_shows_the_newest_cycle_first() {
     let stand_in = StandIn::start();
     stand_in.start_next_cycle();
     let outcome = list(&stand_in).run().exited(0);
@@ -39,7 +39,7 @@ fn a_table_shows_what_the_key_can_see_the_newest_cycle_first() {
 }
 
 #[test]
-fn an_identity_whose_exports_may_not_be_seen_does_not_hide_the_others() {
+fn lists_the_others_if_the_exports_of_one_identity_are_forbidden() {
     let stand_in = StandIn::start();
     let list = |form| {
         let identities =
@@ -61,7 +61,7 @@ fn with_identities(stand_in: &StandIn) -> &StandIn {
 }
 
 #[test]
-fn exports_that_cannot_be_had_are_named_and_the_rest_is_printed() {
+fn prints_the_rest_if_some_exports_cannot_be_listed() {
     let stand_in = StandIn::start();
     let list = |form| list(&stand_in).input("poll-interval", "1ms").arg(form);
     let fail = |times| {
@@ -109,7 +109,7 @@ fn exports_that_cannot_be_had_are_named_and_the_rest_is_printed() {
 }
 
 #[test]
-fn a_list_that_is_ended_by_the_timeout_is_printed_as_far_as_it_goes() {
+fn prints_what_it_has_at_the_timeout() {
     let silent = ResponseTemplate::new(200).set_delay(std::time::Duration::from_secs(60));
     let mut requests = 0;
     let outcome = with_growing_timeout(
@@ -144,7 +144,7 @@ fn a_list_that_is_ended_by_the_timeout_is_printed_as_far_as_it_goes() {
 }
 
 #[test]
-fn a_key_without_identities_is_told() {
+fn reports_a_key_without_identities() {
     let stand_in = StandIn::start();
     for form in ["", "--json"] {
         stand_in.next_api_json(json!({ "user_identities": [] }));
@@ -158,7 +158,7 @@ fn a_key_without_identities_is_told() {
 }
 
 #[test]
-fn json_is_all_that_goes_to_stdout() {
+fn prints_only_json_to_stdout() {
     let stand_in = StandIn::start();
     stand_in.next_api_status(503);
     for arguments in [["--json", ""], ["", "--json"]] {
@@ -183,7 +183,7 @@ fn json_is_all_that_goes_to_stdout() {
 }
 
 #[test]
-fn names_are_shown_as_they_are_and_what_is_shown_is_found() {
+fn names_are_found_as_the_list_shows_them() {
     let names = ["Paid?=Yes", "Paid?=No", "Ratio 1:2 a=b?", "100%3Fx%3Dy", "Program #[1] ##vso[x] “all”"];
     let stand_in = StandIn::start();
     let lists = || {
@@ -205,18 +205,18 @@ fn names_are_shown_as_they_are_and_what_is_shown_is_found() {
         assert!(table.contains(&format!("\n{id}       305       {shown}  ")), "{shown}: {table}");
         for name in [name, shown.as_str()] {
             lists();
-            let run = shell(&stand_in).by_names().input("export-name", name);
-            let outcome = run.input("export-file-id", "1").run();
+            let step = shell(&stand_in).by_names().input("export-name", name);
+            let outcome = step.input("export-file-id", "1").run();
             assert!(outcome.stdout.contains(&format!("export: {id}, {shown}\n")), "{name}: {}", outcome.stdout);
         }
     }
     lists();
-    let run = shell(&stand_in).by_names().input("export-name", "Paid");
-    run.run().exited(5).with_error("\n  1  Paid?=Yes\n").with_error("\n  2  Paid?=No\n");
+    let step = shell(&stand_in).by_names().input("export-name", "Paid");
+    step.run().exited(5).with_error("\n  1  Paid?=Yes\n").with_error("\n  2  Paid?=No\n");
 }
 
 #[test]
-fn json_holds_every_name_unchanged_and_no_command_of_a_runner() {
+fn json_has_every_name_unchanged_and_no_runner_command() {
     let long = "a long name ".repeat(100);
     let names = [
         "##[error]x ##vso[task.complete]y ###[z] # [a]",
@@ -251,7 +251,7 @@ fn json_holds_every_name_unchanged_and_no_command_of_a_runner() {
 }
 
 #[test]
-fn signatures_in_names_are_redacted_in_every_form() {
+fn redacts_signatures_in_names() {
     let stand_in = StandIn::start();
     let name = "a X-Amz-Signature=0123abcd&x=y b AWSAccessKeyId%3DAKIDMADEUP%26x c sig=short";
     for (form, shown) in [
@@ -267,7 +267,7 @@ fn signatures_in_names_are_redacted_in_every_form() {
 }
 
 #[test]
-fn only_the_inputs_that_say_how_to_ask_matter() {
+fn validates_only_the_inputs_of_the_api() {
     let stand_in = StandIn::start();
     list(&stand_in).input("export-file-id", "nonsense").input("directory", "../out").run().exited(0);
     let outcome = list(&stand_in).input("api-key", "").input("timeout", "never").input("fail-on", "x").run().exited(2);
@@ -277,7 +277,7 @@ fn only_the_inputs_that_say_how_to_ask_matter() {
 }
 
 #[test]
-fn a_refusal_a_timeout_and_a_signal_end_the_list_as_they_end_a_step() {
+fn a_refusal_a_timeout_and_a_signal_have_their_exit_codes() {
     let stand_in = StandIn::start();
     let outcome = list(&stand_in).input("api-key", "another").run().exited(5);
     let outcome = outcome.with_error("the list of identities and exports: ").with_error("check the api-key");
@@ -293,17 +293,17 @@ fn a_refusal_a_timeout_and_a_signal_end_the_list_as_they_end_a_step() {
 }
 
 #[test]
-fn nothing_but_the_list_is_on_stdout_on_github_either() {
+fn prints_only_the_list_to_stdout_on_github() {
     let stand_in = StandIn::start();
-    let run = github(&stand_in).arg("list").arg("--json");
-    let outcome = run.run();
+    let step = github(&stand_in).arg("list").arg("--json");
+    let outcome = step.run();
     assert_eq!(outcome.status.code(), Some(0), "{}", outcome.stdout);
     assert!(serde_json::from_str::<Value>(&outcome.stdout).is_ok(), "{}", outcome.stdout);
     assert_eq!((outcome.output_text.as_str(), outcome.summary.as_str()), ("", ""));
 }
 
 #[test]
-fn an_argument_that_the_list_does_not_know_is_bad_input() {
+fn rejects_unknown_arguments() {
     let stand_in = StandIn::start();
     list(&stand_in).arg("--yaml").run().exited(2).with_error("unknown argument --yaml");
     let alone = Step::in_shell().arg("--json").run().exited(2);
@@ -313,7 +313,7 @@ fn an_argument_that_the_list_does_not_know_is_bad_input() {
 }
 
 #[test]
-fn a_list_that_does_not_arrive_is_a_failure() {
+fn a_failed_write_of_the_list_is_an_error() {
     let stand_in = StandIn::start();
     let written_to =
         |target: &str, run: Step| run.wrapped_in(&["bash", "-c", &format!("exec \"$0\" \"$@\" {target}")]).run();
@@ -329,7 +329,7 @@ fn a_list_that_does_not_arrive_is_a_failure() {
 }
 
 #[test]
-fn a_signal_ends_a_list_that_nobody_reads() {
+fn a_signal_ends_a_list_without_a_reader() {
     let stand_in = StandIn::start();
     let identities = [identity_json(305, "SOPHAS", "x", "2026"), identity_json(7, "CASPA", "x", "2025")];
     let many: Vec<Value> = (1..=5000).map(|id| export_json(id, "more than fits into a pipe")).collect();

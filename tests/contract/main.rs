@@ -1,30 +1,32 @@
-//! The contract: what users can rely on, seen through the built program, against servers on loopback.
+//! Tests what users rely on: runs the built program against servers on loopback.
 //!
-//! A test's name is a promise. Where a test waits, it waits for something that happens, and a time that it compares is
-//! one that the program was told, not one that a machine happened to need.
+//! The name of a test says what it proves. A test waits for events, it does not sleep, and it compares no time that depends on
+//! the machine.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test ends where something fails")]
 
 #[path = "../support/mod.rs"]
 mod support;
 
-mod answers;
-mod bodies;
+mod api_responses;
 mod command_line;
-mod documents;
-mod faults;
+mod destination;
+mod documentation;
+mod download;
+mod download_properties;
+mod encoding;
 mod faults_page;
 mod golden;
 mod injection;
 mod inputs;
-mod job;
 mod list;
-mod long;
-mod machine;
-mod model;
-mod names;
+mod name_resolution;
 mod network;
 mod outputs;
+mod retries;
+mod runs;
 mod secrets;
 mod signals;
-mod text;
+mod slow;
+mod system;
+mod timeouts;

@@ -1,6 +1,4 @@
-//! The way to the servers: names, connections, TLS and proxies.
-
-use wiremock::ResponseTemplate;
+//! Connections: host names, TLS, proxies, redirects.
 
 use crate::support::{
     API_KEY, Action, Authority, ClosedPort, Flaw, Outcome, Request, Server, StandIn, Step, UNKNOWN_HOST, github,
@@ -19,17 +17,17 @@ fn empty_answer() -> Vec<u8> {
 /// A run that trusts no authority of the machine, and perhaps the given one.
 fn trusting(url: &str, authority: Option<&Authority>) -> Step {
     let nobody = Authority::new().pem();
-    let run = github_at(url).existing_file("system.pem", nobody.as_bytes());
-    let system = run.workspace().join("system.pem");
-    let run = run.env("SSL_CERT_FILE", system);
+    let step = github_at(url).existing_file("system.pem", nobody.as_bytes());
+    let system = step.workspace().join("system.pem");
+    let step = step.env("SSL_CERT_FILE", system);
     match authority {
-        Some(authority) => run.existing_file("ca.pem", authority.pem().as_bytes()).input("ca-file", "ca.pem"),
-        None => run,
+        Some(authority) => step.existing_file("ca.pem", authority.pem().as_bytes()).input("ca-file", "ca.pem"),
+        None => step,
     }
 }
 
 #[test]
-fn a_host_whose_name_is_not_known_is_named_and_tried_again() {
+fn retries_an_unknown_host() {
     let url = format!("http://{UNKNOWN_HOST}");
     let cause = format!("no connection to {UNKNOWN_HOST}: failed to lookup address information");
     let run = |timeout: &_| github_at(&url).input("allow-http", "true").input("timeout", timeout);
@@ -41,30 +39,30 @@ fn a_host_whose_name_is_not_known_is_named_and_tried_again() {
 }
 
 #[test]
-fn a_ca_file_is_trusted_besides_the_systems_authorities() {
+fn trusts_ca_file_and_system_authorities() {
     let (system, own) = (Authority::new(), Authority::new());
     for authority in [&system, &own] {
         let api = empty_list(authority, Flaw::None);
-        let run = github_at(&api.url());
-        let run =
-            run.existing_file("system.pem", system.pem().as_bytes()).existing_file("own.pem", own.pem().as_bytes());
-        let file = run.workspace().join("system.pem");
-        run.env("SSL_CERT_FILE", file).input("ca-file", "own.pem").run().exited(3);
+        let step = github_at(&api.url());
+        let step =
+            step.existing_file("system.pem", system.pem().as_bytes()).existing_file("own.pem", own.pem().as_bytes());
+        let file = step.workspace().join("system.pem");
+        step.env("SSL_CERT_FILE", file).input("ca-file", "own.pem").run().exited(3);
     }
 }
 
 #[test]
-fn ssl_cert_dir_is_obeyed() {
+fn trusts_ssl_cert_dir() {
     let authority = Authority::new();
     let api = empty_list(&authority, Flaw::None);
     // A directory of authorities names them by the hash of their subjects; any name of that form is read.
-    let run = github_at(&api.url()).existing_file("certs/0a1b2c3d.0", authority.pem().as_bytes());
-    let directory = run.workspace().join("certs");
-    run.env("SSL_CERT_DIR", directory).run().exited(3);
+    let step = github_at(&api.url()).existing_file("certs/0a1b2c3d.0", authority.pem().as_bytes());
+    let directory = step.workspace().join("certs");
+    step.env("SSL_CERT_DIR", directory).run().exited(3);
 }
 
 #[test]
-fn a_certificate_that_cannot_be_trusted_ends_the_step_at_once() {
+fn an_untrusted_certificate_of_the_api_ends_the_step() {
     let authority = Authority::new();
     for (flaw, trusted, words) in [
         (Flaw::None, None, "it is not signed by an authority that is trusted here"),
@@ -79,7 +77,7 @@ fn a_certificate_that_cannot_be_trusted_ends_the_step_at_once() {
 }
 
 #[test]
-fn a_server_without_tls_is_a_connection_that_fails() {
+fn retries_a_server_without_tls() {
     let url = format!("https://localhost:{}", server_without_tls());
     let tries_again = |outcome: &Outcome| outcome.stdout.contains("; trying again in ");
     let outcome = with_growing_timeout(|timeout| trusting(&url, None).input("timeout", timeout).run(), tries_again);
@@ -91,7 +89,7 @@ fn a_server_without_tls_is_a_connection_that_fails() {
 }
 
 #[test]
-fn a_store_with_a_certificate_that_cannot_be_trusted_ends_the_step_at_once() {
+fn an_untrusted_certificate_of_the_store_ends_the_step() {
     let (ours, theirs) = (Authority::new(), Authority::new());
     let store = Server::start_tls(theirs.server(Flaw::None), |_| respond(200, &[], b"bytes"));
     let answer = run_json_with_url("Available", &format!("{}/file.csv", store.url())).to_string();
@@ -105,7 +103,7 @@ fn a_store_with_a_certificate_that_cannot_be_trusted_ends_the_step_at_once() {
 }
 
 #[test]
-fn without_any_authority_https_fails_before_the_first_call_and_http_works() {
+fn only_https_needs_a_certificate_authority() {
     let empty = |run: Step| {
         let file = run.workspace().join("empty.pem");
         run.existing_file("empty.pem", b"").env("SSL_CERT_FILE", file)
@@ -117,7 +115,7 @@ fn without_any_authority_https_fails_before_the_first_call_and_http_works() {
 }
 
 #[test]
-fn when_the_api_is_https_the_download_url_must_be_too() {
+fn rejects_a_plain_http_download_url_from_an_https_api() {
     let authority = Authority::new();
     let api = Server::start_tls(authority.server(Flaw::None), |_| {
         let answer = run_json_with_url("Available", "http://127.0.0.1:9/file");
@@ -127,7 +125,7 @@ fn when_the_api_is_https_the_download_url_must_be_too() {
 }
 
 #[test]
-fn a_file_comes_over_tls_and_is_never_redirected_to_plain_http() {
+fn rejects_a_redirect_from_https_to_plain_http() {
     let authority = Authority::new();
     let plain = Server::start(|_| respond(200, &[], b"not this"));
     let elsewhere = plain.url();
@@ -154,8 +152,8 @@ fn a_file_comes_over_tls_and_is_never_redirected_to_plain_http() {
 /// A run that is sent through a proxy, whose credentials are marked.
 fn through(proxy: &Server, url: &str) -> Step {
     let address = format!("http://office:proxy-password@127.0.0.1:{}", proxy.port());
-    let run = github_at(url).input("allow-http", "true");
-    run.env("http_proxy", &address).env("HTTPS_PROXY", address)
+    let step = github_at(url).input("allow-http", "true");
+    step.env("http_proxy", &address).env("HTTPS_PROXY", address)
 }
 
 fn basic(request: &Request) -> bool {
@@ -163,7 +161,7 @@ fn basic(request: &Request) -> bool {
 }
 
 #[test]
-fn a_proxy_is_used_and_its_credentials_are_for_it_alone() {
+fn sends_proxy_credentials_to_the_proxy_only() {
     let proxy = Server::start(|request| {
         let through = basic(request) && request.target.starts_with("http://webadmit.invalid/api/v1/exports/");
         vec![Action::Send(if through { empty_answer() } else { response(400, &[], b"") })]
@@ -174,7 +172,7 @@ fn a_proxy_is_used_and_its_credentials_are_for_it_alone() {
 }
 
 #[test]
-fn a_proxy_carries_tls_without_seeing_the_key() {
+fn tunnels_tls_through_a_proxy() {
     let authority = Authority::new();
     let api = empty_list(&authority, Flaw::None);
     let port = api.port();
@@ -190,22 +188,22 @@ fn a_proxy_carries_tls_without_seeing_the_key() {
 }
 
 #[test]
-fn a_file_comes_over_the_proxy_too_and_any_proxy_variable_will_do() {
+fn honours_every_proxy_variable() {
     for variable in ["http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"] {
         let signed = run_json_with_url("Available", "http://store.invalid/file.csv").to_string();
         let proxy = Server::start(move |request| {
             let is_call = request.target.starts_with("http://webadmit.invalid/");
             respond(200, &[], if is_call { signed.as_bytes() } else { b"bytes" })
         });
-        let run = github_at("http://webadmit.invalid").input("allow-http", "true");
-        let outcome = run.env(variable, format!("http://127.0.0.1:{}", proxy.port())).run().exited(0);
+        let step = github_at("http://webadmit.invalid").input("allow-http", "true");
+        let outcome = step.env(variable, format!("http://127.0.0.1:{}", proxy.port())).run().exited(0);
         assert_eq!(outcome.read("file.csv"), b"bytes", "{variable}");
         assert!(proxy.requests()[1].target.starts_with("http://store.invalid/file.csv?"), "{variable}");
     }
 }
 
 #[test]
-fn no_proxy_goes_past_the_proxy() {
+fn honours_no_proxy() {
     let authority = Authority::new();
     let api = empty_list(&authority, Flaw::None);
     let proxy = Server::start(|_| respond(502, &[], b""));
@@ -216,7 +214,7 @@ fn no_proxy_goes_past_the_proxy() {
 }
 
 #[test]
-fn plain_http_to_this_very_machine_does_not_leave_it() {
+fn plain_http_to_loopback_bypasses_the_proxy() {
     let proxy = Server::start(|_| respond(502, &[], b""));
     let api = Server::start(|_| vec![Action::Send(empty_answer())]);
     for url in [api.url(), api.url().replace("127.0.0.1", "localhost")] {
@@ -226,7 +224,7 @@ fn plain_http_to_this_very_machine_does_not_leave_it() {
 }
 
 #[test]
-fn a_proxy_that_refuses_is_told_of_without_its_credentials() {
+fn a_proxy_error_shows_no_credentials() {
     for (status, cause, hint) in [
         (403, "tunnel error: unsuccessful", "whether a proxy stands between"),
         (407, "tunnel error: proxy authorization required", "hint: a proxy asks for a user name and a password"),
@@ -252,7 +250,7 @@ fn a_proxy_that_refuses_is_told_of_without_its_credentials() {
 }
 
 #[test]
-fn a_redirect_of_the_store_to_another_host_has_neither_key_nor_referer() {
+fn a_store_redirect_has_neither_key_nor_referer() {
     let elsewhere = Server::start(|_| respond(200, &[], b"bytes"));
     let stand_in = StandIn::start();
     let target = format!("{}/moved.csv", elsewhere.url());
@@ -264,7 +262,7 @@ fn a_redirect_of_the_store_to_another_host_has_neither_key_nor_referer() {
 }
 
 #[test]
-fn a_redirect_of_the_store_to_a_place_that_may_not_be_asked_is_not_followed() {
+fn rejects_unusable_store_redirects() {
     let elsewhere = Server::start(|_| respond(200, &[], b"not this"));
     for (to, why) in [
         (elsewhere.url().replace("http://", "http://user:word@"), "with a user name or a password"),
@@ -289,16 +287,7 @@ fn a_redirect_of_the_store_to_a_place_that_may_not_be_asked_is_not_followed() {
 }
 
 #[test]
-fn an_answer_that_is_redirected_to_names_the_origin_only() {
-    let stand_in = StandIn::start();
-    let to = format!("https://elsewhere.example:8443/path?api_key={API_KEY}");
-    stand_in.next_api_response(ResponseTemplate::new(301).insert_header("Location", to.as_str()));
-    let outcome = github(&stand_in).run().exited(1);
-    outcome.with_error("redirected to https://elsewhere.example:8443;");
-}
-
-#[test]
-fn a_store_that_cannot_be_reached_is_named_with_the_reason() {
+fn names_a_store_that_refuses_connections() {
     let nobody = ClosedPort::new();
     let stand_in = StandIn::start();
     let url = format!("{}/file", nobody.url());

@@ -1,16 +1,16 @@
-//! The section "Outputs".
+//! Outputs, output file, step summary, and the commands for GitHub and Azure Pipelines.
 
 use std::fs;
 
 use crate::support::{API_KEY, Authority, EXPORT_ID, RUN_ID, StandIn, UNKNOWN_HOST, github, shell};
 
 #[test]
-fn the_outputs_are_appended_to_what_stands_there() {
+fn outputs_are_appended_to_github_output() {
     let stand_in = StandIn::start();
-    let run = github(&stand_in);
-    let file = run.workspace().parent().unwrap().join("outputs");
+    let step = github(&stand_in);
+    let file = step.workspace().parent().unwrap().join("outputs");
     fs::write(&file, "earlier<<END\na\nb\nEND\nopen=line").unwrap();
-    let outcome = run.run().exited(0);
+    let outcome = step.run().exited(0);
     let names: Vec<_> = outcome.outputs.keys().map(String::as_str).collect();
     assert_eq!(
         names,
@@ -34,7 +34,7 @@ fn the_outputs_are_appended_to_what_stands_there() {
 }
 
 #[test]
-fn the_outputs_are_in_the_log_too() {
+fn outputs_are_printed_in_the_log() {
     let stand_in = StandIn::start();
     let outcome = github(&stand_in).run().exited(0);
     for (name, value) in &outcome.outputs {
@@ -43,10 +43,10 @@ fn the_outputs_are_in_the_log_too() {
 }
 
 #[test]
-fn the_output_file_has_one_plain_line_for_each_output() {
+fn the_output_file_has_one_line_per_output() {
     let stand_in = StandIn::builder().content_disposition("attachment; filename=two words.csv").start();
-    let run = shell(&stand_in).existing_file("reports/out.env", b"WEBADMIT_PATH=stale\nmore\n");
-    let outcome = run.input("output-file", "reports/out.env").run().exited(0);
+    let step = shell(&stand_in).existing_file("reports/out.env", b"WEBADMIT_PATH=stale\nmore\n");
+    let outcome = step.input("output-file", "reports/out.env").run().exited(0);
     let text = String::from_utf8(outcome.read("reports/out.env")).unwrap();
     let (sha256, size) = (text.split("WEBADMIT_SHA256=").nth(1).unwrap()[..64].to_owned(), stand_in.file().len());
     assert_eq!(
@@ -61,7 +61,7 @@ fn the_output_file_has_one_plain_line_for_each_output() {
 }
 
 #[test]
-fn a_failure_has_outputs_too() {
+fn a_failed_step_writes_outputs() {
     let stand_in = StandIn::with_statuses(&["Queued", "Failed"]);
     let outcome = github(&stand_in).input("output-file", "out.env").run().exited(3);
     assert_eq!(outcome.output_text, format!("status=failed\nexport-id={EXPORT_ID}\nexport-file-id={RUN_ID}\n"));
@@ -70,13 +70,13 @@ fn a_failure_has_outputs_too() {
 }
 
 #[test]
-fn a_content_type_that_the_server_does_not_name_is_no_output() {
+fn without_a_content_type_there_is_no_such_output() {
     let stand_in = StandIn::builder().content_type("").start();
     assert!(!github(&stand_in).run().exited(0).outputs.contains_key("content-type"));
 }
 
 #[test]
-fn outputs_that_cannot_be_written_are_found_out_before_the_first_call() {
+fn unwritable_outputs_fail_before_the_first_request() {
     let stand_in = StandIn::start();
     let run = || github(&stand_in);
     run()
@@ -96,7 +96,7 @@ fn outputs_that_cannot_be_written_are_found_out_before_the_first_call() {
 }
 
 #[test]
-fn the_export_file_never_takes_the_place_of_the_output_file() {
+fn the_export_file_never_replaces_the_output_file() {
     let stand_in = StandIn::builder().content_disposition("attachment; filename=out.env").start();
     let outcome = github(&stand_in).input("output-file", "out.env").run().exited(1);
     let lines =
@@ -105,7 +105,7 @@ fn the_export_file_never_takes_the_place_of_the_output_file() {
 }
 
 #[test]
-fn outputs_of_an_earlier_step_are_gone_however_this_one_ends() {
+fn outputs_of_an_earlier_step_are_cleared() {
     let stand_in = StandIn::start();
     let run = || shell(&stand_in).input("output-file", "out.env");
     let run = || run().existing_file("out.env", b"WEBADMIT_PATH=exports/old.csv\n");
@@ -122,7 +122,7 @@ fn outputs_of_an_earlier_step_are_gone_however_this_one_ends() {
 }
 
 #[test]
-fn a_file_that_is_something_else_is_never_emptied_for_outputs() {
+fn clears_no_file_that_is_not_the_output_file() {
     let authority = Authority::new();
     let stand_in = StandIn::start();
     let run = || shell(&stand_in).existing_file("exports/older.csv", b"older");
@@ -139,22 +139,22 @@ fn a_file_that_is_something_else_is_never_emptied_for_outputs() {
 }
 
 #[test]
-fn files_of_the_runner_that_are_not_there_yet_are_made() {
+fn creates_missing_files_of_the_runner() {
     let stand_in = StandIn::start();
-    let run = github(&stand_in);
-    let beside = |name: &str| run.workspace().parent().unwrap().join(name);
+    let step = github(&stand_in);
+    let beside = |name: &str| step.workspace().parent().unwrap().join(name);
     let (outputs, summary) = (beside("new-outputs"), beside("new-summary.md"));
-    let outcome = run.env("GITHUB_OUTPUT", outputs).env("GITHUB_STEP_SUMMARY", summary).run().exited(0);
+    let outcome = step.env("GITHUB_OUTPUT", outputs).env("GITHUB_STEP_SUMMARY", summary).run().exited(0);
     assert_eq!(outcome.outputs["status"], "available");
     assert!(outcome.summary.starts_with("### WebAdMIT export: "), "{}", outcome.summary);
 }
 
 #[test]
-fn a_pipe_that_nobody_reads_is_not_waited_for() {
+fn does_not_block_on_a_pipe_without_a_reader() {
     let stand_in = StandIn::start();
     let piped = |name: &str| {
-        let run = shell(&stand_in);
-        run.wrapped_in(&["bash", "-c", &format!("mkfifo {name}; exec \"$0\"")])
+        let step = shell(&stand_in);
+        step.wrapped_in(&["bash", "-c", &format!("mkfifo {name}; exec \"$0\"")])
     };
     piped("out.env")
         .input("output-file", "out.env")
@@ -167,7 +167,7 @@ fn a_pipe_that_nobody_reads_is_not_waited_for() {
 }
 
 #[test]
-fn outputs_that_do_not_arrive_fail_the_step() {
+fn a_failed_write_of_the_outputs_fails_the_step() {
     let stand_in = StandIn::start();
     let to_a_full_disk = github(&stand_in).input("output-file", "/dev/full");
     to_a_full_disk
@@ -179,7 +179,7 @@ fn outputs_that_do_not_arrive_fail_the_step() {
 }
 
 #[test]
-fn the_summary_tells_what_was_asked_and_what_came() {
+fn the_summary_shows_request_and_result() {
     let stand_in = StandIn::with_statuses(&["Queued", "In Progress", "Available"]);
     let outcome = github(&stand_in).input("directory", "exports").run().exited(0);
     let sha256 = &outcome.outputs["sha256"];
@@ -200,7 +200,7 @@ fn the_summary_tells_what_was_asked_and_what_came() {
 }
 
 #[test]
-fn the_summary_of_a_failure_has_the_error() {
+fn the_summary_shows_the_error() {
     let stand_in = StandIn::with_statuses(&["Failed"]);
     let outcome = github(&stand_in).run().exited(3);
     assert!(outcome.summary.starts_with("### WebAdMIT export: ❌ No file was saved\n"), "{}", outcome.summary);
@@ -208,13 +208,13 @@ fn the_summary_of_a_failure_has_the_error() {
 }
 
 #[test]
-fn a_summary_that_cannot_be_written_fails_nothing() {
+fn an_unwritable_summary_does_not_fail_the_step() {
     let stand_in = StandIn::start();
     github(&stand_in).env("GITHUB_STEP_SUMMARY", "/no/such/file").run().exited(0);
 }
 
 #[test]
-fn workflow_commands_are_written_on_github_only() {
+fn workflow_commands_are_printed_on_github_only() {
     let stand_in = StandIn::with_statuses(&["Strange", "Failed"]);
     let github = github(&stand_in).run().exited(3);
     assert!(github.stdout.starts_with(&format!("::add-mask::{API_KEY}\n")), "{}", github.stdout);
@@ -234,7 +234,7 @@ fn workflow_commands_are_written_on_github_only() {
 }
 
 #[test]
-fn on_azure_the_outputs_are_variables_for_the_following_steps() {
+fn outputs_are_variables_on_azure_pipelines() {
     let stand_in = StandIn::builder().content_disposition("attachment; filename=\"100 % sure.csv\"").start();
     let outcome = shell(&stand_in).env("TF_BUILD", "True").run().exited(0);
     for line in [
@@ -245,8 +245,8 @@ fn on_azure_the_outputs_are_variables_for_the_following_steps() {
         assert!(outcome.stdout.contains(line), "{line}: {}", outcome.stdout);
     }
     for (variable, value) in [("TF_BUILD", ""), ("GITHUB_ACTIONS", "true")] {
-        let run = shell(&stand_in).env("TF_BUILD", "True").env(variable, value);
-        assert!(!run.run().exited(0).stdout.contains("##vso["));
+        let step = shell(&stand_in).env("TF_BUILD", "True").env(variable, value);
+        assert!(!step.run().exited(0).stdout.contains("##vso["));
     }
     let stand_in = StandIn::with_statuses(&["Failed"]);
     let outcome = shell(&stand_in).env("TF_BUILD", "True").run().exited(3);

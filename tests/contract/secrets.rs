@@ -1,5 +1,5 @@
-//! Whatever a server sends back of the key or of a signature, and in whatever disguise: nobody is told. Every run of the
-//! program in every test is searched (`support/canary.rs`); these see to it that there is something to be found.
+//! The key and signatures in responses, in any encoding, never reach the log, files or other servers. `support/leaks.rs` searches
+//! every step of every test; in these tests there is something to find.
 
 use serde_json::json;
 use wiremock::ResponseTemplate;
@@ -34,7 +34,7 @@ fn run(stand_in: &StandIn) -> Step {
 }
 
 #[test]
-fn an_api_that_sends_the_key_back_is_not_passed_on() {
+fn redacts_the_key_in_api_responses() {
     for said in disguises(API_KEY) {
         let stand_in = StandIn::start();
         stand_in.next_api_response(ResponseTemplate::new(503).set_body_json(json!({ "message": said })));
@@ -43,7 +43,8 @@ fn an_api_that_sends_the_key_back_is_not_passed_on() {
         stand_in.next_api_response(ok(run_json(&said)));
         run(&stand_in).run().exited(0);
         stand_in.next_api_response(ResponseTemplate::new(404).set_body_json(json!({ "message": said })));
-        run(&stand_in).run().exited(5);
+        let outcome = run(&stand_in).run().exited(5);
+        assert!(said != API_KEY || outcome.error().contains(" and says: ***"), "{}", outcome.error());
         let to = format!("https://{}.example/{said}", said.split(' ').next().unwrap().replace(['/', ':', '?'], "."));
         stand_in.next_api_response(ResponseTemplate::new(302).insert_header("Location", to.as_str()));
         run(&stand_in).run().exited(1);
@@ -51,7 +52,7 @@ fn an_api_that_sends_the_key_back_is_not_passed_on() {
 }
 
 #[test]
-fn a_list_with_the_key_in_it_is_not_passed_on() {
+fn redacts_the_key_in_lists() {
     for said in disguises(API_KEY) {
         let stand_in = StandIn::start();
         let identity = json!({ "id": 305, "type": said, "association": "SOPHAS", "organization": said, "institution": said, "cycle": said });
@@ -77,7 +78,7 @@ fn a_list_with_the_key_in_it_is_not_passed_on() {
 }
 
 #[test]
-fn a_url_with_the_key_in_it_is_not_asked_for() {
+fn never_requests_a_url_with_the_key() {
     for said in disguises(API_KEY).iter().chain(&[format!("{}%E2%80%8E{}", &API_KEY[..9], &API_KEY[9..])]) {
         for url in
             [format!("/{said}.csv"), format!("/file?response-content-disposition=attachment;filename={said}.csv")]
@@ -95,7 +96,7 @@ fn a_url_with_the_key_in_it_is_not_asked_for() {
 }
 
 #[test]
-fn a_store_that_knows_the_key_is_not_passed_on() {
+fn redacts_the_key_in_store_responses() {
     for said in disguises(API_KEY) {
         let stand_in = StandIn::with_file(b"bytes");
         let code = said.clone();
@@ -116,7 +117,7 @@ fn signature(request: &Request) -> String {
 }
 
 #[test]
-fn a_signature_that_comes_back_is_not_passed_on() {
+fn redacts_the_signature_in_store_responses() {
     for index in 0..8 {
         let stand_in = StandIn::start();
         let said = move |request: &Request| disguises(&signature(request)).remove(index);
@@ -131,7 +132,7 @@ fn a_signature_that_comes_back_is_not_passed_on() {
 }
 
 #[test]
-fn the_signature_of_a_redirect_is_not_passed_on() {
+fn redacts_the_signature_of_a_redirect() {
     const OTHER: &str = "Signature0CanaryOfARedirect0123456789";
     let stand_in = StandIn::start();
     let to = format!("{}/elsewhere?Signature={OTHER}", stand_in.store().url());
@@ -159,7 +160,7 @@ fn the_signature_of_a_redirect_is_not_passed_on() {
 }
 
 #[test]
-fn a_signed_url_is_not_passed_on_wherever_the_api_names_it() {
+fn redacts_signed_urls_in_api_messages() {
     let stand_in = StandIn::start();
     let url = "https://s3.example/file.csv?AWSAccessKeyId=x&Signature=Signature0Canary0123456789ABCDEF%3D&x=y";
     let encoded = percent_encoding::utf8_percent_encode(url, percent_encoding::NON_ALPHANUMERIC).to_string();
@@ -170,4 +171,12 @@ fn a_signed_url_is_not_passed_on_wherever_the_api_names_it() {
         stand_in.next_api_response(ResponseTemplate::new(404).set_body_json(json!({ "message": said })));
         run(&stand_in).run().exited(5);
     }
+}
+
+#[test]
+fn sends_the_key_to_the_api() {
+    let stand_in = StandIn::start();
+    github(&stand_in).run().exited(0);
+    assert!(stand_in.api_requests().iter().all(|request| request.headers["x-api-key"] == API_KEY));
+    // That the store has not got it, and that nothing tells it, is seen at the end of every test.
 }

@@ -31,7 +31,7 @@ pub use server::{
 };
 pub use stand_in::{CYCLES, StandIn, api_with_first_response, empty_list};
 pub use step::{
-    Outcome, RunningStep, Step, can_unshare, displayed, github, github_at, repeat_until, shell, shell_at,
-    with_growing_timeout,
+    ORDINARY_USER, Outcome, RunningStep, Step, can_unshare, displayed, github, github_at, repeat_until, shell,
+    shell_at, with_growing_timeout,
 };
 pub use store::{FILENAME, StoredFile, applicants_csv, error_response, sha256_hex};

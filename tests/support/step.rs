@@ -14,7 +14,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tempfile::TempDir;
 
 use super::json::{EXPORT_ID, EXPORT_NAME, IDENTITY_ID, RUN_ID};
@@ -22,9 +22,13 @@ use super::leaks::{self, API_KEY};
 use super::runner;
 use super::server::{EVENT_TIMEOUT, UNKNOWN_HOST};
 use super::stand_in::StandIn;
+use super::store::FILENAME;
 
 /// The name of the program's copy that another user runs.
 const PROGRAM_COPY: &str = "program";
+
+/// A user who is not root and owns nothing.
+pub const ORDINARY_USER: u32 = 65_534;
 
 /// Prepares a step on GitHub that downloads the run of a stand-in, given by its ids.
 pub fn github(stand_in: &StandIn) -> Step {
@@ -158,16 +162,30 @@ impl Step {
         self.wrapped_in(&["bash", "-c", "ulimit -v 120000; exec \"$0\""])
     }
 
-    /// Runs as another user, who then owns the workspace and the runner's files. Only root can do that.
-    pub fn under_user(mut self, user: u32) -> Self {
+    /// Runs as a user who is not root. If the test runs as root, that is another user, who then owns the workspace and the
+    /// runner's files.
+    pub fn with_ordinary_user(mut self) -> Self {
+        if !geteuid().is_root() {
+            return self;
+        }
         // The user may not be able to enter the directory in which the program was built.
         let copy = self.root.path().join(PROGRAM_COPY);
         // `cp` copies in a process of its own. Otherwise a step that starts at the same time would inherit the open copy, and
         // the system runs no file that is open for writing.
         assert!(Command::new("cp").args([&self.program, &copy]).status().unwrap().success());
         self.program = copy;
-        self.user = Some(user);
+        self.user = Some(ORDINARY_USER);
         self
+    }
+
+    /// Saves the file to a new disk of this size, with an existing file. At the end, prints the files on the disk and their
+    /// contents. Only in a shell: `sh` drops variables with a hyphen in their names.
+    pub fn on_small_disk(self, size: &str) -> Self {
+        let script = format!(
+            "mkdir small && mount -t tmpfs -o size={size} none small && echo existing > small/{FILENAME} \
+             && {{ \"$0\"; code=$?; ls -A small; cat small/*; exit $code; }}"
+        );
+        self.input("directory", "small").wrapped_in(&["unshare", "--mount", "--map-root-user", "sh", "-c", &script])
     }
 
     /// Creates a file in the workspace.

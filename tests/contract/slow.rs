@@ -1,4 +1,4 @@
-//! What takes too long for every run: `cargo test --test contract -- --ignored`.
+//! Tests that take too long for every run: `cargo test --release --test contract -- --ignored`.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::support::{Action, ClosedPort, Server, StandIn, github, github_at, hea
 
 #[test]
 #[ignore = "takes 2 GiB of disk and some seconds"]
-fn two_gibibytes_pass_in_under_32_mib_of_memory() {
+fn downloads_2_gib_in_under_32_mib_of_memory() {
     for encoding in ["as-sent", "utf-8"] {
         for connections in [1, 8] {
             two_gibibytes(encoding, connections);
@@ -54,7 +54,7 @@ fn two_gibibytes(encoding: &str, connections: usize) {
 
 #[test]
 #[ignore = "waits for 5 s, as long as a store may take to say why it refuses"]
-fn a_refusal_that_drips_does_not_take_the_whole_timeout() {
+fn a_slow_error_response_does_not_use_up_the_timeout() {
     let stand_in = StandIn::start();
     stand_in.next_store_response(|_, _| {
         let head = head(403, &[], 100_000);
@@ -66,7 +66,7 @@ fn a_refusal_that_drips_does_not_take_the_whole_timeout() {
 
 #[test]
 #[ignore = "waits for 20 s, as long as a store may be silent"]
-fn a_store_that_is_silent_for_20_s_is_asked_again() {
+fn retries_a_store_that_is_silent_for_20_s() {
     let stand_in = StandIn::start();
     stand_in.next_store_response(|_, file| {
         vec![Action::Send(head(200, &[], file.bytes.len())), Action::Send(file.bytes[..100].to_vec()), Action::Hang]
@@ -81,9 +81,10 @@ fn a_store_that_is_silent_for_20_s_is_asked_again() {
 
 #[test]
 #[ignore = "waits for 2 min, as long as an API may be silent that has never answered"]
-fn an_api_that_never_answers_is_given_up_after_two_minutes() {
+fn gives_up_on_an_api_that_never_responds() {
     let nobody = ClosedPort::new();
-    let run = github_at(&nobody.url()).input("poll-interval", "30s");
-    let outcome = run.run().exited(1).with_error(&format!("{} gave no readable answer within 2 min", nobody.address()));
+    let step = github_at(&nobody.url()).input("poll-interval", "30s");
+    let outcome =
+        step.run().exited(1).with_error(&format!("{} gave no readable answer within 2 min", nobody.address()));
     assert_eq!(steady(&outcome.error()), SILENT_API);
 }

@@ -287,7 +287,7 @@ fn check(script: &[Deed], size: usize, tagged: bool, parallel: ParallelConfig, e
 
 proptest! {
     #[test]
-    fn the_destination_is_the_older_file_or_exactly_one_version(
+    fn the_destination_has_the_existing_file_or_exactly_one_version(
         script in proptest::collection::vec(deed(), 0..14),
         size in prop_oneof![1..4_usize, 100..5000_usize],
         tagged in proptest::bool::weighted(0.9),
@@ -300,7 +300,7 @@ proptest! {
 }
 
 #[test]
-fn a_script_without_misdeeds_ends_well() {
+fn downloads_from_a_correct_store() {
     for connections in [1, 2, 8] {
         let played = play(Vec::new(), 100_000, true, parallel(connections), Encoding::AsSent);
         assert!(played.end.is_ok() && played.file == version(0, 100_000), "{connections}");
@@ -309,7 +309,7 @@ fn a_script_without_misdeeds_ends_well() {
 }
 
 #[test]
-fn progress_outlasts_any_number_of_cuts() {
+fn resumes_after_any_number_of_cuts() {
     for connections in [1, 4] {
         let played = play(vec![Deed::Cut(20); 30], 5000, true, parallel(connections), Encoding::AsSent);
         assert!(played.end.is_ok(), "{:?}", played.end);
@@ -318,7 +318,7 @@ fn progress_outlasts_any_number_of_cuts() {
 }
 
 #[test]
-fn the_bytes_of_another_version_are_new_ones() {
+fn bytes_of_a_new_version_count_as_progress() {
     // The old version comes almost whole; each attempt at the new one brings little, but something.
     let script = [vec![Deed::Cut(90), Deed::NewVersion, Deed::Cut(5)], vec![Deed::Cut(5); 30]].concat();
     let played = play(script, 5000, true, parallel(1), Encoding::AsSent);
@@ -326,7 +326,7 @@ fn the_bytes_of_another_version_are_new_ones() {
 }
 
 #[test]
-fn versions_that_are_each_cut_earlier_than_the_last_are_progress() {
+fn a_new_version_counts_as_progress_even_if_cut_earlier() {
     let cuts = (0..12).map(|number| Deed::Cut(80 - 5 * number));
     let script: Vec<Deed> = cuts.flat_map(|cut| [cut, Deed::NewVersion]).collect();
     let played = play(script, 5000, true, parallel(1), Encoding::AsSent);
@@ -335,14 +335,14 @@ fn versions_that_are_each_cut_earlier_than_the_last_are_progress() {
 }
 
 #[test]
-fn a_store_with_another_version_each_time_is_given_up() {
+fn gives_up_on_a_store_with_endless_versions() {
     let script = vec![vec![Deed::Cut(50), Deed::NewVersion]; 100].concat();
     let played = play(script, 5000, true, parallel(1), Encoding::AsSent);
     assert!(played.end.is_err() && played.file == OLDER && played.requests < 100, "{}", played.requests);
 }
 
 #[test]
-fn a_part_with_status_200_is_joined_like_any_other() {
+fn joins_parts_with_status_200() {
     for connections in [1, 4] {
         let script = [vec![Deed::Cut(20)], vec![Deed::PartWith200; 30]].concat();
         let played = play(script, 5000, true, parallel(connections), Encoding::AsSent);
@@ -352,7 +352,7 @@ fn a_part_with_status_200_is_joined_like_any_other() {
 }
 
 #[test]
-fn a_text_is_converted_over_any_number_of_cuts_and_connections() {
+fn converts_text_across_cuts_and_connections() {
     for connections in [1, 4] {
         let played = play(vec![Deed::Cut(20); 30], 5000, true, parallel(connections), Encoding::Utf8);
         let text = encoding_rs::WINDOWS_1252.decode(&version(0, 5000)).0.into_owned();
@@ -362,13 +362,13 @@ fn a_text_is_converted_over_any_number_of_cuts_and_connections() {
 }
 
 #[test]
-fn the_rest_of_a_file_that_was_cut_comes_over_several_connections() {
+fn uses_several_connections_after_a_cut() {
     let played = play(vec![Deed::Cut(20)], 100_000, true, parallel(4), Encoding::AsSent);
     assert!(played.requests > 10, "{}", played.requests);
 }
 
 #[test]
-fn several_connections_that_are_no_faster_are_left() {
+fn returns_to_one_connection_if_several_are_no_faster() {
     for connections in [2, 8] {
         let played =
             play(Vec::new(), 1_000_000, true, parallel_with_gain(connections, f64::INFINITY), Encoding::AsSent);

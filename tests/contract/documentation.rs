@@ -107,11 +107,11 @@ fn the_first_example_of_the_readme_works_in_every_cycle() {
     assert!(inputs.iter().all(|(name, _)| !name.ends_with("-id")) && inputs.len() > 3, "{inputs:?}");
     let stand_in = StandIn::start();
     for cycle in &CYCLES[1..] {
-        let run = Step::on_github().input("base-url", &stand_in.api_url());
-        let run = inputs.iter().fold(run, |run, (name, value)| {
-            run.input(name, value.replace("${{ secrets.WEBADMIT_API_KEY }}", API_KEY).as_str())
+        let step = Step::on_github().input("base-url", &stand_in.api_url());
+        let step = inputs.iter().fold(step, |step, (name, value)| {
+            step.input(name, value.replace("${{ secrets.WEBADMIT_API_KEY }}", API_KEY).as_str())
         });
-        let outcome = run.run().exited(0);
+        let outcome = step.run().exited(0);
         assert_eq!(outcome.outputs["export-id"], cycle.export.to_string());
         assert_eq!(outcome.read("exports/Test-API-Export.csv"), stand_in.file());
         stand_in.start_next_cycle();

@@ -1,4 +1,4 @@
-//! Names instead of ids: the inputs `export-name`, `identity`, and `export-file-id: latest`.
+//! Resolving names to ids: the inputs `export-name` and `identity`, and `export-file-id: latest`.
 
 use serde_json::{Value, json};
 use wiremock::ResponseTemplate;
@@ -33,7 +33,7 @@ fn outputs<'a>(outcome: &'a Outcome, names: &[&str]) -> Vec<&'a str> {
 }
 
 #[test]
-fn a_workflow_with_names_survives_a_change_of_cycle() {
+fn names_work_in_every_cycle() {
     let stand_in = StandIn::with_statuses(&["Queued", "Available"]);
     for cycle in &CYCLES[1..] {
         let outcome = by_names(&stand_in).run().exited(0);
@@ -66,7 +66,7 @@ fn a_workflow_with_names_survives_a_change_of_cycle() {
 }
 
 #[test]
-fn an_id_is_taken_as_it_is_and_nothing_is_looked_up_for_it() {
+fn ids_are_not_looked_up() {
     let stand_in = StandIn::start();
     let ids = github(&stand_in).input("identity", "words that fit nothing");
     let outcome = ids.run().exited(0);
@@ -79,14 +79,14 @@ fn an_id_is_taken_as_it_is_and_nothing_is_looked_up_for_it() {
 }
 
 #[test]
-fn names_are_compared_without_regard_to_case_and_outer_white_space() {
+fn names_ignore_case_and_surrounding_white_space() {
     let stand_in = StandIn::start();
-    let run = by_names(&stand_in).input("export-name", " nightly APPLICANTS\n").input("identity", "demo  sophas 2026");
-    assert_eq!(run.run().exited(0).outputs["export-id"], EXPORT_ID.to_string());
+    let step = by_names(&stand_in).input("export-name", " nightly APPLICANTS\n").input("identity", "demo  sophas 2026");
+    assert_eq!(step.run().exited(0).outputs["export-id"], EXPORT_ID.to_string());
 }
 
 #[test]
-fn an_export_is_looked_up_among_all_when_no_identity_is_in_play() {
+fn finds_an_export_without_an_identity() {
     let stand_in = StandIn::start();
     let by_name = || by_names(&stand_in).input("identity", "").input("export-file-id", &RUN_ID.to_string());
     stand_in.next_api_response(exports(&[export_json(1, "Another"), export_json(EXPORT_ID, EXPORT_NAME)]));
@@ -104,7 +104,7 @@ fn an_export_is_looked_up_among_all_when_no_identity_is_in_play() {
 }
 
 #[test]
-fn an_identity_that_is_not_found_is_answered_with_those_that_there_are() {
+fn lists_the_identities_if_none_or_several_match() {
     let stand_in = StandIn::start();
     let outcome = by_names(&stand_in).input("identity", "SOHPAS").run().exited(5);
     let outcome = outcome.with_error(
@@ -131,7 +131,7 @@ fn an_identity_that_is_not_found_is_answered_with_those_that_there_are() {
 }
 
 #[test]
-fn of_identities_that_differ_in_more_than_their_cycle_none_is_taken() {
+fn chooses_only_between_cycles() {
     let stand_in = StandIn::start();
     let two = [identity_json(1, "SOPHAS", "Nursing", "2026"), identity_json(2, "SOPHAS", "Public Health", "2025")];
     stand_in.next_api_response(identities(&two));
@@ -140,7 +140,7 @@ fn of_identities_that_differ_in_more_than_their_cycle_none_is_taken() {
 }
 
 #[test]
-fn an_export_that_is_not_found_is_answered_with_the_nearest_of_its_identity() {
+fn lists_the_exports_if_none_or_several_match() {
     let stand_in = StandIn::start();
     let outcome = by_names(&stand_in).input("export-name", "Nightly Aplicants").run().exited(5);
     let outcome = outcome.with_error(
@@ -159,7 +159,7 @@ fn an_export_that_is_not_found_is_answered_with_the_nearest_of_its_identity() {
 }
 
 #[test]
-fn names_that_contain_the_given_words_are_suggested_first() {
+fn suggests_names_that_contain_the_words_first() {
     let stand_in = StandIn::start();
     let names = ["Planner", "Nightly Banner Export of all Applicants", "Panner"];
     let all: Vec<Value> = names.iter().zip(1..).map(|(name, id)| export_json(id, name)).collect();
@@ -171,7 +171,7 @@ fn names_that_contain_the_given_words_are_suggested_first() {
 }
 
 #[test]
-fn a_list_is_cut_to_twenty_and_fits_into_an_annotation() {
+fn an_error_lists_at_most_twenty_names() {
     let stand_in = StandIn::start();
     let long = "a long name of an export ".repeat(20);
     let many: Vec<Value> = (1..=50).map(|id| export_json(id, &format!("{long}{id}"))).collect();
@@ -185,7 +185,7 @@ fn a_list_is_cut_to_twenty_and_fits_into_an_annotation() {
 }
 
 #[test]
-fn the_latest_file_is_the_newest_one_of_this_export() {
+fn latest_selects_the_newest_file_of_the_export() {
     let stand_in = StandIn::with_statuses(&["In Progress", "In Progress", "Available"]);
     for run in [
         by_names(&stand_in).input("export-file-id", "latest"),
@@ -201,25 +201,25 @@ fn the_latest_file_is_the_newest_one_of_this_export() {
 }
 
 #[test]
-fn an_export_without_a_file_is_told_with_the_files_that_there_are() {
+fn latest_lists_the_recent_files_if_the_export_has_none() {
     let stand_in = StandIn::start();
-    let run = by_names(&stand_in).input("export-name", "").input("export-id", "5").input("export-file-id", "latest");
-    let outcome = run.run().exited(5);
+    let step = by_names(&stand_in).input("export-name", "").input("export-id", "5").input("export-file-id", "latest");
+    let outcome = step.run().exited(5);
     outcome
         .with_error("latest file of export 5 under identity 305 (SOPHAS, 2026 - 2027, ")
         .with_error(" not found: not among the 4 recent files of identity 305 (SOPHAS, 2026 - 2027, ")
         .with_error("\nthere are, the newest first:\n  74787  of export 86447, available\n  74780  of export 86446, available\n")
         .with_error("without export-file-id this step starts a run itself");
     stand_in.next_api_response(json_of(json!({ "export_files": [] })));
-    let run = github(&stand_in).input("export-file-id", "latest");
-    run.input("user-identity-id", "305")
+    let step = github(&stand_in).input("export-file-id", "latest");
+    step.input("user-identity-id", "305")
         .run()
         .exited(5)
         .with_error("under identity 305 not found: there are no recent files");
 }
 
 #[test]
-fn every_look_up_is_tried_again_like_every_other_request() {
+fn retries_every_look_up() {
     let bad = || {
         let bodies =
             [json!({ "user_identities": 5 }), json!({ "exports": "x" }), json!({ "export_files": {} }), json!([])];
@@ -247,7 +247,7 @@ fn every_look_up_is_tried_again_like_every_other_request() {
 }
 
 #[test]
-fn every_list_is_bounded() {
+fn rejects_a_list_over_8_mib() {
     let endless = |key: &str| {
         let body = format!("{{\"{key}\":[{}", "{\"id\":1},".repeat(1 << 20));
         ResponseTemplate::new(200).set_body_string(body)
@@ -265,7 +265,7 @@ fn every_list_is_bounded() {
 }
 
 #[test]
-fn names_are_compared_in_full() {
+fn compares_names_in_full() {
     let stand_in = StandIn::start();
     let long = "a long name ".repeat(30);
     let names = [format!("{long}1"), format!("{long}2"), "Report w=1?a".to_owned(), "Report w=1?b".to_owned()];
@@ -284,12 +284,12 @@ fn names_are_compared_in_full() {
 }
 
 #[test]
-fn a_look_up_that_is_refused_names_the_inputs_to_check() {
+fn a_refused_look_up_names_the_inputs_to_check() {
     let stand_in = StandIn::start();
     stand_in.next_api_status(401);
     by_names(&stand_in).run().exited(5).with_error("export `Nightly Applicants` under identity `SOPHAS`: ");
-    let run = by_names(&stand_in).input("identity", "").input("user-identity-id", "999");
-    let outcome = run.run().exited(5).with_error("User identity '999' not found;");
+    let step = by_names(&stand_in).input("identity", "").input("user-identity-id", "999");
+    let outcome = step.run().exited(5).with_error("User identity '999' not found;");
     outcome.with_error("check user-identity-id and export-name: ids change with each application cycle");
     // What every WebAdMIT has is not there: this is something else. And where no id was given, none is to be checked.
     stand_in.next_api_status(404);
@@ -299,7 +299,7 @@ fn a_look_up_that_is_refused_names_the_inputs_to_check() {
 }
 
 #[test]
-fn an_id_in_the_place_of_a_name_is_answered_with_the_input_for_it() {
+fn an_id_in_place_of_a_name_gets_a_hint() {
     let stand_in = StandIn::start();
     let by_id = by_names(&stand_in).input("identity", "305").run().exited(5);
     by_id.with_error("hint: that is an id: give it as user-identity-id, or words instead");
@@ -320,8 +320,8 @@ fn double_quotes_match_a_whole_text() {
     }
     let two = [identity_json(1, "SOPHAS Express", "x", "2026"), identity_json(2, "SOPHAS", "x", "2026")];
     stand_in.next_api_response(identities(&two)).next_api_response(exports(&[export_json(EXPORT_ID, EXPORT_NAME)]));
-    let run = by_names(&stand_in).input("identity", "\"SOPHAS\"").input("export-file-id", &RUN_ID.to_string());
-    assert_eq!(run.run().exited(0).outputs["user-identity-id"], "2");
+    let step = by_names(&stand_in).input("identity", "\"SOPHAS\"").input("export-file-id", &RUN_ID.to_string());
+    assert_eq!(step.run().exited(0).outputs["user-identity-id"], "2");
     stand_in.next_api_response(identities(&two));
     by_names(&stand_in).run().exited(5).with_error("in YAML as '\"SOPHAS\"', which does not fit SOPHAS Express");
 }
@@ -364,8 +364,8 @@ fn the_input_that_the_list_prints_selects_the_identity_of_its_row() {
 
         let Some(value) = value else { continue };
         stand_in.next_api_response(identities(&all)).next_api_response(exports(&[export_json(EXPORT_ID, EXPORT_NAME)]));
-        let run = by_names(&stand_in).input("identity", value).input("export-file-id", &RUN_ID.to_string());
-        assert_eq!(run.run().exited(0).outputs["user-identity-id"], id.to_string());
+        let step = by_names(&stand_in).input("identity", value).input("export-file-id", &RUN_ID.to_string());
+        assert_eq!(step.run().exited(0).outputs["user-identity-id"], id.to_string());
     }
 }
 
@@ -383,7 +383,7 @@ fn a_word_of_digits_matches_whole_numbers_only() {
 }
 
 #[test]
-fn typographic_quotes_and_dashes_are_plain_ones_on_both_sides() {
+fn typographic_quotes_and_dashes_equal_plain_ones() {
     let stand_in = StandIn::start();
     let offices = [
         identity_json(305, "SOPHAS", "School “Demo” of Health", "2026 – 2027"),
@@ -412,7 +412,7 @@ fn typographic_quotes_and_dashes_are_plain_ones_on_both_sides() {
 }
 
 #[test]
-fn tabs_and_line_breaks_part_the_words_of_an_identity_and_no_other_control_character_does() {
+fn tabs_and_line_breaks_separate_words() {
     let stand_in = StandIn::start();
     let outcome = by_names(&stand_in).input("identity", "SOPHAS\n2025\t-\r\n2026").run().exited(0);
     assert_eq!(outcome.outputs["user-identity-id"], "290");
@@ -424,7 +424,7 @@ fn tabs_and_line_breaks_part_the_words_of_an_identity_and_no_other_control_chara
 }
 
 #[test]
-fn quotes_that_came_along_are_told() {
+fn misplaced_quotes_get_a_hint() {
     let stand_in = StandIn::start();
     let all = by_names(&stand_in).input("identity", "\"SOPHAS 2026 - 2027\"").run().exited(5);
     all.with_error("hint: in double quotes stands the whole of one text, such as \"SOPHAS\" \"2026 - 2027\"");
@@ -435,7 +435,7 @@ fn quotes_that_came_along_are_told() {
 }
 
 #[test]
-fn a_new_cycle_without_the_export_is_told_with_the_way_back() {
+fn a_new_cycle_without_the_export_gets_a_hint() {
     let stand_in = StandIn::start();
     stand_in.start_next_cycle();
     let cycles = [identity_json(340, "SOPHAS", "x", "2027 - 2028"), identity_json(305, "SOPHAS", "x", "2026 - 2027")];
@@ -448,7 +448,7 @@ fn a_new_cycle_without_the_export_is_told_with_the_way_back() {
 }
 
 #[test]
-fn lists_of_thousands_are_fine() {
+fn handles_a_list_of_20_000_exports() {
     let stand_in = StandIn::start();
     let mut many: Vec<Value> = (1..=20_000).map(|id| export_json(id, &format!("Export number {id}"))).collect();
     many.push(export_json(EXPORT_ID, EXPORT_NAME));
@@ -459,7 +459,7 @@ fn lists_of_thousands_are_fine() {
 }
 
 #[test]
-fn a_list_of_nothing_much_does_not_fill_the_memory() {
+fn large_lists_use_little_memory() {
     let stand_in = StandIn::start();
     let many = |entry: &str| format!("{{\"user_identities\":[{}{entry}]}}", format!("{entry},").repeat(1 << 21));
     let wide = format!("{{\"user_identities\":[{{\"id\":5,\"cycle\":[{}[]]}}]}}", "[],".repeat(1 << 21));
@@ -472,21 +472,21 @@ fn a_list_of_nothing_much_does_not_fill_the_memory() {
         (one_text(&"%41%42 ".repeat(1 << 19)), 5, "the only identity of this key does not have all of these words"),
     ] {
         stand_in.next_api_response(ResponseTemplate::new(200).set_body_string(body));
-        let run = shell(&stand_in).by_names();
-        run.with_limited_memory().run().exited(code).with_error(words);
+        let step = shell(&stand_in).by_names();
+        step.with_limited_memory().run().exited(code).with_error(words);
     }
     let wide = json!({ "exports": [{ "id": 5, "name": "a ".repeat((4 << 20) - 100) }] });
     stand_in
         .next_api_response(identities(&[identity_json(305, "SOPHAS", "x", "2026")]))
         .next_api_response(json_of(wide));
-    let run = shell(&stand_in).by_names().with_limited_memory();
-    run.run()
+    let step = shell(&stand_in).by_names().with_limited_memory();
+    step.run()
         .exited(5)
         .with_error("the only export of identity 305 (SOPHAS, 2026, x, Demo University) has another name");
 }
 
 #[test]
-fn an_entry_is_only_as_good_as_its_id() {
+fn ignores_entries_without_an_id() {
     let stand_in = StandIn::start();
     let mut odd = identity_json(305, "SOPHAS", "x", "2026");
     odd["cycle"] = json!(2026);
@@ -506,14 +506,4 @@ fn an_entry_is_only_as_good_as_its_id() {
     stand_in.next_api_response(exports(&twice));
     let outcome = by_names(&stand_in).input("identity", "sophas 2026").run().exited(0);
     assert!(outcome.stdout.contains("identity: 305, SOPHAS, 2026\n"), "{}", outcome.stdout);
-}
-
-#[test]
-fn a_timeout_in_a_look_up_is_a_timeout() {
-    let stand_in = StandIn::start();
-    for _ in 0..50 {
-        stand_in.next_api_status(503);
-    }
-    let run = by_names(&stand_in).input("timeout", "300ms");
-    run.run().exited(4).with_error("export `Nightly Applicants` under identity `SOPHAS`: timed out after 300 ms");
 }

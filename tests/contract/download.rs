@@ -1,30 +1,30 @@
-//! What the store may send, from the first byte to the last.
+//! Downloads: what the store may respond, over one connection and over several.
 
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use crate::support::{
-    Action, FILENAME, Gate, Outcome, Request, StandIn, StoredFile, applicants_csv, error_response, github, head,
-    repeat_until, respond, response, with_growing_timeout, with_status_200,
+    Action, FILENAME, Gate, Outcome, StandIn, StoredFile, applicants_csv, error_response, github, head, repeat_until,
+    respond, response, run_json_with_url, sha256_hex,
 };
 
-/// What the log says once the rest of a file comes over several connections.
+/// The log once the rest of a file arrives over several connections.
 const SEVERAL: &str = "going on over 8 connections";
 
 fn stand_in() -> StandIn {
     StandIn::with_file(&applicants_csv(500))
 }
 
-/// Runs against the stand-in, and checks that the whole file came in so many attempts.
+/// Runs a step, and checks that it saved the whole file after this number of requests to the store.
 #[track_caller]
-fn comes_whole(stand_in: &StandIn, attempts: usize) {
+fn assert_downloads(stand_in: &StandIn, attempts: usize) {
     let outcome = github(stand_in).run().exited(0);
     assert_eq!((outcome.files(), outcome.read(FILENAME)), (vec![FILENAME.to_owned()], stand_in.file()));
     assert_eq!(stand_in.store().requests().len(), attempts, "{}", outcome.stdout);
 }
 
 #[test]
-fn every_status_that_is_not_the_file_gets_a_fresh_url() {
+fn refreshes_the_signed_url_after_any_other_status() {
     let stand_in = stand_in();
     for status in [403, 404, 500] {
         stand_in.next_store_error(status, "AccessDenied");
@@ -32,34 +32,27 @@ fn every_status_that_is_not_the_file_gets_a_fresh_url() {
     stand_in.next_store_response(|_, _| respond(204, &[], b""));
     stand_in.next_store_response(|_, _| respond(304, &[], b""));
     stand_in.next_store_error(503, "SlowDown");
-    comes_whole(&stand_in, 7);
+    assert_downloads(&stand_in, 7);
 }
 
 #[test]
-fn a_reset_at_any_point_is_overcome() {
+fn resumes_after_a_reset() {
     let stand_in = stand_in();
+    stand_in.cut_next_download_after(0);
     stand_in.next_store_response(|_, _| vec![Action::Reset]);
     stand_in.next_store_response(|_, file| vec![Action::Send(head(200, &[], file.bytes.len())), Action::Reset]);
     stand_in.next_store_response(|request, file| {
         let whole = file.respond(request, &[]);
         vec![Action::Send(whole[..whole.len() - 1].to_vec()), Action::Reset]
     });
-    comes_whole(&stand_in, 4);
+    assert_downloads(&stand_in, 5);
     let requests = stand_in.store().requests();
     let ranges: Vec<_> = requests.iter().map(|request| request.header("range").is_some()).collect();
-    assert_eq!(ranges, [false, false, false, true], "without a byte there is nothing to continue");
+    assert_eq!(ranges, [false, false, false, false, true], "without a byte there is nothing to resume");
 }
 
 #[test]
-fn a_cut_before_the_first_byte_leaves_nothing_to_continue() {
-    let stand_in = stand_in();
-    stand_in.cut_next_download_after(0);
-    comes_whole(&stand_in, 2);
-    assert_eq!(stand_in.store().requests()[1].header("range"), None);
-}
-
-#[test]
-fn the_attempts_are_counted_in_the_failure() {
+fn the_error_has_the_number_of_attempts() {
     let stand_in = stand_in();
     stand_in.next_store_response(|_, _| vec![Action::Reset]).next_store_response(|_, _| vec![Action::Reset]);
     stand_in.next_store_response(|_, _| respond(200, &[("Content-Encoding", "br")], b"x"));
@@ -67,71 +60,46 @@ fn the_attempts_are_counted_in_the_failure() {
 }
 
 #[test]
-fn a_file_that_cannot_be_resumed_is_started_over() {
+fn restarts_without_a_strong_etag() {
     for etag in [None, Some("W/\"weak\"".to_owned()), Some("unquoted".to_owned())] {
         let file = StoredFile { etag, ..StoredFile::new(&applicants_csv(500)) };
         let stand_in = StandIn::builder().file(file).start();
         stand_in.cut_next_download_after(5000).cut_next_download_after(9000);
-        comes_whole(&stand_in, 3);
+        assert_downloads(&stand_in, 3);
         assert!(stand_in.store().requests().iter().all(|request| request.header("range").is_none()));
     }
 }
 
 #[test]
-fn a_200_where_a_range_was_asked_is_taken_from_the_beginning() {
+fn restarts_with_a_200_of_another_version() {
     let stand_in = stand_in();
     stand_in.cut_next_download_after(5000);
     stand_in.next_store_response(|_, file| respond(200, &[("ETag", "\"other\"")], &file.bytes));
-    comes_whole(&stand_in, 2);
+    assert_downloads(&stand_in, 2);
     assert_eq!(stand_in.store().requests()[1].header("range"), Some("bytes=5000-"));
 }
 
 #[test]
-fn a_range_that_is_not_satisfiable_and_a_failed_precondition_start_the_file_over() {
-    for (status, code) in [(416, "InvalidRange"), (412, "PreconditionFailed")] {
-        let stand_in = stand_in();
-        stand_in.cut_next_download_after(5000).next_store_error(status, code);
-        comes_whole(&stand_in, 3);
-        assert_eq!(stand_in.store().requests()[2].header("range"), None, "{status}");
-    }
-}
-
-#[test]
-fn a_failed_precondition_without_any_condition_is_a_refusal_like_others() {
+fn retries_412_and_416_without_a_range() {
     let stand_in = stand_in();
     for status in [412, 416] {
         stand_in.next_store_error(status, "PreconditionFailed");
     }
-    comes_whole(&stand_in, 3);
+    assert_downloads(&stand_in, 3);
 }
 
 #[test]
-fn a_body_that_drips_is_cut_at_the_timeout() {
-    let stand_in = stand_in();
-    let run = |timeout: &_| {
-        stand_in.next_store_response(|_, file| {
-            let head = head(200, &[], file.bytes.len());
-            vec![Action::Send(head), Action::Drip(file.bytes.clone(), Duration::from_millis(20))]
-        });
-        github(&stand_in).input("timeout", timeout).run().exited(4)
-    };
-    let words = " in the download, at ";
-    let outcome = with_growing_timeout(run, |outcome| outcome.error().contains(words)).with_error(words);
-    assert_eq!(outcome.files(), [""; 0]);
-}
-
-#[test]
-fn a_part_that_nobody_asked_for_is_not_taken() {
+fn rejects_a_part_that_was_not_requested() {
     let stand_in = stand_in();
     stand_in.next_store_response(|_, file| {
         let range = format!("bytes 0-{}/{}", file.bytes.len() - 1, file.bytes.len());
         respond(206, &[("Content-Range", &range)], &file.bytes)
     });
-    comes_whole(&stand_in, 2);
+    assert_downloads(&stand_in, 2);
 }
 
 #[test]
-fn a_part_that_is_longer_than_it_says_is_not_joined() {
+fn rejects_a_part_longer_than_its_content_range() {
     let stand_in = stand_in();
     stand_in.cut_next_download_after(5000);
     stand_in.next_store_response(|_, file| {
@@ -146,11 +114,11 @@ fn a_part_that_is_longer_than_it_says_is_not_joined() {
             Action::Send(b"\r\n0\r\n\r\n".to_vec()),
         ]
     });
-    comes_whole(&stand_in, 3);
+    assert_downloads(&stand_in, 3);
 }
 
 #[test]
-fn short_parts_add_up() {
+fn joins_parts_shorter_than_requested() {
     let stand_in = stand_in();
     stand_in.cut_next_download_after(5000);
     stand_in.next_store_response(|_, file| {
@@ -158,29 +126,29 @@ fn short_parts_add_up() {
         let range = format!("bytes 5000-5999/{total}");
         respond(206, &[("ETag", &etag), ("Content-Range", &range)], &file.bytes[5000..6000])
     });
-    comes_whole(&stand_in, 3);
+    assert_downloads(&stand_in, 3);
     assert_eq!(stand_in.store().requests()[2].header("range"), Some("bytes=6000-"));
 }
 
 #[test]
-fn what_comes_after_the_announced_end_is_no_part_of_the_file() {
+fn ignores_bytes_after_the_announced_length() {
     let stand_in = stand_in();
     stand_in.next_store_response(|request, file| {
         vec![Action::Send([file.respond(request, &[]), b"and something else".to_vec()].concat()), Action::Close]
     });
-    comes_whole(&stand_in, 1);
+    assert_downloads(&stand_in, 1);
 }
 
 #[test]
-fn a_body_that_drips_comes_whole() {
+fn downloads_a_body_that_arrives_byte_by_byte() {
     let stand_in = StandIn::with_file(b"drip, drip, drip");
     stand_in
         .next_store_response(|request, file| vec![Action::Drip(file.respond(request, &[]), Duration::from_millis(1))]);
-    comes_whole(&stand_in, 1);
+    assert_downloads(&stand_in, 1);
 }
 
 #[test]
-fn a_url_that_has_really_expired_is_replaced() {
+fn refreshes_an_expired_signed_url() {
     let (stand_in, gate) = (stand_in(), Gate::new());
     let expired = gate.clone();
     stand_in.next_store_response(move |request, file| {
@@ -196,7 +164,7 @@ fn a_url_that_has_really_expired_is_replaced() {
 }
 
 #[test]
-fn a_run_that_fails_while_its_file_is_fetched_ends_by_the_rules_for_its_status() {
+fn applies_fail_on_if_the_run_fails_during_the_download() {
     for (fail_on, code) in [("failed", 3), ("empty_list", 1)] {
         let stand_in = StandIn::with_statuses(&["Available", "Failed"]);
         stand_in.next_store_error(404, "NoSuchKey");
@@ -206,33 +174,33 @@ fn a_run_that_fails_while_its_file_is_fetched_ends_by_the_rules_for_its_status()
 }
 
 #[test]
-fn a_run_that_is_going_again_while_its_file_is_fetched_is_waited_for() {
+fn polls_again_if_the_run_restarts_during_the_download() {
     let stand_in = StandIn::with_statuses(&["Available", "In Progress", "Available"]);
     stand_in.next_store_error(403, "AccessDenied");
-    comes_whole(&stand_in, 2);
+    assert_downloads(&stand_in, 2);
 }
 
 #[test]
-fn retry_after_of_the_store_is_obeyed() {
+fn obeys_retry_after_of_the_store() {
     let stand_in = stand_in();
     stand_in.next_store_response(|_, _| respond(503, &[("Retry-After", "1")], b"<Code>SlowDown</Code>"));
     let outcome = github(&stand_in).run().exited(0);
     assert!(outcome.stdout.contains("code SlowDown; trying again in 1 s\n"), "{}", outcome.stdout);
 }
 
-/// A file that is large enough for several connections.
+/// A file large enough for several connections.
 static LARGE: LazyLock<StoredFile> = LazyLock::new(|| {
     let bytes: Vec<u8> = (0..64_000_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     StoredFile::new(&bytes)
 });
 
-/// A store that limits each connection to a rate that any machine can receive eight times.
-fn large() -> StandIn {
+/// Starts a store that limits each connection to an eighth of what any machine can receive.
+fn throttled() -> StandIn {
     StandIn::builder().file(LARGE.clone()).throttle(8_000_000).start()
 }
 
-/// Downloads the file until the log has these words. A busy machine can make a rate look unsteady, or several connections
-/// no faster than one; then the program rightly keeps to one.
+/// Downloads the file, and repeats that until the log has these words: on a busy machine several connections can be no faster
+/// than one, and then the program rightly uses one.
 #[track_caller]
 fn downloads(stand_in: impl Fn() -> StandIn, words: &str) -> (StandIn, Outcome) {
     let play = || {
@@ -247,8 +215,8 @@ fn downloads(stand_in: impl Fn() -> StandIn, words: &str) -> (StandIn, Outcome) 
 }
 
 #[test]
-fn a_large_file_comes_over_several_connections_when_one_is_held_back() {
-    let (stand_in, _) = downloads(large, SEVERAL);
+fn uses_several_connections_if_one_is_throttled() {
+    let (stand_in, _) = downloads(throttled, SEVERAL);
     let requests = stand_in.store().requests();
     let (first, pieces) = requests.split_first().unwrap();
     assert!(first.header("range").is_none() && pieces.len() > 8);
@@ -258,7 +226,7 @@ fn a_large_file_comes_over_several_connections_when_one_is_held_back() {
 }
 
 #[test]
-fn pieces_outlive_their_url() {
+fn refreshes_the_signed_url_between_pieces() {
     let builder = || StandIn::builder().file(LARGE.clone()).throttle(8_000_000).requests_per_url(12);
     let (stand_in, _) = downloads(|| builder().start(), SEVERAL);
     let (calls, requests) = (stand_in.api_requests().len(), stand_in.store().requests().len());
@@ -266,9 +234,9 @@ fn pieces_outlive_their_url() {
 }
 
 #[test]
-fn a_piece_that_fails_is_fetched_again_by_itself() {
+fn retries_only_the_piece_that_failed() {
     let stand_in = || {
-        let stand_in = large_and_slow();
+        let stand_in = slow_at_first();
         stand_in.next_store_response(|_, _| vec![Action::Reset]);
         stand_in.next_store_error(403, "AccessDenied");
         stand_in.next_store_error(503, "SlowDown");
@@ -276,24 +244,25 @@ fn a_piece_that_fails_is_fetched_again_by_itself() {
     };
     let (stand_in, _) = downloads(stand_in, "code SlowDown; going on over 7 connections");
     let calls = stand_in.api_requests().len();
-    assert!((2..=3).contains(&calls), "{calls} calls: one URL for each that has failed, not one for each piece");
+    assert!((2..=3).contains(&calls), "{calls} calls: a new URL after an error, not for each piece");
 }
 
-/// The same file in a store whose first response is slow until the next request comes, and that limits nothing else.
-fn large_and_slow() -> StandIn {
+/// Starts a store whose first response is slow until the next request. No other response is throttled.
+fn slow_at_first() -> StandIn {
     let stand_in = StandIn::builder().file(LARGE.clone()).start();
     stand_in.next_store_response(|request, file| slow(file.respond(request, &[]), 1));
     stand_in
 }
 
-fn slow(response: Vec<u8>, requests: usize) -> Vec<Action> {
-    vec![Action::Throttle { bytes: response, bytes_per_second: 3_000_000, until_requests: requests }]
+/// Sends a response slowly until this number of further requests.
+fn slow(response: Vec<u8>, until_requests: usize) -> Vec<Action> {
+    vec![Action::Throttle { bytes: response, bytes_per_second: 3_000_000, until_requests }]
 }
 
 #[test]
-fn a_store_that_asks_for_less_keeps_one_connection() {
+fn slow_down_reduces_the_connections_to_one() {
     let stand_in = || {
-        let stand_in = large_and_slow();
+        let stand_in = slow_at_first();
         for _ in 0..9 {
             stand_in.next_store_error(503, "SlowDown");
         }
@@ -308,9 +277,9 @@ fn a_store_that_asks_for_less_keeps_one_connection() {
 }
 
 #[test]
-fn a_store_that_does_not_play_along_is_asked_over_one_connection() {
+fn downloads_over_one_connection_if_the_store_ignores_ranges() {
     let stand_in = || {
-        let stand_in = large_and_slow();
+        let stand_in = slow_at_first();
         stand_in.next_store_response(|_, file| respond(200, &[], &file.bytes));
         stand_in
     };
@@ -319,12 +288,12 @@ fn a_store_that_does_not_play_along_is_asked_over_one_connection() {
 }
 
 #[test]
-fn a_file_that_is_overwritten_while_its_pieces_come_is_started_over_once_and_in_parallel() {
+fn restarts_in_parallel_if_the_file_is_overwritten() {
     let mut newer = LARGE.bytes.clone();
     newer.reverse();
     let newer = StoredFile::new(&newer);
     let stand_in = || {
-        let stand_in = large();
+        let stand_in = throttled();
         stand_in
             .next_store_response(|request, file| slow(file.respond(request, &[]), 1))
             .replace_file_at_next_request(newer.clone());
@@ -338,7 +307,7 @@ fn a_file_that_is_overwritten_while_its_pieces_come_is_started_over_once_and_in_
 }
 
 #[test]
-fn a_file_that_is_overwritten_is_reported_the_same_over_one_connection() {
+fn restarts_if_the_file_is_overwritten() {
     let stand_in = stand_in();
     stand_in.cut_next_download_after(5000).next_store_error(412, "PreconditionFailed");
     let outcome = github(&stand_in).run().exited(0);
@@ -346,23 +315,8 @@ fn a_file_that_is_overwritten_is_reported_the_same_over_one_connection() {
     assert!(outcome.summary.contains("1 × 412 from the store"), "{}", outcome.summary);
 }
 
-/// A response with the status that rclone 1.75 sends with a part.
-fn with_200(request: &Request, file: &StoredFile) -> Vec<Action> {
-    let part = file.respond(request, &[]);
-    assert!(part.starts_with(b"HTTP/1.1 206"), "{part:?}");
-    vec![Action::Send(with_status_200(&part))]
-}
-
 #[test]
-fn a_part_that_is_sent_with_status_200_does_not_become_the_file() {
-    let stand_in = stand_in();
-    stand_in.cut_next_download_after(5000).next_store_response(with_200);
-    comes_whole(&stand_in, 2);
-    assert_eq!(stand_in.store().requests()[1].header("range"), Some("bytes=5000-"));
-}
-
-#[test]
-fn a_200_of_the_same_version_but_another_length_does_not_become_the_file() {
+fn rejects_a_200_of_another_length() {
     for etag in [true, false] {
         let stand_in = stand_in();
         stand_in.cut_next_download_after(5000).next_store_response(move |_, file| {
@@ -370,12 +324,12 @@ fn a_200_of_the_same_version_but_another_length_does_not_become_the_file() {
             let headers = [("ETag", tag.as_str())];
             respond(200, if etag { &headers } else { &[] }, &file.bytes[5000..])
         });
-        comes_whole(&stand_in, 3);
+        assert_downloads(&stand_in, 3);
     }
 }
 
 #[test]
-fn a_content_encoding_that_says_nothing_of_the_body_is_accepted() {
+fn accepts_a_content_encoding_that_is_no_coding() {
     for encoding in ["aws-chunked", "UTF-8", "aws-chunked, identity"] {
         let stand_in = stand_in();
         stand_in.next_store_response(move |request, file| {
@@ -387,7 +341,7 @@ fn a_content_encoding_that_says_nothing_of_the_body_is_accepted() {
 }
 
 #[test]
-fn an_expired_url_is_replaced_without_a_wait_the_first_time() {
+fn refreshes_the_signed_url_at_once_the_first_time() {
     let stand_in = stand_in();
     stand_in.next_store_error(403, "AccessDenied");
     stand_in.next_store_error(403, "AccessDenied");
@@ -398,7 +352,7 @@ fn an_expired_url_is_replaced_without_a_wait_the_first_time() {
 }
 
 #[test]
-fn a_url_is_replaced_before_it_expires() {
+fn refreshes_the_signed_url_before_it_expires() {
     let builder = || StandIn::builder().file(LARGE.clone()).throttle(3_000_000);
     let stand_in = || builder().url_lifetime(Duration::from_secs(2)).announces_url_expiry().start();
     // A request that a busy machine sends late finds it expired.
@@ -408,10 +362,10 @@ fn a_url_is_replaced_before_it_expires() {
 }
 
 #[test]
-fn a_store_that_does_not_announce_ranges_is_asked_for_one() {
+fn probes_for_ranges_if_the_store_does_not_announce_them() {
     let stand_in = || {
-        let stand_in = large();
-        // The first of the next requests asks for a byte.
+        let stand_in = throttled();
+        // The next request asks for one byte.
         stand_in.next_store_response(|request, file| slow(without_accept_ranges(&file.respond(request, &[])), 2));
         stand_in
     };
@@ -419,9 +373,9 @@ fn a_store_that_does_not_announce_ranges_is_asked_for_one() {
 }
 
 #[test]
-fn a_store_without_ranges_goes_on_with_its_first_response() {
+fn keeps_the_first_response_of_a_store_without_ranges() {
     let stand_in = || {
-        let stand_in = large();
+        let stand_in = throttled();
         for _ in 0..2 {
             stand_in.next_store_response(|_, file| {
                 let etag = file.etag.clone().unwrap();
@@ -433,7 +387,7 @@ fn a_store_without_ranges_goes_on_with_its_first_response() {
     let play = || downloads(stand_in, "saved ");
     let (stand_in, outcome) = repeat_until(play, |(stand_in, _)| stand_in.store().requests().len() > 1);
     assert!(!outcome.stdout.contains("going on over"), "{}", outcome.stdout);
-    assert_eq!(stand_in.store().requests().len(), 2, "the second one finds out");
+    assert_eq!(stand_in.store().requests().len(), 2, "the second request shows that the store ignores ranges");
 }
 
 fn without_accept_ranges(response: &[u8]) -> Vec<u8> {
@@ -443,10 +397,10 @@ fn without_accept_ranges(response: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_store_that_gives_a_piece_now_and_then_is_not_given_up() {
+fn does_not_give_up_while_pieces_arrive() {
     let slow_down = |_: &_, _: &StoredFile| vec![Action::Send(error_response(503, "SlowDown"))];
     let stand_in = || {
-        let stand_in = large_and_slow();
+        let stand_in = slow_at_first();
         for _ in 0..7 {
             stand_in.next_store_response(slow_down);
         }
@@ -461,9 +415,9 @@ fn a_store_that_gives_a_piece_now_and_then_is_not_given_up() {
 }
 
 #[test]
-fn silence_outlasts_a_file_that_is_begun_again() {
+fn obeys_retry_after_across_a_restart() {
     let stand_in = || {
-        let stand_in = large_and_slow();
+        let stand_in = slow_at_first();
         let gate = Gate::new();
         let (waits, opens) = (gate.clone(), gate);
         stand_in.next_store_response(move |_, _| {
@@ -482,13 +436,192 @@ fn silence_outlasts_a_file_that_is_begun_again() {
 }
 
 #[test]
-fn retry_after_silences_all_connections() {
+fn retry_after_pauses_all_connections() {
     let stand_in = || {
-        let stand_in = large_and_slow();
+        let stand_in = slow_at_first();
         stand_in.next_store_response(|_, _| respond(503, &[("Retry-After", "2")], b"<Code>SlowDown</Code>"));
         stand_in
     };
     let (_, outcome) = downloads(stand_in, "code SlowDown; going on over 7 connections after 2 s\n");
     let saved = outcome.stdout.lines().find(|line| line.contains("  saved ")).unwrap().trim_start();
     assert!(!["0:00", "0:01"].iter().any(|time| saved.starts_with(time)), "{}", outcome.stdout);
+}
+
+#[test]
+fn resumes_after_the_connection_is_cut() {
+    let stand_in = StandIn::with_file(&applicants_csv(2000));
+    stand_in.cut_next_download_after(10_000).cut_next_download_after(20_000);
+    let outcome = github(&stand_in).run().exited(0);
+    assert_eq!((outcome.files(), outcome.read(FILENAME)), (vec![FILENAME.to_owned()], stand_in.file()));
+    let requests = stand_in.store().requests();
+    let ranges: Vec<_> = requests.iter().map(|request| request.header("range")).collect();
+    assert_eq!(ranges, [None, Some("bytes=10000-"), Some("bytes=30000-")]);
+    assert!(requests[1].header("if-match").is_some_and(|tag| tag.starts_with('"')));
+    let targets: std::collections::BTreeSet<_> = requests.iter().map(|request| &request.target).collect();
+    assert_eq!(targets.len(), 3, "each attempt has a URL of its own");
+    assert!(outcome.summary.contains("1 cut at 10.0 kB, 2 fresh URLs, 1 cut at 30.0 kB"), "{}", outcome.summary);
+    assert!(outcome.stdout.contains("going on at 10.0 kB"), "{}", outcome.stdout);
+}
+
+#[test]
+fn gives_up_after_eight_attempts_without_a_new_byte() {
+    let stand_in = StandIn::builder().url_lifetime(std::time::Duration::ZERO).start();
+    let outcome = github(&stand_in).existing_file(FILENAME, b"older").run().exited(1);
+    assert_eq!(stand_in.store().requests().len(), 8);
+    assert_eq!((outcome.files(), outcome.read(FILENAME)), (vec![FILENAME.to_owned()], b"older".to_vec()));
+    assert_eq!(outcome.outputs["status"], "available");
+    outcome.with_error("8 attempts in a row brought no new byte").with_error("code AccessDenied");
+}
+
+#[test]
+fn restarts_with_a_new_version() {
+    let newer = StoredFile::new(&applicants_csv(3000));
+    for keeps_etag in [true, false] {
+        let stand_in = StandIn::with_file(&applicants_csv(2000));
+        let mut newer = newer.clone();
+        if !keeps_etag {
+            newer.etag = None;
+        }
+        let bytes = newer.bytes.clone();
+        stand_in.cut_next_download_after(10_000).next_store_response({
+            let newer = newer.clone();
+            move |request, _| vec![Action::Send(newer.respond(request, &[]))]
+        });
+        stand_in.next_store_response(move |request, _| vec![Action::Send(newer.respond(request, &[]))]);
+        let outcome = github(&stand_in).input("filename", FILENAME).run().exited(0);
+        assert_eq!(outcome.read(FILENAME), bytes);
+    }
+}
+
+#[test]
+fn restarts_if_a_part_does_not_fit() {
+    let file = StoredFile::new(&applicants_csv(2000));
+    let total = file.bytes.len();
+    let etag = file.etag.clone().unwrap();
+    let good_range = format!("bytes 10000-{}/{total}", total - 1);
+    let wrong: [(&str, Vec<(&str, String)>); 8] = [
+        ("a changed ETag", vec![("ETag", "\"other\"".to_owned()), ("Content-Range", good_range.clone())]),
+        ("a weak ETag", vec![("ETag", format!("W/{etag}")), ("Content-Range", good_range.clone())]),
+        ("no ETag", vec![("Content-Range", good_range.clone())]),
+        ("no Content-Range", vec![("ETag", etag.clone())]),
+        ("another unit", vec![("ETag", etag.clone()), ("Content-Range", good_range.replace("bytes", "lines"))]),
+        (
+            "several parts",
+            vec![
+                ("ETag", etag.clone()),
+                ("Content-Range", good_range),
+                ("Content-Type", "multipart/byteranges; boundary=x".to_owned()),
+            ],
+        ),
+        ("another start", vec![("ETag", etag.clone()), ("Content-Range", format!("bytes 9999-{}/{total}", total - 2))]),
+        ("an unknown total", vec![("ETag", etag), ("Content-Range", format!("bytes 10000-{}/*", total - 1))]),
+    ];
+    for (what, headers) in wrong {
+        let stand_in = StandIn::builder().file(file.clone()).start();
+        stand_in.cut_next_download_after(10_000).next_store_response(move |_, file| {
+            let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            respond(206, &headers, vec![b'x'; file.bytes.len() - 10_000])
+        });
+        let outcome = github(&stand_in).run().exited(0);
+        assert_eq!(outcome.read(FILENAME), file.bytes, "{what}");
+        assert_eq!(stand_in.store().requests()[2].header("range"), None, "{what}: the file is started over");
+    }
+}
+
+#[test]
+fn rejects_a_body_without_a_verifiable_end() {
+    let stand_in = StandIn::start();
+    let unverifiable = |_: &_, file: &StoredFile| {
+        let mut bytes = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n".to_vec();
+        bytes.extend(&file.bytes[..100]);
+        vec![Action::Send(bytes), Action::Close]
+    };
+    let chunked_without_end = |_: &_, _: &StoredFile| {
+        vec![
+            Action::Send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n".to_vec()),
+            Action::Close,
+        ]
+    };
+    let short = |_: &_, file: &StoredFile| {
+        vec![Action::Send(head(200, &[], file.bytes.len())), Action::Send(b"x".to_vec()), Action::Close]
+    };
+    stand_in.next_store_response(unverifiable).next_store_response(chunked_without_end).next_store_response(short);
+    let outcome = github(&stand_in).run().exited(0);
+    assert_eq!((outcome.files(), outcome.read(FILENAME)), (vec![FILENAME.to_owned()], stand_in.file()));
+    assert_eq!(stand_in.store().requests().len(), 4);
+}
+
+#[test]
+fn accepts_a_complete_chunked_body() {
+    let stand_in = StandIn::start();
+    stand_in.next_store_response(|_, _| {
+        vec![Action::Send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n".to_vec())]
+    });
+    let outcome = github(&stand_in).run().exited(0);
+    assert_eq!(outcome.read(&outcome.outputs["path"]), b"abcde");
+}
+
+#[test]
+fn rejects_a_content_coding() {
+    let stand_in = StandIn::start();
+    stand_in.next_store_response(|_, _| respond(200, &[("Content-Encoding", "gzip")], b"x"));
+    let outcome = github(&stand_in).run().exited(1).with_error("content coding");
+    assert_eq!(outcome.files(), [""; 0]);
+    // In a header of its own, and where only the rest of the file was asked for.
+    stand_in.next_store_response(|_, _| {
+        respond(200, &[("Content-Encoding", "identity"), ("Content-Encoding", "gzip")], b"x")
+    });
+    github(&stand_in).run().exited(1).with_error("content coding");
+    let stand_in = StandIn::with_file(&applicants_csv(500));
+    stand_in.cut_next_download_after(5000).next_store_response(|request, file| {
+        vec![Action::Send(file.respond(request, &[("Content-Encoding", "gzip")]))]
+    });
+    github(&stand_in).run().exited(1).with_error("content coding");
+}
+
+#[test]
+fn rejects_unusable_download_urls() {
+    for url in ["ftp://127.0.0.1/x", "file:///etc/passwd", "http://user:word@127.0.0.1/x", "not a url"] {
+        let stand_in = StandIn::start();
+        stand_in.next_api_json(run_json_with_url("Available", url));
+        let outcome = github(&stand_in).run().exited(1);
+        assert!(outcome.error().contains("handed out a download URL that"), "{url}: {}", outcome.error());
+    }
+}
+
+#[test]
+fn summarizes_a_hundred_cuts_in_one_line() {
+    let stand_in = StandIn::with_file(&applicants_csv(2000));
+    for _ in 0..100 {
+        stand_in.cut_next_download_after(1000);
+    }
+    let outcome = github(&stand_in).input("poll-interval", "1ms").run().exited(0);
+    assert_eq!(outcome.read(FILENAME), stand_in.file());
+    assert!(outcome.summary.contains("1 cut at 9.0 kB, 91 × cut."), "{}", outcome.summary);
+}
+
+#[test]
+fn saves_every_byte_as_sent() {
+    let every_byte: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+    for bytes in [&b""[..], b"\r\n\xff\xfe", &every_byte] {
+        let stand_in = StandIn::builder().file(StoredFile::new(bytes)).content_type("application/zip").start();
+        let outcome = github(&stand_in).run().exited(0);
+        assert_eq!(outcome.read(FILENAME), bytes);
+        assert_eq!(outcome.outputs["size"], bytes.len().to_string());
+        assert_eq!(stand_in.store().requests()[0].header("accept-encoding"), Some("identity"));
+    }
+}
+
+#[test]
+fn logs_the_size_and_the_saved_file() {
+    let stand_in = StandIn::start();
+    let outcome = github(&stand_in).run().exited(0);
+    let sha256 = &outcome.outputs["sha256"];
+    assert!(outcome.stdout.contains(&format!("downloading {FILENAME}, 2.1 kB from 127.0.0.1:")), "{}", outcome.stdout);
+    assert!(
+        outcome.stdout.contains(&format!("saved {FILENAME} (2.1 kB, sha256 {sha256}), waited ")),
+        "{}",
+        outcome.stdout
+    );
+    assert_eq!(*sha256, sha256_hex(&applicants_csv(40)));
 }
