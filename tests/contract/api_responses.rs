@@ -11,10 +11,10 @@ use crate::support::{
 #[test]
 fn ignores_unknown_fields() {
     let stand_in = StandIn::start();
-    let mut answer = run_json("Queued");
-    answer["export_files"]["new"] = json!({ "deep": [1, 2, { "er": null }] });
-    answer["meta"] = json!([]);
-    stand_in.next_api_json(answer);
+    let mut run = run_json("Queued");
+    run["export_files"]["new"] = json!({ "deep": [1, 2, { "er": null }] });
+    run["meta"] = json!([]);
+    stand_in.next_api_json(run);
     github(&stand_in).run().exited(0);
 }
 

@@ -567,7 +567,7 @@ fn rejects_a_content_coding() {
     stand_in.next_store_response(|_, _| respond(200, &[("Content-Encoding", "gzip")], b"x"));
     let outcome = github(&stand_in).run().exited(1).with_error("content coding");
     assert_eq!(outcome.files(), [""; 0]);
-    // In a header of its own, and where only the rest of the file was asked for.
+    // In a second header, and in the response to a range request.
     stand_in.next_store_response(|_, _| {
         respond(200, &[("Content-Encoding", "identity"), ("Content-Encoding", "gzip")], b"x")
     });

@@ -1,10 +1,10 @@
-//! The golden record: what the program does with a single export, seen from outside and without its messages.
+//! Snapshots of what the program does with a single export, as seen from outside and without its messages.
 //!
-//! Each scenario is a script for the API and the store. Its snapshot in `golden/` has the requests in order with all their
-//! headers, the exit code, the outputs and the files in the workspace. A change that is not meant to change behaviour leaves
-//! every snapshot as it is. `INSTA_UPDATE=always cargo test --test contract golden` records them anew.
+//! Each scenario is a script for the API and the store. Its snapshot in `golden/` has all requests in order with their headers,
+//! the exit code, the outputs, and the files in the workspace. A change that keeps the behavior leaves every snapshot as it is.
+//! `INSTA_UPDATE=always cargo test --test contract golden` records them again.
 //!
-//! No snapshot depends on a time, a port or a random number. Where a scenario needs an event, it waits for it.
+//! No snapshot depends on a time, a port or a random number.
 
 use std::collections::VecDeque;
 use std::fmt::Write;
@@ -27,16 +27,16 @@ use crate::support::{
 /// What a server does with one request.
 type Response = Vec<Action>;
 
-/// A server's responses, in the order of the requests. The last one is repeated.
+/// The responses of a server, in the order of the requests. The last one is repeated.
 type Script = fn(&Hosts) -> Vec<Response>;
 
-/// Where the servers of a scenario are.
+/// The URLs of the servers of a scenario.
 struct Hosts {
     store: String,
     elsewhere: String,
 }
 
-/// The CI system that the program is run as a part of.
+/// The CI system that runs the step.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum System {
     GitHub,
@@ -44,13 +44,13 @@ enum System {
     Azure,
 }
 
-/// How a run ends, if not by itself.
+/// What ends the step.
 #[derive(Clone, Copy)]
 enum End {
     Itself,
-    /// A signal, when so many requests have come.
+    /// A signal after this number of requests.
     Signal(Signal, usize),
-    /// The timeout, after so many requests. On a machine that does not get that far, the timeout is made longer.
+    /// The timeout, after this number of requests. On a machine that is slower, with a longer timeout.
     Timeout(usize),
 }
 
@@ -65,7 +65,7 @@ struct Scenario {
     end: End,
 }
 
-/// A run that is given by its ids, and whose file is in the store: what the other scenarios differ from.
+/// Downloads the file of a run that is given by its ids. The other scenarios differ from this one.
 const DEFAULT: Scenario = Scenario {
     name: "",
     inputs: &[],
@@ -77,7 +77,7 @@ const DEFAULT: Scenario = Scenario {
     end: End::Itself,
 };
 
-/// Outputs of an earlier step, longer than those of this one.
+/// Outputs of an earlier step, longer than those of this step.
 const STALE: &[u8] = &[b'x'; 1000];
 const NEW_RUN: (&str, &str) = ("export-file-id", "");
 const BY_NAMES: [(&str, &str); 4] =
@@ -307,7 +307,7 @@ const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "timeout",
-        // The next check would come after five minutes, so that the last one is the second.
+        // The second check is the last one, at the timeout: without the timeout it would be five minutes later.
         api: |_| {
             let run = run_json("In Progress").to_string();
             vec![respond(200, &[("X-RateLimit-Remaining", "0")], run.as_bytes())]
@@ -456,7 +456,7 @@ fn run(status: &str) -> Response {
     api_response(200, &run_json(status))
 }
 
-/// A run whose file is in the store.
+/// A run with a download URL.
 fn with_file(status: &str, hosts: &Hosts) -> Response {
     api_response(200, &run_of_export_json(RUN_ID, EXPORT_ID, status, Some(&signed(&hosts.store, "file", 1))))
 }
@@ -465,7 +465,7 @@ fn available(hosts: &Hosts) -> Response {
     with_file("Available", hosts)
 }
 
-/// The same with another signed URL each time.
+/// The same, with another signed URL each time.
 fn available_each_time(hosts: &Hosts) -> Vec<Response> {
     let run = |number| run_of_export_json(RUN_ID, EXPORT_ID, "Available", Some(&signed(&hosts.store, "file", number)));
     (1..10).map(|number| api_response(200, &run(number))).collect()
@@ -481,7 +481,7 @@ fn signed(host: &str, path: &str, number: u64) -> String {
     )
 }
 
-/// The recent files of the identity: the newest one of the export is neither the first nor the newest of all.
+/// The recent runs of the identity. The newest one of the export is neither the first nor the newest of all.
 fn files() -> Response {
     let file = |id, export, status: &str| json!({ "id": id, "export_id": export, "status": status });
     let files = [
@@ -513,18 +513,18 @@ fn exports() -> Response {
     api_response(200, &json!({ "href": "/api/v1/exports", "exports": exports }))
 }
 
-/// A request and the placeholder of the host that got it.
-type Seen = (&'static str, Request);
+/// A request, after the placeholder of the host that received it.
+type RecordedRequest = (&'static str, Request);
 
-/// What is left of a script.
+/// The rest of a script.
 type Responses = Arc<Mutex<VecDeque<Response>>>;
 
-/// The servers of a scenario, and the requests that came to any of them.
+/// The servers of a scenario, and the requests that any of them received.
 struct Servers {
     api: Server,
     store: Server,
     elsewhere: Server,
-    requests: Receiver<Seen>,
+    requests: Receiver<RecordedRequest>,
 }
 
 impl Servers {
@@ -539,7 +539,7 @@ impl Servers {
                 if responses.len() > 1 { responses.pop_front().unwrap() } else { responses[0].clone() }
             })
         };
-        // What the store redirects to elsewhere is a part of its script, too.
+        // The store's script has the responses of the host to which it redirects, too.
         let (store, elsewhere) = (serve("STORE", &store_responses), serve("ELSEWHERE", &store_responses));
         let api = serve("API", &api_responses);
         let hosts = Hosts { store: store.url(), elsewhere: elsewhere.url() };
@@ -548,7 +548,7 @@ impl Servers {
         Self { api, store, elsewhere, requests }
     }
 
-    /// A text with placeholders for what differs from run to run.
+    /// Replaces what differs each time with placeholders.
     fn normalize(&self, text: &str) -> String {
         let hosts = [("API", &self.api), ("STORE", &self.store), ("ELSEWHERE", &self.elsewhere)];
         let text = hosts.iter().fold(text.to_owned(), |text, (name, server)| {
@@ -558,7 +558,7 @@ impl Servers {
     }
 }
 
-/// Runs a scenario, and writes down what can be seen of it.
+/// Plays a scenario, and returns its record.
 fn record(scenario: &'static Scenario) -> String {
     let End::Timeout(number) = scenario.end else { return play(scenario, None).0 };
     let mut records = ["1s", "4s", "16s", "64s"].iter().map(|timeout| play(scenario, Some(timeout)));
@@ -566,34 +566,34 @@ fn record(scenario: &'static Scenario) -> String {
     record
 }
 
-/// One run of a scenario: its record, and how many requests there were.
+/// Plays a scenario once, and returns its record and the number of requests.
 fn play(scenario: &'static Scenario, timeout: Option<&str>) -> (String, usize) {
     let servers = Servers::start(scenario);
-    let run = match scenario.system {
+    let step = match scenario.system {
         System::GitHub => Step::on_github(),
         System::Shell => Step::in_shell(),
         System::Azure => Step::in_shell().env("TF_BUILD", "True"),
     };
-    let run = run.download_from(&servers.api.url()).input("poll-interval", "10ms");
-    let run = scenario.inputs.iter().fold(run, |run, (name, value)| run.input(name, value));
-    let run = timeout.iter().fold(run, |run, timeout| run.input("timeout", timeout));
-    let run = scenario.arguments.iter().fold(run, |run, argument| run.arg(argument));
-    let run = scenario.files_before.iter().fold(run, |run, (path, bytes)| run.existing_file(path, bytes));
-    // The modes of the files depend on it.
-    let running = run.wrapped_in(&["bash", "-c", "umask 022; exec \"$0\" \"$@\""]).spawn();
-    let mut requests: Vec<Seen> = Vec::new();
+    let step = step.download_from(&servers.api.url()).input("poll-interval", "10ms");
+    let step = scenario.inputs.iter().fold(step, |step, (name, value)| step.input(name, value));
+    let step = timeout.iter().fold(step, |step, timeout| step.input("timeout", timeout));
+    let step = scenario.arguments.iter().fold(step, |step, argument| step.arg(argument));
+    let step = scenario.files_before.iter().fold(step, |step, (path, bytes)| step.existing_file(path, bytes));
+    // The modes of the files depend on the umask.
+    let running = step.wrapped_in(&["bash", "-c", "umask 022; exec \"$0\" \"$@\""]).spawn();
+    let mut requests: Vec<RecordedRequest> = Vec::new();
     if let End::Signal(signal, number) = scenario.end {
         requests.extend((0..number).map(|_| servers.requests.recv_timeout(EVENT_TIMEOUT).unwrap()));
         running.signal(signal);
     }
     let outcome = running.wait();
-    // Shown only where the record differs.
+    // Shown only if the record differs.
     eprintln!("{}:\n{}{}", scenario.name, outcome.stdout, outcome.stderr);
     requests.extend(servers.requests.try_iter());
     (written(scenario, &servers, &requests, &outcome), requests.len())
 }
 
-fn written(scenario: &Scenario, servers: &Servers, requests: &[Seen], outcome: &Outcome) -> String {
+fn written(scenario: &Scenario, servers: &Servers, requests: &[RecordedRequest], outcome: &Outcome) -> String {
     let mut record = String::new();
     for (host, Request { method, target, headers, body }) in requests {
         writeln!(record, "\n{method} {host}{target}").unwrap();
@@ -627,7 +627,7 @@ fn written(scenario: &Scenario, servers: &Servers, requests: &[Seen], outcome: &
     servers.normalize(&record)
 }
 
-/// A file of the workspace with its mode, size and SHA-256.
+/// Returns the mode, path, size and SHA-256 of a file in the workspace.
 fn described(outcome: &Outcome, path: &str) -> String {
     let metadata = fs::symlink_metadata(outcome.workspace().join(path)).unwrap();
     let mode = metadata.permissions().mode() & 0o7777;
@@ -638,7 +638,7 @@ fn described(outcome: &Outcome, path: &str) -> String {
     format!("{mode:o} {path}, {} bytes, {}\n", bytes.len(), sha256_hex(&bytes))
 }
 
-/// Checks the scenarios of a kind against their snapshots, some at a time.
+/// Compares scenarios with their snapshots, several at a time.
 fn check(is_of_kind: fn(&Scenario) -> bool) {
     let waiting = Mutex::new(SCENARIOS.iter().filter(|scenario| is_of_kind(scenario)));
     let next = || waiting.lock().unwrap().next();

@@ -10,7 +10,7 @@ use wiremock::ResponseTemplate;
 
 use crate::support::{EXPORT_ID, Outcome, RUN_ID, StandIn, export_json, github, respond, run_json, runner, shell};
 
-/// What words are made of that want to be more than words.
+/// Returns texts made of pieces that mean something to runners, terminals or Markdown.
 fn hostile() -> impl Strategy<Value = String> {
     let pieces = [
         "::error::",
@@ -69,56 +69,58 @@ fn hostile() -> impl Strategy<Value = String> {
     proptest::collection::vec(proptest::sample::select(pieces.to_vec()), 1..12).prop_map(|pieces| pieces.concat())
 }
 
-/// What of it can stand in a header.
+/// Returns what is valid in a header.
 fn for_header(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).collect()
 }
 
-/// A night on which everything that a server says is hostile. Ends well.
-fn told(said: &str) -> Outcome {
-    let header = for_header(said);
+/// Downloads a file while everything that the servers send is hostile.
+fn downloaded(hostile_text: &str) -> Outcome {
+    let header = for_header(hostile_text);
     let stand_in = StandIn::builder()
-        .statuses(&[said, "Success With Errors"])
+        .statuses(&[hostile_text, "Success With Errors"])
         .content_disposition(&format!("attachment; filename=\"{}\"", header.replace('"', "\\\"")))
         .content_type(&format!("text/csv;{header}"))
         .start();
-    stand_in.next_api_response(ResponseTemplate::new(503).set_body_json(json!({ "message": said })));
+    stand_in.next_api_response(ResponseTemplate::new(503).set_body_json(json!({ "message": hostile_text })));
     let html = ResponseTemplate::new(200).insert_header("Content-Type", format!("text/html;{header}").as_str());
-    stand_in.next_api_response(html.set_body_string(said));
-    let (code, body) = (said.to_owned(), said.to_owned());
+    stand_in.next_api_response(html.set_body_string(hostile_text));
+    let (code, body) = (hostile_text.to_owned(), hostile_text.to_owned());
     stand_in.next_store_response(move |_, _| {
         respond(403, &[("ETag", "\"x\"")], format!("<Error><Code>{code}</Code>{body}").as_bytes())
     });
     github(&stand_in).input("poll-interval", "1ms").input("output-file", "out.env").run()
 }
 
-/// A refusal in hostile words.
-fn refused(said: &str) -> Outcome {
+/// Ends with a hostile error message of the API.
+fn refused(hostile_text: &str) -> Outcome {
     let stand_in = StandIn::start();
-    let mut queued = run_json(said);
-    queued["export_files"]["href"] = json!(said);
+    let mut queued = run_json(hostile_text);
+    queued["export_files"]["href"] = json!(hostile_text);
     stand_in.next_api_json(queued);
-    stand_in.next_api_response(ResponseTemplate::new(404).set_body_json(json!({ "errors": { said: [said] } })));
+    stand_in.next_api_response(
+        ResponseTemplate::new(404).set_body_json(json!({ "errors": { hostile_text: [hostile_text] } })),
+    );
     github(&stand_in).input("poll-interval", "1ms").run()
 }
 
-/// Another place to be sent to.
-fn redirected(said: &str) -> Outcome {
+/// Ends with a redirect to a hostile URL.
+fn redirected(hostile_text: &str) -> Outcome {
     let stand_in = StandIn::with_file(b"x");
-    let to = format!("https://{}/{}", for_header(said), for_header(said));
+    let to = format!("https://{}/{}", for_header(hostile_text), for_header(hostile_text));
     stand_in.next_api_response(ResponseTemplate::new(307).insert_header("Location", to.as_str()));
     github(&stand_in).run()
 }
 
-/// Lists of hostile names, in which nothing is found.
-fn not_found(said: &str) -> [Outcome; 3] {
+/// Looks names up in lists of hostile ones, without a match.
+fn not_found(hostile_text: &str) -> [Outcome; 3] {
     let stand_in = StandIn::start();
     let run = || github(&stand_in).input("poll-interval", "1ms");
-    let identities = || ResponseTemplate::new(200).set_body_json(identities_of(said));
-    let exports = ResponseTemplate::new(200).set_body_json(json!({ "exports": [export_json(7, said)] }));
-    let files = json!({ "export_files": [{ "id": 9, "export_id": 8, "status": said }] });
+    let identities = || ResponseTemplate::new(200).set_body_json(identities_of(hostile_text));
+    let exports = ResponseTemplate::new(200).set_body_json(json!({ "exports": [export_json(7, hostile_text)] }));
+    let files = json!({ "export_files": [{ "id": 9, "export_id": 8, "status": hostile_text }] });
     stand_in.next_api_response(identities());
-    let identity = run().by_names().input("identity", "nobody").run();
+    let identity = run().by_names().input("identity", "unknown").run();
     stand_in.next_api_response(identities()).next_api_response(exports);
     let export = run().by_names().input("identity", "here").input("export-name", "nothing").run();
     stand_in.next_api_json(files);
@@ -126,18 +128,18 @@ fn not_found(said: &str) -> [Outcome; 3] {
     [identity, export, latest]
 }
 
-fn identities_of(said: &str) -> Value {
+fn identities_of(hostile_text: &str) -> Value {
     json!({ "user_identities": [
-        { "id": 5, "type": said, "association": said, "organization": said, "institution": "here", "cycle": said }
+        { "id": 5, "type": hostile_text, "association": hostile_text, "organization": hostile_text, "institution": "here", "cycle": hostile_text }
     ]})
 }
 
-/// Hostile names that are the right ones, and a file that is not what its hostile charset says. Ends well.
-fn chosen(said: &str) -> Outcome {
-    let stand_in = StandIn::builder().content_type(&format!("text/csv;charset={}", for_header(said))).start();
-    let name = sanitize::excerpt(&format!("the {said}"));
-    stand_in.next_api_json(identities_of(said));
-    let exports = json!({ "exports": [export_json(EXPORT_ID, &format!("the {said}"))] });
+/// Downloads a file whose identity, export and charset have hostile names.
+fn selected(hostile_text: &str) -> Outcome {
+    let stand_in = StandIn::builder().content_type(&format!("text/csv;charset={}", for_header(hostile_text))).start();
+    let name = sanitize::excerpt(&format!("the {hostile_text}"));
+    stand_in.next_api_json(identities_of(hostile_text));
+    let exports = json!({ "exports": [export_json(EXPORT_ID, &format!("the {hostile_text}"))] });
     stand_in.next_api_json(exports);
     let step = github(&stand_in).by_names().input("identity", "HERE");
     step.input("export-file-id", &RUN_ID.to_string())
@@ -147,25 +149,25 @@ fn chosen(said: &str) -> Outcome {
         .exited(0)
 }
 
-/// The list for setting a workflow up.
-fn listed(said: &str) -> [Outcome; 2] {
+/// Lists hostile names.
+fn listed(hostile_text: &str) -> [Outcome; 2] {
     let stand_in = StandIn::start();
     let list = |form: &str| {
-        stand_in.next_api_json(identities_of(said));
-        let exports = json!({ "exports": [export_json(7, said)] });
+        stand_in.next_api_json(identities_of(hostile_text));
+        let exports = json!({ "exports": [export_json(7, hostile_text)] });
         stand_in.next_api_json(exports);
         shell(&stand_in).arg("list").arg(form).run().exited(0)
     };
     let [table, as_json] = [list(""), list("--json")];
     let value: Value = serde_json::from_str(&as_json.stdout).unwrap();
-    assert_eq!(value["user_identities"][0]["exports"][0]["name"], said);
+    assert_eq!(value["user_identities"][0]["exports"][0]["name"], hostile_text);
     [table, as_json]
 }
 
 fn assert_harmless(outcome: &Outcome) {
-    let ours = ["add-mask", "warning", "error"];
+    let allowed = ["add-mask", "warning", "error"];
     for name in runner::commands(&outcome.stdout).iter().chain(&runner::commands(&outcome.stderr)) {
-        assert!(ours.contains(&name.as_str()), "{name} in:\n{}", outcome.stdout);
+        assert!(allowed.contains(&name.as_str()), "{name} in:\n{}", outcome.stdout);
     }
     let names = outputs::OUTPUTS.map(|output| output.name);
     assert!(outcome.outputs.keys().all(|name| names.contains(&name.as_str())), "{}", outcome.output_text);
@@ -183,25 +185,25 @@ fn assert_harmless(outcome: &Outcome) {
     }
     assert!(!outcome.summary.chars().any(|c| c != '\n' && sanitize::is_unprintable(c)), "{}", outcome.summary);
     if !outcome.summary.is_empty() {
-        assert_stays_in_place(&outcome.summary);
+        assert_adds_no_markdown(&outcome.summary);
     }
 }
 
-fn assert_all_harmless(said: &str) {
-    for outcome in [told(said), refused(said), redirected(said), chosen(said)] {
+fn assert_all_harmless(hostile_text: &str) {
+    for outcome in [downloaded(hostile_text), refused(hostile_text), redirected(hostile_text), selected(hostile_text)] {
         assert!(!outcome.summary.is_empty());
         assert_harmless(&outcome);
     }
-    for outcome in not_found(said) {
+    for outcome in not_found(hostile_text) {
         assert_eq!(outcome.status.code(), Some(5), "{}", outcome.stdout);
         assert_harmless(&outcome);
     }
-    listed(said).iter().for_each(assert_harmless);
+    listed(hostile_text).iter().for_each(assert_harmless);
 }
 
-/// The report is a heading, one table of two columns, paragraphs and blocks of code: nothing else is in it, whatever was
-/// said.
-fn assert_stays_in_place(summary: &str) {
+/// Checks that the summary consists of a heading, one table of two columns, paragraphs and code blocks, whatever the servers
+/// sent.
+fn assert_adds_no_markdown(summary: &str) {
     let (mut headings, mut tables) = (0, 0);
     for event in Parser::new_ext(summary, Options::all()) {
         match event {
@@ -224,19 +226,19 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: cases(12), ..ProptestConfig::default() })]
 
     #[test]
-    fn any_server_text_is_harmless(said in hostile()) {
-        assert_all_harmless(&said);
+    fn any_server_text_is_harmless(hostile_text in hostile()) {
+        assert_all_harmless(&hostile_text);
     }
 }
 
-/// Many more in the long mode, which sets `PROPTEST_CASES`.
+/// Returns the number of cases, unless `PROPTEST_CASES` sets it.
 fn cases(usual: u32) -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(usual)
 }
 
 #[test]
 fn known_attacks_are_harmless() {
-    for said in [
+    for hostile_text in [
         "\n::error::x",
         "\r::error::x",
         "x\r\n  ::add-mask::y",
@@ -250,7 +252,7 @@ fn known_attacks_are_harmless() {
         "::error::",
         "%0A::error::x",
     ] {
-        assert_all_harmless(said);
+        assert_all_harmless(hostile_text);
     }
 }
 

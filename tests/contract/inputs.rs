@@ -47,7 +47,7 @@ fn reports_all_invalid_inputs_before_any_request() {
         .input("encoding", "ebcdic")
         .run()
         .exited(2);
-    let failure = outcome.error();
+    let error = outcome.error();
     for (input, value) in [
         ("export-id", "eighty"),
         ("export-file-id", "-1"),
@@ -61,9 +61,9 @@ fn reports_all_invalid_inputs_before_any_request() {
         ("output-file", "../outputs.env"),
         ("encoding", "ebcdic"),
     ] {
-        assert!(failure.contains(&format!("\n{input}: `{value}` ")), "{input} is not in:\n{failure}");
+        assert!(error.contains(&format!("\n{input}: `{value}` ")), "{input} is not in:\n{error}");
     }
-    assert!(failure.starts_with("11 bad inputs"), "{failure}");
+    assert!(error.starts_with("11 bad inputs"), "{error}");
     assert!(stand_in.api_requests().is_empty());
     assert_eq!((outcome.files(), outcome.output_text.as_str()), (vec![], ""));
     assert!(outcome.summary.contains("eighty"), "{}", outcome.summary);

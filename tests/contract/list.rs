@@ -55,7 +55,7 @@ fn lists_the_others_if_the_exports_of_one_identity_are_forbidden() {
     assert_eq!(value["user_identities"][1]["exports"][0]["id"], 86446);
 }
 
-/// Lets the stand-in list its identities next, so that what comes after is about their exports: 305, 311, 290.
+/// Sends the identities 305, 311 and 290 next, so that the following responses are for their exports.
 fn with_identities(stand_in: &StandIn) -> &StandIn {
     stand_in.next_api_json(stand_in.identities_json())
 }
@@ -92,7 +92,7 @@ fn prints_the_rest_if_some_exports_cannot_be_listed() {
     ] {
         assert!(outcome.stderr.contains(words), "{words}: {}", outcome.stderr);
     }
-    // Several, and in JSON. What is final is asked for once.
+    // Several, and in JSON. 422 is not retried.
     with_identities(&stand_in);
     fail(4);
     stand_in.next_api_status(422);
@@ -102,7 +102,7 @@ fn prints_the_rest_if_some_exports_cannot_be_listed() {
     assert_eq!((exports(0), exports(1), &exports(2)[0]["id"]), (&Value::Null, &Value::Null, &json!(80112)));
     assert!(outcome.stderr.contains("the exports of identities 305 and 311 are missing: "), "{}", outcome.stderr);
     assert_eq!(stand_in.api_requests().len(), 7 + 1 + 4 + 1 + 1);
-    // A fault that passes is no reason to leave anything out.
+    // After an error that is recovered from, the list is complete.
     with_identities(&stand_in);
     fail(3);
     assert!(list("").run().exited(0).stdout.contains("\n86446   305       Nightly Applicants"));
@@ -130,9 +130,9 @@ fn prints_what_it_has_at_the_timeout() {
     );
     let words = "the list is incomplete: the exports of identities 311 and 290 are missing: timed out after ";
     assert!(outcome.stderr.contains(words), "{}", outcome.stderr);
-    assert_eq!(requests, 3, "nothing is asked after the timeout");
+    assert_eq!(requests, 3, "no request is sent after the timeout");
     let stand_in = StandIn::start();
-    // A wait that is too long ends it, too.
+    // A Retry-After beyond the timeout ends the list, too.
     with_identities(&stand_in).next_api_response(ResponseTemplate::new(429).insert_header("Retry-After", "7200"));
     let outcome = list(&stand_in).run().exited(4);
     for words in
@@ -323,7 +323,7 @@ fn a_failed_write_of_the_list_is_an_error() {
     }
     let help = written_to(">/dev/full", Step::in_shell().arg("--help")).exited(1);
     help.with_error("stdout cannot be written: No space left on device");
-    // Somebody who has read enough is no failure.
+    // A reader that stops reading is no error.
     let outcome = written_to("> >(exec true)", list(&stand_in)).exited(0);
     assert_eq!(outcome.stderr, "");
 }

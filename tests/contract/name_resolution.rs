@@ -291,7 +291,7 @@ fn a_refused_look_up_names_the_inputs_to_check() {
     let step = by_names(&stand_in).input("identity", "").input("user-identity-id", "999");
     let outcome = step.run().exited(5).with_error("User identity '999' not found;");
     outcome.with_error("check user-identity-id and export-name: ids change with each application cycle");
-    // What every WebAdMIT has is not there: this is something else. And where no id was given, none is to be checked.
+    // Every WebAdMIT has the list of identities, so a 404 comes from another server. The hint names only inputs that are set.
     stand_in.next_api_status(404);
     by_names(&stand_in).run().exited(5).with_error("check base-url: is that really WebAdMIT?");
     stand_in.next_api_response(identities(&[identity_json(305, "SOPHAS", "x", "2026")])).next_api_status(404);

@@ -1,23 +1,19 @@
 //! Connections: host names, TLS, proxies, redirects.
 
 use crate::support::{
-    API_KEY, Action, Authority, ClosedPort, Flaw, Outcome, Request, Server, StandIn, Step, UNKNOWN_HOST, github,
-    github_at, respond, response, run_json, run_json_with_url, server_without_tls, with_growing_timeout,
+    API_KEY, Action, Authority, ClosedPort, Flaw, Outcome, Request, Server, StandIn, Step, UNKNOWN_HOST, empty_list,
+    github, github_at, respond, response, run_json_with_url, server_without_tls, with_growing_timeout,
 };
 
-/// An API over TLS that says of the run that it has nothing.
-fn empty_list(authority: &Authority, flaw: Flaw) -> Server {
-    Server::start_tls(authority.server(flaw), |_| vec![Action::Send(empty_answer())])
+/// Starts an API over TLS that responds with `Empty List`.
+fn tls_api(authority: &Authority, flaw: Flaw) -> Server {
+    Server::start_tls(authority.server(flaw), |_| empty_list())
 }
 
-fn empty_answer() -> Vec<u8> {
-    response(200, &[], run_json("Empty List").to_string().as_bytes())
-}
-
-/// A run that trusts no authority of the machine, and perhaps the given one.
+/// Prepares a step that trusts none of the system's authorities, but the given one.
 fn trusting(url: &str, authority: Option<&Authority>) -> Step {
-    let nobody = Authority::new().pem();
-    let step = github_at(url).existing_file("system.pem", nobody.as_bytes());
+    let untrusted = Authority::new().pem();
+    let step = github_at(url).existing_file("system.pem", untrusted);
     let system = step.workspace().join("system.pem");
     let step = step.env("SSL_CERT_FILE", system);
     match authority {
@@ -42,7 +38,7 @@ fn retries_an_unknown_host() {
 fn trusts_ca_file_and_system_authorities() {
     let (system, own) = (Authority::new(), Authority::new());
     for authority in [&system, &own] {
-        let api = empty_list(authority, Flaw::None);
+        let api = tls_api(authority, Flaw::None);
         let step = github_at(&api.url());
         let step =
             step.existing_file("system.pem", system.pem().as_bytes()).existing_file("own.pem", own.pem().as_bytes());
@@ -54,8 +50,8 @@ fn trusts_ca_file_and_system_authorities() {
 #[test]
 fn trusts_ssl_cert_dir() {
     let authority = Authority::new();
-    let api = empty_list(&authority, Flaw::None);
-    // A directory of authorities names them by the hash of their subjects; any name of that form is read.
+    let api = tls_api(&authority, Flaw::None);
+    // OpenSSL names the files by a hash of the subject. Any name of this form is read.
     let step = github_at(&api.url()).existing_file("certs/0a1b2c3d.0", authority.pem().as_bytes());
     let directory = step.workspace().join("certs");
     step.env("SSL_CERT_DIR", directory).run().exited(3);
@@ -69,7 +65,7 @@ fn an_untrusted_certificate_of_the_api_ends_the_step() {
         (Flaw::Expired, Some(&authority), "it has expired"),
         (Flaw::AnotherHost, Some(&authority), "it was made out to another host"),
     ] {
-        let api = empty_list(&authority, flaw);
+        let api = tls_api(&authority, flaw);
         let outcome = trusting(&api.url(), trusted).run().exited(1).with_error(words).with_error("ca-file");
         assert!(!outcome.stdout.contains("trying again"), "{}", outcome.stdout);
         assert!(api.requests().is_empty());
@@ -92,8 +88,8 @@ fn retries_a_server_without_tls() {
 fn an_untrusted_certificate_of_the_store_ends_the_step() {
     let (ours, theirs) = (Authority::new(), Authority::new());
     let store = Server::start_tls(theirs.server(Flaw::None), |_| respond(200, &[], b"bytes"));
-    let answer = run_json_with_url("Available", &format!("{}/file.csv", store.url())).to_string();
-    let api = Server::start_tls(ours.server(Flaw::None), move |_| respond(200, &[], answer.as_bytes()));
+    let run = run_json_with_url("Available", &format!("{}/file.csv", store.url())).to_string();
+    let api = Server::start_tls(ours.server(Flaw::None), move |_| respond(200, &[], run.as_bytes()));
     let outcome = trusting(&api.url(), Some(&ours)).run().exited(1);
     outcome
         .with_error("the certificate of the store (localhost:")
@@ -118,8 +114,8 @@ fn only_https_needs_a_certificate_authority() {
 fn rejects_a_plain_http_download_url_from_an_https_api() {
     let authority = Authority::new();
     let api = Server::start_tls(authority.server(Flaw::None), |_| {
-        let answer = run_json_with_url("Available", "http://127.0.0.1:9/file");
-        respond(200, &[], answer.to_string().as_bytes())
+        let run = run_json_with_url("Available", "http://127.0.0.1:9/file");
+        respond(200, &[], run.to_string())
     });
     trusting(&api.url(), Some(&authority)).run().exited(1).with_error("is plain http, although the API is https");
 }
@@ -136,8 +132,8 @@ fn rejects_a_redirect_from_https_to_plain_http() {
     for (path, code) in [("file.csv", 0), ("redirect", 1)] {
         let url = format!("{}/{path}", store.url());
         let api = Server::start_tls(authority.server(Flaw::None), move |_| {
-            let answer = run_json_with_url("Available", &url);
-            respond(200, &[], answer.to_string().as_bytes())
+            let run = run_json_with_url("Available", &url);
+            respond(200, &[], run.to_string())
         });
         let outcome = trusting(&api.url(), Some(&authority)).run().exited(code);
         if code == 0 {
@@ -149,22 +145,23 @@ fn rejects_a_redirect_from_https_to_plain_http() {
     assert!(plain.requests().is_empty());
 }
 
-/// A run that is sent through a proxy, whose credentials are marked.
+/// Prepares a step behind a proxy with credentials.
 fn through(proxy: &Server, url: &str) -> Step {
     let address = format!("http://office:proxy-password@127.0.0.1:{}", proxy.port());
     let step = github_at(url).input("allow-http", "true");
     step.env("http_proxy", &address).env("HTTPS_PROXY", address)
 }
 
-fn basic(request: &Request) -> bool {
+fn has_credentials(request: &Request) -> bool {
     request.header("proxy-authorization") == Some("Basic b2ZmaWNlOnByb3h5LXBhc3N3b3Jk")
 }
 
 #[test]
 fn sends_proxy_credentials_to_the_proxy_only() {
     let proxy = Server::start(|request| {
-        let through = basic(request) && request.target.starts_with("http://webadmit.invalid/api/v1/exports/");
-        vec![Action::Send(if through { empty_answer() } else { response(400, &[], b"") })]
+        let is_through =
+            has_credentials(request) && request.target.starts_with("http://webadmit.invalid/api/v1/exports/");
+        if is_through { empty_list() } else { respond(400, &[], b"") }
     });
     let outcome = through(&proxy, "http://webadmit.invalid").run().exited(3);
     assert!(!outcome.mentions("proxy-password"), "{}", outcome.stdout);
@@ -174,10 +171,10 @@ fn sends_proxy_credentials_to_the_proxy_only() {
 #[test]
 fn tunnels_tls_through_a_proxy() {
     let authority = Authority::new();
-    let api = empty_list(&authority, Flaw::None);
+    let api = tls_api(&authority, Flaw::None);
     let port = api.port();
     let proxy = Server::start(move |request| {
-        assert!(basic(request) && request.method == "CONNECT", "{request:?}");
+        assert!(has_credentials(request) && request.method == "CONNECT", "{request:?}");
         vec![Action::Send(b"HTTP/1.1 200 Connected\r\n\r\n".to_vec()), Action::Tunnel(port)]
     });
     let run =
@@ -205,7 +202,7 @@ fn honours_every_proxy_variable() {
 #[test]
 fn honours_no_proxy() {
     let authority = Authority::new();
-    let api = empty_list(&authority, Flaw::None);
+    let api = tls_api(&authority, Flaw::None);
     let proxy = Server::start(|_| respond(502, &[], b""));
     let run =
         through(&proxy, &api.url()).existing_file("ca.pem", authority.pem().as_bytes()).input("ca-file", "ca.pem");
@@ -216,11 +213,11 @@ fn honours_no_proxy() {
 #[test]
 fn plain_http_to_loopback_bypasses_the_proxy() {
     let proxy = Server::start(|_| respond(502, &[], b""));
-    let api = Server::start(|_| vec![Action::Send(empty_answer())]);
+    let api = Server::start(|_| empty_list());
     for url in [api.url(), api.url().replace("127.0.0.1", "localhost")] {
         through(&proxy, &url).run().exited(3);
     }
-    assert!(proxy.requests().is_empty(), "the key went to a proxy, unencrypted");
+    assert!(proxy.requests().is_empty(), "the key was sent to a proxy unencrypted");
 }
 
 #[test]
@@ -239,8 +236,8 @@ fn a_proxy_error_shows_no_credentials() {
     let proxy = Server::start(|_| respond(407, &[], b""));
     let outcome = through(&proxy, "http://webadmit.invalid").run().exited(1);
     outcome.with_error("hint: a proxy asks for a user name and a password");
-    let nobody = ClosedPort::new();
-    let address = format!("http://office:proxy-password@{}", nobody.address());
+    let proxy = ClosedPort::new();
+    let address = format!("http://office:proxy-password@{}", proxy.address());
     let run = || github_at("https://webadmit.invalid").env("HTTPS_PROXY", &address);
     let cause = "no connection to webadmit.invalid";
     let outcome =
@@ -274,7 +271,7 @@ fn rejects_unusable_store_redirects() {
         assert!(!outcome.mentions("user:word") && outcome.files().is_empty(), "{}", outcome.stdout);
     }
     assert!(elsewhere.requests().is_empty());
-    // What is no place at all is an answer like other refusals, or an end.
+    // An invalid URL is an error that is retried, or one that ends the step.
     for to in ["file:///etc/passwd", "data:text/csv,x", "javascript:alert(1)", "http://"] {
         let stand_in = StandIn::start();
         stand_in.next_store_response(move |_, _| respond(302, &[("Location", to)], b"not this"));
@@ -288,12 +285,12 @@ fn rejects_unusable_store_redirects() {
 
 #[test]
 fn names_a_store_that_refuses_connections() {
-    let nobody = ClosedPort::new();
+    let store = ClosedPort::new();
     let stand_in = StandIn::start();
-    let url = format!("{}/file", nobody.url());
+    let url = format!("{}/file", store.url());
     for _ in 0..50 {
         stand_in.next_api_json(run_json_with_url("Available", &url));
     }
     let outcome = github(&stand_in).input("poll-interval", "1ms").run().exited(1);
-    outcome.with_error(&format!("no connection to the store ({}): connection refused", nobody.address()));
+    outcome.with_error(&format!("no connection to the store ({}): connection refused", store.address()));
 }

@@ -9,7 +9,7 @@ use crate::support::{
     github, leaks, respond, run_json, run_json_with_url, shell,
 };
 
-/// A secret as it is, and as somebody could hide it.
+/// Returns a secret in several encodings and places.
 fn disguises(secret: &str) -> Vec<String> {
     let encoded: String = secret.bytes().map(|byte| format!("%{byte:02x}")).collect();
     vec![
@@ -19,7 +19,7 @@ fn disguises(secret: &str) -> Vec<String> {
         encoded,
         leaks::base64(format!("{secret}x").as_bytes()),
         leaks::base64(format!("12{secret}").as_bytes()),
-        // Where a text is cut off, half of it would be left.
+        // Long texts are cut about here, and half of the secret would be left.
         format!("{} {secret}", "x".repeat(275)),
         format!("https://elsewhere.example/{secret}?{secret}"),
     ]
@@ -29,46 +29,52 @@ fn ok(body: serde_json::Value) -> ResponseTemplate {
     ResponseTemplate::new(200).set_body_json(body)
 }
 
-fn run(stand_in: &StandIn) -> Step {
+fn step(stand_in: &StandIn) -> Step {
     github(stand_in).input("poll-interval", "1ms").input("output-file", "out.env")
 }
 
 #[test]
 fn redacts_the_key_in_api_responses() {
-    for said in disguises(API_KEY) {
+    for disguised in disguises(API_KEY) {
         let stand_in = StandIn::start();
-        stand_in.next_api_response(ResponseTemplate::new(503).set_body_json(json!({ "message": said })));
-        stand_in.next_api_response(ResponseTemplate::new(500).set_body_json(json!({ "errors": { &said: [&said] } })));
-        stand_in.next_api_response(ResponseTemplate::new(200).set_body_raw("<html>", &format!("text/html; x={said}")));
-        stand_in.next_api_response(ok(run_json(&said)));
-        run(&stand_in).run().exited(0);
-        stand_in.next_api_response(ResponseTemplate::new(404).set_body_json(json!({ "message": said })));
-        let outcome = run(&stand_in).run().exited(5);
-        assert!(said != API_KEY || outcome.error().contains(" and says: ***"), "{}", outcome.error());
-        let to = format!("https://{}.example/{said}", said.split(' ').next().unwrap().replace(['/', ':', '?'], "."));
+        stand_in.next_api_response(ResponseTemplate::new(503).set_body_json(json!({ "message": disguised })));
+        stand_in.next_api_response(
+            ResponseTemplate::new(500).set_body_json(json!({ "errors": { &disguised: [&disguised] } })),
+        );
+        stand_in
+            .next_api_response(ResponseTemplate::new(200).set_body_raw("<html>", &format!("text/html; x={disguised}")));
+        stand_in.next_api_response(ok(run_json(&disguised)));
+        step(&stand_in).run().exited(0);
+        stand_in.next_api_response(ResponseTemplate::new(404).set_body_json(json!({ "message": disguised })));
+        let outcome = step(&stand_in).run().exited(5);
+        assert!(disguised != API_KEY || outcome.error().contains(" and says: ***"), "{}", outcome.error());
+        let to = format!(
+            "https://{}.example/{disguised}",
+            disguised.split(' ').next().unwrap().replace(['/', ':', '?'], ".")
+        );
         stand_in.next_api_response(ResponseTemplate::new(302).insert_header("Location", to.as_str()));
-        run(&stand_in).run().exited(1);
+        step(&stand_in).run().exited(1);
     }
 }
 
 #[test]
 fn redacts_the_key_in_lists() {
-    for said in disguises(API_KEY) {
+    for disguised in disguises(API_KEY) {
         let stand_in = StandIn::start();
-        let identity = json!({ "id": 305, "type": said, "association": "SOPHAS", "organization": said, "institution": said, "cycle": said });
+        let identity = json!({ "id": 305, "type": disguised, "association": "SOPHAS", "organization": disguised, "institution": disguised, "cycle": disguised });
         let identities = || ok(json!({ "user_identities": [identity] }));
         let exports =
-            || ok(json!({ "exports": [export_json(EXPORT_ID, "Nightly Applicants"), export_json(7, &said)] }));
+            || ok(json!({ "exports": [export_json(EXPORT_ID, "Nightly Applicants"), export_json(7, &disguised)] }));
         stand_in.next_api_response(identities()).next_api_response(exports());
-        run(&stand_in).by_names().input("export-file-id", &RUN_ID.to_string()).run().exited(0);
+        step(&stand_in).by_names().input("export-file-id", &RUN_ID.to_string()).run().exited(0);
         stand_in.next_api_response(identities());
-        run(&stand_in).by_names().input("identity", "nobody").run().exited(5);
+        step(&stand_in).by_names().input("identity", "unknown").run().exited(5);
         stand_in.next_api_response(identities()).next_api_response(exports());
-        run(&stand_in).by_names().input("export-name", "nothing").run().exited(5);
+        step(&stand_in).by_names().input("export-name", "nothing").run().exited(5);
         stand_in
             .next_api_response(identities())
-            .next_api_response(ok(json!({ "export_files": [{ "id": 9, "export_id": 8, "status": said }] })));
-        let latest = run(&stand_in).by_names().input("export-name", "").input("export-id", "5");
+            .next_api_response(ok(json!({ "export_files": [{ "id": 9, "export_id": 8, "status": disguised }] })));
+        let latest = step(&stand_in).by_names().input("export-name", "").input("export-id", "5");
         latest.input("export-file-id", "latest").run().exited(5);
         for form in ["", "--json"] {
             stand_in.next_api_response(identities()).next_api_response(exports());
@@ -79,38 +85,39 @@ fn redacts_the_key_in_lists() {
 
 #[test]
 fn never_requests_a_url_with_the_key() {
-    for said in disguises(API_KEY).iter().chain(&[format!("{}%E2%80%8E{}", &API_KEY[..9], &API_KEY[9..])]) {
-        for url in
-            [format!("/{said}.csv"), format!("/file?response-content-disposition=attachment;filename={said}.csv")]
-        {
+    for disguised in disguises(API_KEY).iter().chain(&[format!("{}%E2%80%8E{}", &API_KEY[..9], &API_KEY[9..])]) {
+        for url in [
+            format!("/{disguised}.csv"),
+            format!("/file?response-content-disposition=attachment;filename={disguised}.csv"),
+        ] {
             let stand_in = StandIn::start();
             let url = format!("{}{}", stand_in.store().url(), url.replace(' ', "%20"));
             stand_in.next_api_response(ok(run_json_with_url("Available", &url)));
-            run(&stand_in).run().exited(1).with_error("holds the API key, which goes to the API only");
-            assert!(stand_in.store().requests().is_empty(), "{said}");
+            step(&stand_in).run().exited(1).with_error("holds the API key, which goes to the API only");
+            assert!(stand_in.store().requests().is_empty(), "{disguised}");
         }
     }
     let stand_in = StandIn::start();
     stand_in.next_api_response(ok(run_json_with_url("Available", &format!("{API_KEY}://store.example/file"))));
-    run(&stand_in).run().exited(1).with_error("has the scheme ***");
+    step(&stand_in).run().exited(1).with_error("has the scheme ***");
 }
 
 #[test]
 fn redacts_the_key_in_store_responses() {
-    for said in disguises(API_KEY) {
+    for disguised in disguises(API_KEY) {
         let stand_in = StandIn::with_file(b"bytes");
-        let code = said.clone();
+        let code = disguised.clone();
         stand_in.next_store_response(move |_, _| vec![Action::Send(error_response(403, &code))]);
         stand_in.next_store_response(move |_, _| {
-            let disposition = format!("attachment; filename=\"{said}.csv\"");
-            let headers = [("Content-Disposition", disposition.as_str()), ("Content-Type", &said)];
+            let disposition = format!("attachment; filename=\"{disguised}.csv\"");
+            let headers = [("Content-Disposition", disposition.as_str()), ("Content-Type", &disguised)];
             respond(200, &headers, b"bytes")
         });
-        run(&stand_in).run().exited(0);
+        step(&stand_in).run().exited(0);
     }
 }
 
-/// The signature that a request to the store came with.
+/// Returns the signature of a request to the store.
 fn signature(request: &Request) -> String {
     let (_, rest) = request.target.split_once("Signature=").unwrap();
     rest.split(['&', '%']).next().unwrap().to_owned()
@@ -120,14 +127,14 @@ fn signature(request: &Request) -> String {
 fn redacts_the_signature_in_store_responses() {
     for index in 0..8 {
         let stand_in = StandIn::start();
-        let said = move |request: &Request| disguises(&signature(request)).remove(index);
-        stand_in.next_store_response(move |request, _| vec![Action::Send(error_response(403, &said(request)))]);
+        let disguised = move |request: &Request| disguises(&signature(request)).remove(index);
+        stand_in.next_store_response(move |request, _| vec![Action::Send(error_response(403, &disguised(request)))]);
         stand_in.next_store_response(move |request, _| {
-            let disposition = format!("attachment; filename=\"{}.csv\"", said(request));
-            let headers = [("Content-Disposition", disposition.as_str()), ("Content-Type", &said(request))];
+            let disposition = format!("attachment; filename=\"{}.csv\"", disguised(request));
+            let headers = [("Content-Disposition", disposition.as_str()), ("Content-Type", &disguised(request))];
             respond(200, &headers, b"bytes")
         });
-        run(&stand_in).run().exited(0);
+        step(&stand_in).run().exited(0);
     }
 }
 
@@ -138,25 +145,25 @@ fn redacts_the_signature_of_a_redirect() {
     let to = format!("{}/elsewhere?Signature={OTHER}", stand_in.store().url());
     let redirects = move |_: &Request, _: &StoredFile| respond(302, &[("Location", &to)], b"");
     stand_in.next_store_response(redirects.clone());
-    // The stand-in knows no such signature, and says no by itself; the next one is asked for by its own.
-    run(&stand_in).run().exited(0);
+    // The stand-in refuses this signature. The next attempt has a valid one.
+    step(&stand_in).run().exited(0);
     let elsewhere = Server::start(|request| {
-        let said = signature(request);
+        let disguised = signature(request);
         if request.target.starts_with("/second") {
             let disposition = format!("attachment; filename={OTHER}.csv");
             let headers = [("Content-Disposition", disposition.as_str()), ("Content-Type", OTHER)];
             return respond(200, &headers, b"bytes");
         }
-        assert_eq!(said, OTHER);
+        assert_eq!(disguised, OTHER);
         respond(302, &[("Location", "/second?Signature=Signature0CanaryOfNobody0123")], b"")
     });
     let to = format!("{}/first?Signature={OTHER}", elsewhere.url());
     stand_in.next_store_response(move |_, _| respond(302, &[("Location", &to)], b""));
-    run(&stand_in).run().exited(0);
+    step(&stand_in).run().exited(0);
     let refusing = Server::start(|_| vec![Action::Send(error_response(403, OTHER))]);
     let to = format!("{}/first?Signature={OTHER}", refusing.url());
     stand_in.next_store_response(move |_, _| respond(302, &[("Location", &to)], b""));
-    run(&stand_in).run().exited(0);
+    step(&stand_in).run().exited(0);
 }
 
 #[test]
@@ -164,12 +171,12 @@ fn redacts_signed_urls_in_api_messages() {
     let stand_in = StandIn::start();
     let url = "https://s3.example/file.csv?AWSAccessKeyId=x&Signature=Signature0Canary0123456789ABCDEF%3D&x=y";
     let encoded = percent_encoding::utf8_percent_encode(url, percent_encoding::NON_ALPHANUMERIC).to_string();
-    for said in [url, &encoded, &format!("see <{url}>"), &format!("see {encoded}.")] {
-        stand_in.next_api_response(ok(run_json(said)));
-        stand_in.next_api_response(ResponseTemplate::new(503).set_body_json(json!({ "message": said })));
-        run(&stand_in).run().exited(0);
-        stand_in.next_api_response(ResponseTemplate::new(404).set_body_json(json!({ "message": said })));
-        run(&stand_in).run().exited(5);
+    for disguised in [url, &encoded, &format!("see <{url}>"), &format!("see {encoded}.")] {
+        stand_in.next_api_response(ok(run_json(disguised)));
+        stand_in.next_api_response(ResponseTemplate::new(503).set_body_json(json!({ "message": disguised })));
+        step(&stand_in).run().exited(0);
+        stand_in.next_api_response(ResponseTemplate::new(404).set_body_json(json!({ "message": disguised })));
+        step(&stand_in).run().exited(5);
     }
 }
 
@@ -178,5 +185,5 @@ fn sends_the_key_to_the_api() {
     let stand_in = StandIn::start();
     github(&stand_in).run().exited(0);
     assert!(stand_in.api_requests().iter().all(|request| request.headers["x-api-key"] == API_KEY));
-    // That the store has not got it, and that nothing tells it, is seen at the end of every test.
+    // Every test checks that the store did not receive it.
 }

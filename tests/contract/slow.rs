@@ -7,53 +7,54 @@ use crate::faults_page::{SILENT_API, SILENT_STORE, steady};
 use crate::support::{Action, ClosedPort, Server, StandIn, github, github_at, head, respond, run_json_with_url};
 
 #[test]
-#[ignore = "takes 2 GiB of disk and some seconds"]
+#[ignore = "needs 2 GiB of disk and some seconds"]
 fn downloads_2_gib_in_under_32_mib_of_memory() {
     for encoding in ["as-sent", "utf-8"] {
         for connections in [1, 8] {
-            two_gibibytes(encoding, connections);
+            downloads_2_gib(encoding, connections);
         }
     }
 }
 
-/// Made on the fly: a store that gives any part of 2 GiB, over several connections because it holds back the first one.
-fn two_gibibytes(encoding: &str, connections: usize) {
-    const PART: u64 = 1 << 20;
-    const TOTAL: u64 = 2048 * PART;
+/// Downloads 2 GiB that the store makes up as it sends them. It throttles the first response, so that several connections are
+/// used, unless it does not announce ranges.
+fn downloads_2_gib(encoding: &str, connections: usize) {
+    const BLOCK: u64 = 1 << 20;
+    const TOTAL: u64 = 2048 * BLOCK;
+    let block = || vec![b'\xe9'; BLOCK as usize];
     let headers = [("Content-Type", "text/csv;charset=iso-8859-1"), ("Accept-Ranges", "bytes"), ("ETag", "\"x\"")];
     let store = Server::start(move |request| {
-        let range = request.header("range").and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
-        let number = |text: &str| text.parse::<u64>().unwrap();
-        let (first, end) = range.map_or((0, TOTAL), |(first, last)| (number(first), number(last) + 1));
-        let range = format!("bytes {first}-{}/{TOTAL}", end - 1);
-        let (status, more) = if first == 0 { (200, vec![]) } else { (206, vec![("Content-Range", range.as_str())]) };
-        let headers = if connections == 1 { headers[..1].to_vec() } else { [&headers[..], &more].concat() };
-        let length = end - first;
-        let mut acts = vec![Action::Send(head(status, &headers, usize::try_from(length).unwrap()))];
-        if first == 0 && connections > 1 {
-            let bytes = vec![b'\xe9'; (8 * PART) as usize];
-            acts.push(Action::Throttle { bytes, bytes_per_second: 3_000_000, until_requests: 1 });
-            acts.push(Action::Repeat(vec![b'\xe9'; PART as usize], length / PART - 8));
-            return acts;
+        let range = request.range(TOTAL).unwrap_or(0..TOTAL);
+        let length = range.end - range.start;
+        if range.start > 0 {
+            let content_range = format!("bytes {}-{}/{TOTAL}", range.start, range.end - 1);
+            let headers = [&headers[..], &[("Content-Range", &content_range)]].concat();
+            let rest = vec![b'\xe9'; (length % BLOCK) as usize];
+            let head = head(206, &headers, length as usize);
+            return vec![Action::Send(head), Action::Repeat(block(), length / BLOCK), Action::Send(rest)];
         }
-        acts.push(Action::Repeat(vec![b'\xe9'; PART as usize], length / PART));
-        acts.push(Action::Send(vec![b'\xe9'; (length % PART) as usize]));
-        acts
+        if connections == 1 {
+            let head = head(200, &headers[..1], length as usize);
+            return vec![Action::Send(head), Action::Repeat(block(), length / BLOCK)];
+        }
+        let slow = Action::Throttle { bytes: block().repeat(8), bytes_per_second: 3_000_000, until_requests: 1 };
+        let head = head(200, &headers, length as usize);
+        vec![Action::Send(head), slow, Action::Repeat(block(), length / BLOCK - 8)]
     });
     let url = store.url() + "/file.csv";
-    let api = Server::start(move |_| respond(200, &[], run_json_with_url("Available", &url).to_string().as_bytes()));
+    let api = Server::start(move |_| respond(200, &[], run_json_with_url("Available", &url).to_string()));
     let running = github_at(&api.url()).input("encoding", encoding).spawn();
     let peak = running.wait_for_peak_memory();
-    eprintln!("peak, {encoding}, {connections} connections: {peak} KiB");
+    eprintln!("peak memory, {encoding}, {connections} connections: {peak} KiB");
     let outcome = running.wait().exited(0);
     assert_eq!(outcome.stdout.contains("going on over 8 connections"), connections == 8, "{}", outcome.stdout);
-    let characters = if encoding == "utf-8" { 2 } else { 1 };
-    assert_eq!(outcome.outputs["size"], (characters * TOTAL).to_string());
+    let bytes_per_character = if encoding == "utf-8" { 2 } else { 1 };
+    assert_eq!(outcome.outputs["size"], (bytes_per_character * TOTAL).to_string());
     assert!(peak > 1024 && peak < 32 * 1024, "{peak} KiB");
 }
 
 #[test]
-#[ignore = "waits for 5 s, as long as a store may take to say why it refuses"]
+#[ignore = "waits 5 s, the timeout for an error document of the store"]
 fn a_slow_error_response_does_not_use_up_the_timeout() {
     let stand_in = StandIn::start();
     stand_in.next_store_response(|_, _| {
@@ -65,7 +66,7 @@ fn a_slow_error_response_does_not_use_up_the_timeout() {
 }
 
 #[test]
-#[ignore = "waits for 20 s, as long as a store may be silent"]
+#[ignore = "waits 20 s, the read timeout of the store"]
 fn retries_a_store_that_is_silent_for_20_s() {
     let stand_in = StandIn::start();
     stand_in.next_store_response(|_, file| {
@@ -75,16 +76,15 @@ fn retries_a_store_that_is_silent_for_20_s() {
     let outcome = github(&stand_in).run().exited(0);
     assert_eq!(outcome.read("Test-API-Export.csv"), stand_in.file());
     assert!(outcome.summary.contains("1 stall at 100 bytes"), "{}", outcome.summary);
-    let told = |line: &str| steady(line).ends_with(SILENT_STORE);
-    assert!(outcome.stdout.lines().any(told), "{}", outcome.stdout);
+    let is_documented = |line: &str| steady(line).ends_with(SILENT_STORE);
+    assert!(outcome.stdout.lines().any(is_documented), "{}", outcome.stdout);
 }
 
 #[test]
-#[ignore = "waits for 2 min, as long as an API may be silent that has never answered"]
+#[ignore = "waits 2 min, the time for a first valid response of the API"]
 fn gives_up_on_an_api_that_never_responds() {
-    let nobody = ClosedPort::new();
-    let step = github_at(&nobody.url()).input("poll-interval", "30s");
-    let outcome =
-        step.run().exited(1).with_error(&format!("{} gave no readable answer within 2 min", nobody.address()));
+    let api = ClosedPort::new();
+    let step = github_at(&api.url()).input("poll-interval", "30s");
+    let outcome = step.run().exited(1).with_error(&format!("{} gave no readable answer within 2 min", api.address()));
     assert_eq!(steady(&outcome.error()), SILENT_API);
 }

@@ -1,4 +1,4 @@
-//! The input `timeout`: what it bounds, and what the error says about it.
+//! The input `timeout`: what it ends, and what the error names.
 
 use std::sync::Mutex;
 use std::time::Duration;
