@@ -220,7 +220,7 @@ fn parallel_with_gain(connections: usize, min_gain: f64) -> ParallelConfig {
 }
 
 /// What a download has left behind.
-struct Outcome {
+struct DownloadOutcome {
     result: Result<SavedFile, StepError>,
     /// The file at the destination.
     file: Vec<u8>,
@@ -235,7 +235,13 @@ struct Outcome {
 }
 
 /// Downloads the file from a store that follows a script.
-fn play(script: Vec<Behavior>, size: usize, has_etag: bool, parallel: ParallelConfig, encoding: Encoding) -> Outcome {
+fn play(
+    script: Vec<Behavior>,
+    size: usize,
+    has_etag: bool,
+    parallel: ParallelConfig,
+    encoding: Encoding,
+) -> DownloadOutcome {
     // The timeout is short only where the store stalls on purpose: a busy machine can be slow, too.
     let stalls = script.iter().any(|behavior| matches!(behavior, Behavior::Stall(_)));
     let read_timeout = if stalls { Duration::from_millis(60) } else { Duration::from_secs(20) };
@@ -263,11 +269,12 @@ fn play(script: Vec<Behavior>, size: usize, has_etag: bool, parallel: ParallelCo
     let versions = store.lock().unwrap().version;
     let recovery_summary = history.borrow().recovery_summary();
     let requests = server.requests().len();
-    Outcome { result, file, files, versions, recovery_summary, requests }
+    DownloadOutcome { result, file, files, versions, recovery_summary, requests }
 }
 
 fn check(script: &[Behavior], size: usize, has_etag: bool, parallel: ParallelConfig, encoding: Encoding) {
-    let Outcome { result, file, files, versions, .. } = play(script.to_vec(), size, has_etag, parallel, encoding);
+    let DownloadOutcome { result, file, files, versions, .. } =
+        play(script.to_vec(), size, has_etag, parallel, encoding);
     assert_eq!(files, 1, "another file was left behind");
     match result {
         Err(_) => assert_eq!(file, EXISTING, "an error changed the existing file"),
