@@ -1,6 +1,6 @@
 //! The pages and action.yml match the program, and their links lead somewhere.
 //!
-//! `UPDATE_DOCS=1 cargo test --test contract documents` writes them.
+//! `UPDATE_DOCS=1 cargo test --test contract documentation` writes them.
 
 use std::collections::HashSet;
 use std::fs;
@@ -38,7 +38,7 @@ fn assert_section(path: &str, (begin, end): (&str, &str), expected: &str) {
         fs::write(&new, format!("{before}{begin}{expected}{end}{after}")).unwrap();
         fs::rename(&new, &path).unwrap();
     } else {
-        assert_eq!(section, expected, "UPDATE_DOCS=1 cargo test --test contract documents updates {path}");
+        assert_eq!(section, expected, "UPDATE_DOCS=1 cargo test --test contract documentation updates {path}");
     }
 }
 
