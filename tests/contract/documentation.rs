@@ -154,6 +154,21 @@ fn every_relative_link_of_the_pages_leads_to_a_file_and_a_heading() {
     assert!(checked > 20, "only {checked} links were found");
 }
 
+#[test]
+fn every_path_that_contributing_names_exists() {
+    let text = read("CONTRIBUTING.md");
+    let folders = ["src/", "tests/", "scripts/", "docs/", "benches/", ".ci/"];
+    let spans = Parser::new_ext(&text, Options::ENABLE_TABLES).filter_map(|event| match event {
+        Event::Code(span) => span.split(' ').next().map(str::to_owned),
+        _ => None,
+    });
+    let paths: Vec<String> = spans.filter(|span| folders.iter().any(|folder| span.starts_with(folder))).collect();
+    assert!(paths.len() > 40, "only {} paths were found", paths.len());
+    for path in paths {
+        assert!(Path::new(&absolute(&path)).exists(), "CONTRIBUTING.md names {path}, which does not exist");
+    }
+}
+
 /// Returns the anchors that GitHub gives the headings of a page.
 fn anchors(text: &str) -> HashSet<String> {
     let headings = text.lines().filter(|line| line.starts_with('#'));
