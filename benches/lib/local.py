@@ -46,7 +46,7 @@ class Local:
         self.rows.add(task, peer, "wall time", median(own, "wall") / median(other, "wall"), target)
 
     def cpu(self, task, peer, own, other, target):
-        self.rows.add(task, peer, "CPU", median(own, "cpu") / other, target)
+        self.rows.add(task, peer, "CPU time", median(own, "cpu") / other, target)
 
     def memory(self, task, command, target):
         self.rows.add(task, "", "peak memory", resident_memory(command, self.workspace), target, "MB")
