@@ -148,7 +148,7 @@ fn refusals_end_with_code_5_and_the_message_of_the_api() {
     outcome.with_error("answered 404 (Not Found) and says: Not Found");
     let outcome = github(&stand_in).by_identity_id().input("user-identity-id", "999").run().exited(5);
     outcome.with_error("User identity '999' not found;").with_error("check user-identity-id and export-id");
-    stand_in.next_api_response(ResponseTemplate::new(403).set_body_json(json!({ "errors": { "schema": ["is odd"] } })));
+    stand_in.next_api_error(403, json!({ "errors": { "schema": ["is odd"] } }));
     github(&stand_in).run().exited(5).with_error("answered 403 (Forbidden) and says: schema: is odd");
 }
 

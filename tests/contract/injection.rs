@@ -82,7 +82,7 @@ fn downloaded(hostile_text: &str) -> Outcome {
         .content_disposition(&format!("attachment; filename=\"{}\"", header.replace('"', "\\\"")))
         .content_type(&format!("text/csv;{header}"))
         .start();
-    stand_in.next_api_response(ResponseTemplate::new(503).set_body_json(json!({ "message": hostile_text })));
+    stand_in.next_api_error(503, json!({ "message": hostile_text }));
     let html = ResponseTemplate::new(200).insert_header("Content-Type", format!("text/html;{header}").as_str());
     stand_in.next_api_response(html.set_body_string(hostile_text));
     let (code, body) = (hostile_text.to_owned(), hostile_text.to_owned());
@@ -98,9 +98,7 @@ fn refused(hostile_text: &str) -> Outcome {
     let mut queued = run_json(hostile_text);
     queued["export_files"]["href"] = json!(hostile_text);
     stand_in.next_api_json(queued);
-    stand_in.next_api_response(
-        ResponseTemplate::new(404).set_body_json(json!({ "errors": { hostile_text: [hostile_text] } })),
-    );
+    stand_in.next_api_error(404, json!({ "errors": { hostile_text: [hostile_text] } }));
     github(&stand_in).input("poll-interval", "1ms").run()
 }
 
@@ -116,12 +114,11 @@ fn redirected(hostile_text: &str) -> Outcome {
 fn not_found(hostile_text: &str) -> [Outcome; 3] {
     let stand_in = StandIn::start();
     let run = || github(&stand_in).input("poll-interval", "1ms");
-    let identities = || ResponseTemplate::new(200).set_body_json(identities_of(hostile_text));
-    let exports = ResponseTemplate::new(200).set_body_json(json!({ "exports": [export_json(7, hostile_text)] }));
+    let exports = json!({ "exports": [export_json(7, hostile_text)] });
     let files = json!({ "export_files": [{ "id": 9, "export_id": 8, "status": hostile_text }] });
-    stand_in.next_api_response(identities());
+    stand_in.next_api_json(identities_of(hostile_text));
     let identity = run().by_names().input("identity", "unknown").run();
-    stand_in.next_api_response(identities()).next_api_response(exports);
+    stand_in.next_api_json(identities_of(hostile_text)).next_api_json(exports);
     let export = run().by_names().input("identity", "here").input("export-name", "nothing").run();
     stand_in.next_api_json(files);
     let latest = run().input("export-file-id", "latest").input("user-identity-id", "305").run();

@@ -115,8 +115,8 @@ fn prints_what_it_has_at_the_timeout() {
     let outcome = with_growing_timeout(
         |timeout| {
             let stand_in = StandIn::start();
-            let exports = ResponseTemplate::new(200).set_body_json(stand_in.exports_json());
-            with_identities(&stand_in).next_api_response(exports).next_api_response(silent.clone());
+            let exports = stand_in.exports_json();
+            with_identities(&stand_in).next_api_json(exports).next_api_response(silent.clone());
             let outcome = list(&stand_in).input("timeout", timeout).run().exited(4);
             requests = stand_in.api_requests().len();
             outcome

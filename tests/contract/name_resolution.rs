@@ -4,23 +4,12 @@ use serde_json::{Value, json};
 use wiremock::ResponseTemplate;
 
 use crate::support::{
-    CYCLES, EXPORT_ID, EXPORT_NAME, Outcome, RUN_ID, StandIn, Step, export_json, github, identity_json, shell,
+    CYCLES, EXPORT_ID, EXPORT_NAME, Outcome, RUN_ID, StandIn, Step, export_json, exports_json, github, identities_json,
+    identity_json, only_identity_json, shell,
 };
 
 fn by_names(stand_in: &StandIn) -> Step {
     github(stand_in).by_names()
-}
-
-fn json_of(body: Value) -> ResponseTemplate {
-    ResponseTemplate::new(200).set_body_json(body)
-}
-
-fn identities(identities: &[Value]) -> ResponseTemplate {
-    json_of(json!({ "href": "/api/v1/user_identities", "user_identities": identities }))
-}
-
-fn exports(exports: &[Value]) -> ResponseTemplate {
-    json_of(json!({ "href": "/api/v1/exports", "exports": exports }))
 }
 
 fn calls(stand_in: &StandIn) -> Vec<String> {
@@ -89,7 +78,7 @@ fn names_ignore_case_and_surrounding_white_space() {
 fn finds_an_export_without_an_identity() {
     let stand_in = StandIn::start();
     let by_name = || by_names(&stand_in).input("identity", "").input("export-file-id", &RUN_ID.to_string());
-    stand_in.next_api_response(exports(&[export_json(1, "Another"), export_json(EXPORT_ID, EXPORT_NAME)]));
+    stand_in.next_api_json(exports_json(&[export_json(1, "Another"), export_json(EXPORT_ID, EXPORT_NAME)]));
     by_name().run().exited(0);
     assert_eq!(calls(&stand_in), ["GET /api/v1/exports", "GET /api/v1/exports/86446/export_files/74780"]);
     // Each cycle has an export of this name.
@@ -122,7 +111,7 @@ fn lists_the_identities_if_none_or_several_match() {
         .with_error("identity `demo` found more than once: 3 of the 3 identities of this key have all of these words")
         .with_error("\nthese are:\n  305  SOPHAS")
         .with_error("\nhint: add a word that only the right one has, or mark");
-    stand_in.next_api_response(identities(&[]));
+    stand_in.next_api_json(identities_json(&[]));
     by_names(&stand_in)
         .run()
         .exited(5)
@@ -134,7 +123,7 @@ fn lists_the_identities_if_none_or_several_match() {
 fn chooses_only_between_cycles() {
     let stand_in = StandIn::start();
     let two = [identity_json(1, "SOPHAS", "Nursing", "2026"), identity_json(2, "SOPHAS", "Public Health", "2025")];
-    stand_in.next_api_response(identities(&two));
+    stand_in.next_api_json(identities_json(&two));
     by_names(&stand_in).run().exited(5).with_error("their cycle alone does not tell them apart");
     assert_eq!(calls(&stand_in).len(), 1);
 }
@@ -150,7 +139,7 @@ fn lists_the_exports_if_none_or_several_match() {
     assert_eq!(outcome.outputs["user-identity-id"], "305");
     assert!(!outcome.outputs.contains_key("export-id"));
     let (all, twice) = (identity_json(305, "SOPHAS", "x", "2026"), [export_json(1, "a"), export_json(2, "A")]);
-    stand_in.next_api_response(identities(&[all])).next_api_response(exports(&twice));
+    stand_in.next_api_json(identities_json(&[all])).next_api_json(exports_json(&twice));
     by_names(&stand_in)
         .input("export-name", "a")
         .run()
@@ -163,9 +152,7 @@ fn suggests_names_that_contain_the_words_first() {
     let stand_in = StandIn::start();
     let names = ["Planner", "Nightly Banner Export of all Applicants", "Panner"];
     let all: Vec<Value> = names.iter().zip(1..).map(|(name, id)| export_json(id, name)).collect();
-    stand_in
-        .next_api_response(identities(&[identity_json(305, "SOPHAS", "x", "2026")]))
-        .next_api_response(exports(&all));
+    stand_in.next_api_json(only_identity_json()).next_api_json(exports_json(&all));
     let outcome = by_names(&stand_in).input("export-name", "Banner").run().exited(5);
     outcome.with_error("nearest first:\n  2  Nightly Banner Export of all Applicants\n  3  Panner\n  1  Planner\n");
 }
@@ -175,9 +162,7 @@ fn an_error_lists_at_most_twenty_names() {
     let stand_in = StandIn::start();
     let long = "a long name of an export ".repeat(20);
     let many: Vec<Value> = (1..=50).map(|id| export_json(id, &format!("{long}{id}"))).collect();
-    stand_in
-        .next_api_response(identities(&[identity_json(305, "SOPHAS", "x", "2026")]))
-        .next_api_response(exports(&many));
+    stand_in.next_api_json(only_identity_json()).next_api_json(exports_json(&many));
     let outcome = by_names(&stand_in).run().exited(5).with_error("\n  … and 30 more\n");
     let outcome = outcome.with_error("webadmit-export list shows all there is");
     assert_eq!(outcome.error().lines().filter(|line| line.contains("a long name")).count(), 20);
@@ -210,7 +195,7 @@ fn latest_lists_the_recent_files_if_the_export_has_none() {
         .with_error(" not found: not among the 4 recent files of identity 305 (SOPHAS, 2026 - 2027, ")
         .with_error("\nthere are, the newest first:\n  74787  of export 86447, available\n  74780  of export 86446, available\n")
         .with_error("without export-file-id this step starts a run itself");
-    stand_in.next_api_response(json_of(json!({ "export_files": [] })));
+    stand_in.next_api_json(json!({ "export_files": [] }));
     let step = github(&stand_in).input("export-file-id", "latest");
     step.input("user-identity-id", "305")
         .run()
@@ -220,28 +205,28 @@ fn latest_lists_the_recent_files_if_the_export_has_none() {
 
 #[test]
 fn retries_every_look_up() {
-    let bad = || {
+    let rejected = || {
         let bodies =
             [json!({ "user_identities": 5 }), json!({ "exports": "x" }), json!({ "export_files": {} }), json!([])];
-        let unreadable = bodies.into_iter().map(json_of);
+        let unreadable = bodies.into_iter().map(|body| ResponseTemplate::new(200).set_body_json(body));
         [ResponseTemplate::new(503), ResponseTemplate::new(200).set_body_string("<html>")].into_iter().chain(unreadable)
     };
-    let good = [
-        identities(&[identity_json(305, "SOPHAS", "x", "2026")]),
-        exports(&[export_json(EXPORT_ID, EXPORT_NAME)]),
-        json_of(json!({ "export_files": [{ "id": RUN_ID, "export_id": EXPORT_ID, "status": "Available" }] })),
+    let accepted = [
+        only_identity_json(),
+        exports_json(&[export_json(EXPORT_ID, EXPORT_NAME)]),
+        json!({ "export_files": [{ "id": RUN_ID, "export_id": EXPORT_ID, "status": "Available" }] }),
     ];
     let stand_in = StandIn::start();
-    for good in good {
-        bad().for_each(|bad| {
-            stand_in.next_api_response(bad);
-        });
-        stand_in.next_api_response(good);
+    for body in accepted {
+        for response in rejected() {
+            stand_in.next_api_response(response);
+        }
+        stand_in.next_api_json(body);
     }
     let outcome = by_names(&stand_in).input("export-file-id", "latest").input("poll-interval", "1ms").run().exited(0);
     for path in ["user_identities", "user_identities/305/exports", "user_identities/305/export_files"] {
         let call = format!("GET /api/v1/{path}");
-        assert_eq!(calls(&stand_in).iter().filter(|one| **one == call).count(), 7, "{path}");
+        assert_eq!(calls(&stand_in).iter().filter(|other| **other == call).count(), 7, "{path}");
     }
     assert!(outcome.stdout.contains("sent JSON that lacks the list that was asked for"), "{}", outcome.stdout);
 }
@@ -253,14 +238,13 @@ fn rejects_a_list_over_8_mib() {
         ResponseTemplate::new(200).set_body_string(body)
     };
     let stand_in = StandIn::start();
-    let (all, one) =
-        (identities(&[identity_json(305, "SOPHAS", "x", "2026")]), exports(&[export_json(5, EXPORT_NAME)]));
+    let (all, one) = (only_identity_json(), exports_json(&[export_json(5, EXPORT_NAME)]));
     let words = "sent more than 8 MiB in one answer";
     stand_in.next_api_response(endless("user_identities"));
     by_names(&stand_in).run().exited(1).with_error(words);
-    stand_in.next_api_response(all.clone()).next_api_response(endless("exports"));
+    stand_in.next_api_json(all.clone()).next_api_response(endless("exports"));
     by_names(&stand_in).run().exited(1).with_error(words);
-    stand_in.next_api_response(all).next_api_response(one).next_api_response(endless("export_files"));
+    stand_in.next_api_json(all).next_api_json(one).next_api_response(endless("export_files"));
     by_names(&stand_in).input("export-file-id", "latest").run().exited(1).with_error(words);
 }
 
@@ -271,9 +255,7 @@ fn compares_names_in_full() {
     let names = [format!("{long}1"), format!("{long}2"), "Report w=1?a".to_owned(), "Report w=1?b".to_owned()];
     let all: Vec<Value> = names.iter().zip(1..).map(|(name, id)| export_json(id, name)).collect();
     let list = || {
-        stand_in
-            .next_api_response(identities(&[identity_json(305, "SOPHAS", "x", "2026")]))
-            .next_api_response(exports(&all));
+        stand_in.next_api_json(only_identity_json()).next_api_json(exports_json(&all));
         by_names(&stand_in)
     };
     for (name, id) in names.iter().zip(1..) {
@@ -294,7 +276,7 @@ fn a_refused_look_up_names_the_inputs_to_check() {
     // Every WebAdMIT has the list of identities, so a 404 comes from another server. The hint names only inputs that are set.
     stand_in.next_api_status(404);
     by_names(&stand_in).run().exited(5).with_error("check base-url: is that really WebAdMIT?");
-    stand_in.next_api_response(identities(&[identity_json(305, "SOPHAS", "x", "2026")])).next_api_status(404);
+    stand_in.next_api_json(only_identity_json()).next_api_status(404);
     by_names(&stand_in).run().exited(5).with_error("check identity and export-name: the key's user must see");
 }
 
@@ -319,10 +301,10 @@ fn double_quotes_match_a_whole_text() {
         assert_eq!(outcome.outputs["user-identity-id"], "290", "{words}");
     }
     let two = [identity_json(1, "SOPHAS Express", "x", "2026"), identity_json(2, "SOPHAS", "x", "2026")];
-    stand_in.next_api_response(identities(&two)).next_api_response(exports(&[export_json(EXPORT_ID, EXPORT_NAME)]));
+    stand_in.next_api_json(identities_json(&two)).next_api_json(exports_json(&[export_json(EXPORT_ID, EXPORT_NAME)]));
     let step = by_names(&stand_in).input("identity", "\"SOPHAS\"").input("export-file-id", &RUN_ID.to_string());
     assert_eq!(step.run().exited(0).outputs["user-identity-id"], "2");
-    stand_in.next_api_response(identities(&two));
+    stand_in.next_api_json(identities_json(&two));
     by_names(&stand_in).run().exited(5).with_error("in YAML as '\"SOPHAS\"', which does not fit SOPHAS Express");
 }
 
@@ -338,9 +320,9 @@ fn the_input_that_the_list_prints_selects_the_identity_of_its_row() {
     ];
     let stand_in = StandIn::start();
     let list = |arguments: &[&str]| {
-        stand_in.next_api_response(identities(&all));
+        stand_in.next_api_json(identities_json(&all));
         for _ in &all {
-            stand_in.next_api_response(exports(&[]));
+            stand_in.next_api_json(exports_json(&[]));
         }
         let run = shell(&stand_in);
         arguments.iter().fold(run, |run, argument| run.arg(argument)).run().exited(0).stdout
@@ -363,7 +345,9 @@ fn the_input_that_the_list_prints_selects_the_identity_of_its_row() {
         assert_eq!(entry["identity"].as_str(), value, "{entry}");
 
         let Some(value) = value else { continue };
-        stand_in.next_api_response(identities(&all)).next_api_response(exports(&[export_json(EXPORT_ID, EXPORT_NAME)]));
+        stand_in
+            .next_api_json(identities_json(&all))
+            .next_api_json(exports_json(&[export_json(EXPORT_ID, EXPORT_NAME)]));
         let step = by_names(&stand_in).input("identity", value).input("export-file-id", &RUN_ID.to_string());
         assert_eq!(step.run().exited(0).outputs["user-identity-id"], id.to_string());
     }
@@ -373,11 +357,11 @@ fn the_input_that_the_list_prints_selects_the_identity_of_its_row() {
 fn a_word_of_digits_matches_whole_numbers_only() {
     let all = [identity_json(305, "SOPHAS", "x", "2026 - 2027"), identity_json(20, "SOPHAS", "y", "")];
     let stand_in = StandIn::start();
-    stand_in.next_api_response(identities(&all)).next_api_response(exports(&[export_json(EXPORT_ID, EXPORT_NAME)]));
+    stand_in.next_api_json(identities_json(&all)).next_api_json(exports_json(&[export_json(EXPORT_ID, EXPORT_NAME)]));
     let run = |words: &str| by_names(&stand_in).input("identity", words).input("export-file-id", &RUN_ID.to_string());
     assert_eq!(run("SOPHAS 2026").run().exited(0).outputs["user-identity-id"], "305");
     for words in ["SOPHAS 20", "SOPHAS 202", "SOPHAS 026-2027", "SOPHAS 2026-27"] {
-        stand_in.next_api_response(identities(&all));
+        stand_in.next_api_json(identities_json(&all));
         run(words).run().exited(5).with_error("none of the 2 identities of this key has all of these words");
     }
 }
@@ -391,7 +375,7 @@ fn typographic_quotes_and_dashes_equal_plain_ones() {
     ];
     let run = |words: &str, name: &str| {
         let all = [export_json(EXPORT_ID, "Nightly – “all” applicants’ files"), export_json(5, "Nightly")];
-        stand_in.next_api_response(identities(&offices)).next_api_response(exports(&all));
+        stand_in.next_api_json(identities_json(&offices)).next_api_json(exports_json(&all));
         let run = by_names(&stand_in).input("identity", words).input("export-name", name);
         run.input("export-file-id", &RUN_ID.to_string()).run().exited(0)
     };
@@ -439,7 +423,7 @@ fn a_new_cycle_without_the_export_gets_a_hint() {
     let stand_in = StandIn::start();
     stand_in.start_next_cycle();
     let cycles = [identity_json(340, "SOPHAS", "x", "2027 - 2028"), identity_json(305, "SOPHAS", "x", "2026 - 2027")];
-    stand_in.next_api_response(identities(&cycles)).next_api_response(exports(&[]));
+    stand_in.next_api_json(identities_json(&cycles)).next_api_json(exports_json(&[]));
     by_names(&stand_in)
         .run()
         .exited(5)
@@ -452,9 +436,7 @@ fn handles_a_list_of_20_000_exports() {
     let stand_in = StandIn::start();
     let mut many: Vec<Value> = (1..=20_000).map(|id| export_json(id, &format!("Export number {id}"))).collect();
     many.push(export_json(EXPORT_ID, EXPORT_NAME));
-    stand_in
-        .next_api_response(identities(&[identity_json(305, "SOPHAS", "x", "2026")]))
-        .next_api_response(exports(&many));
+    stand_in.next_api_json(only_identity_json()).next_api_json(exports_json(&many));
     by_names(&stand_in).run().exited(0);
 }
 
@@ -476,9 +458,7 @@ fn large_lists_use_little_memory() {
         step.with_limited_memory().run().exited(code).with_error(words);
     }
     let wide = json!({ "exports": [{ "id": 5, "name": "a ".repeat((4 << 20) - 100) }] });
-    stand_in
-        .next_api_response(identities(&[identity_json(305, "SOPHAS", "x", "2026")]))
-        .next_api_response(json_of(wide));
+    stand_in.next_api_json(only_identity_json()).next_api_json(wide);
     let step = shell(&stand_in).by_names().with_limited_memory();
     step.run()
         .exited(5)
@@ -501,9 +481,9 @@ fn ignores_entries_without_an_id() {
         odd,
     ];
     entries.push(json!({ "id": {}, "association": "SOPHAS", "cycle": "2027" }));
-    stand_in.next_api_response(identities(&entries));
+    stand_in.next_api_json(identities_json(&entries));
     let twice = [export_json(EXPORT_ID, EXPORT_NAME), export_json(EXPORT_ID, EXPORT_NAME)];
-    stand_in.next_api_response(exports(&twice));
+    stand_in.next_api_json(exports_json(&twice));
     let outcome = by_names(&stand_in).input("identity", "sophas 2026").run().exited(0);
     assert!(outcome.stdout.contains("identity: 305, SOPHAS, 2026\n"), "{}", outcome.stdout);
 }

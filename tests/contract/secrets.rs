@@ -5,8 +5,8 @@ use serde_json::json;
 use wiremock::ResponseTemplate;
 
 use crate::support::{
-    API_KEY, Action, EXPORT_ID, RUN_ID, Request, Server, StandIn, Step, StoredFile, error_response, export_json,
-    github, leaks, respond, run_json, run_json_with_url, shell,
+    API_KEY, Action, EXPORT_ID, EXPORT_NAME, RUN_ID, Request, Server, StandIn, Step, StoredFile, error_response,
+    export_json, exports_json, github, identities_json, leaks, respond, run_json, run_json_with_url, shell,
 };
 
 /// Returns a secret in several encodings and places.
@@ -25,10 +25,6 @@ fn disguises(secret: &str) -> Vec<String> {
     ]
 }
 
-fn ok(body: serde_json::Value) -> ResponseTemplate {
-    ResponseTemplate::new(200).set_body_json(body)
-}
-
 fn step(stand_in: &StandIn) -> Step {
     github(stand_in).input("poll-interval", "1ms").input("output-file", "out.env")
 }
@@ -37,15 +33,13 @@ fn step(stand_in: &StandIn) -> Step {
 fn redacts_the_key_in_api_responses() {
     for disguised in disguises(API_KEY) {
         let stand_in = StandIn::start();
-        stand_in.next_api_response(ResponseTemplate::new(503).set_body_json(json!({ "message": disguised })));
-        stand_in.next_api_response(
-            ResponseTemplate::new(500).set_body_json(json!({ "errors": { &disguised: [&disguised] } })),
-        );
+        stand_in.next_api_error(503, json!({ "message": disguised }));
+        stand_in.next_api_error(500, json!({ "errors": { &disguised: [&disguised] } }));
         stand_in
             .next_api_response(ResponseTemplate::new(200).set_body_raw("<html>", &format!("text/html; x={disguised}")));
-        stand_in.next_api_response(ok(run_json(&disguised)));
+        stand_in.next_api_json(run_json(&disguised));
         step(&stand_in).run().exited(0);
-        stand_in.next_api_response(ResponseTemplate::new(404).set_body_json(json!({ "message": disguised })));
+        stand_in.next_api_error(404, json!({ "message": disguised }));
         let outcome = step(&stand_in).run().exited(5);
         assert!(disguised != API_KEY || outcome.error().contains(" and says: ***"), "{}", outcome.error());
         let to = format!(
@@ -62,22 +56,21 @@ fn redacts_the_key_in_lists() {
     for disguised in disguises(API_KEY) {
         let stand_in = StandIn::start();
         let identity = json!({ "id": 305, "type": disguised, "association": "SOPHAS", "organization": disguised, "institution": disguised, "cycle": disguised });
-        let identities = || ok(json!({ "user_identities": [identity] }));
-        let exports =
-            || ok(json!({ "exports": [export_json(EXPORT_ID, "Nightly Applicants"), export_json(7, &disguised)] }));
-        stand_in.next_api_response(identities()).next_api_response(exports());
+        let identities = || identities_json(std::slice::from_ref(&identity));
+        let exports = || exports_json(&[export_json(EXPORT_ID, EXPORT_NAME), export_json(7, &disguised)]);
+        stand_in.next_api_json(identities()).next_api_json(exports());
         step(&stand_in).by_names().input("export-file-id", &RUN_ID.to_string()).run().exited(0);
-        stand_in.next_api_response(identities());
+        stand_in.next_api_json(identities());
         step(&stand_in).by_names().input("identity", "unknown").run().exited(5);
-        stand_in.next_api_response(identities()).next_api_response(exports());
+        stand_in.next_api_json(identities()).next_api_json(exports());
         step(&stand_in).by_names().input("export-name", "nothing").run().exited(5);
         stand_in
-            .next_api_response(identities())
-            .next_api_response(ok(json!({ "export_files": [{ "id": 9, "export_id": 8, "status": disguised }] })));
+            .next_api_json(identities())
+            .next_api_json(json!({ "export_files": [{ "id": 9, "export_id": 8, "status": disguised }] }));
         let latest = step(&stand_in).by_names().input("export-name", "").input("export-id", "5");
         latest.input("export-file-id", "latest").run().exited(5);
         for form in ["", "--json"] {
-            stand_in.next_api_response(identities()).next_api_response(exports());
+            stand_in.next_api_json(identities()).next_api_json(exports());
             shell(&stand_in).arg("list").arg(form).run().exited(0);
         }
     }
@@ -92,13 +85,13 @@ fn never_requests_a_url_with_the_key() {
         ] {
             let stand_in = StandIn::start();
             let url = format!("{}{}", stand_in.store().url(), url.replace(' ', "%20"));
-            stand_in.next_api_response(ok(run_json_with_url("Available", &url)));
+            stand_in.next_api_json(run_json_with_url("Available", &url));
             step(&stand_in).run().exited(1).with_error("holds the API key, which goes to the API only");
             assert!(stand_in.store().requests().is_empty(), "{disguised}");
         }
     }
     let stand_in = StandIn::start();
-    stand_in.next_api_response(ok(run_json_with_url("Available", &format!("{API_KEY}://store.example/file"))));
+    stand_in.next_api_json(run_json_with_url("Available", &format!("{API_KEY}://store.example/file")));
     step(&stand_in).run().exited(1).with_error("has the scheme ***");
 }
 
@@ -172,10 +165,10 @@ fn redacts_signed_urls_in_api_messages() {
     let url = "https://s3.example/file.csv?AWSAccessKeyId=x&Signature=Signature0Canary0123456789ABCDEF%3D&x=y";
     let encoded = percent_encoding::utf8_percent_encode(url, percent_encoding::NON_ALPHANUMERIC).to_string();
     for disguised in [url, &encoded, &format!("see <{url}>"), &format!("see {encoded}.")] {
-        stand_in.next_api_response(ok(run_json(disguised)));
-        stand_in.next_api_response(ResponseTemplate::new(503).set_body_json(json!({ "message": disguised })));
+        stand_in.next_api_json(run_json(disguised));
+        stand_in.next_api_error(503, json!({ "message": disguised }));
         step(&stand_in).run().exited(0);
-        stand_in.next_api_response(ResponseTemplate::new(404).set_body_json(json!({ "message": disguised })));
+        stand_in.next_api_error(404, json!({ "message": disguised }));
         step(&stand_in).run().exited(5);
     }
 }

@@ -304,6 +304,11 @@ impl StandIn {
         self.next_api_response(ResponseTemplate::new(status))
     }
 
+    /// Adds an error response of the API with this body.
+    pub fn next_api_error(&self, status: u16, body: Value) -> &Self {
+        self.next_api_response(ResponseTemplate::new(status).set_body_json(body))
+    }
+
     /// Adds a response that the store sends instead of its own. Several are sent in this order. A request with an invalid
     /// URL is refused all the same.
     pub fn next_store_response(
