@@ -1,8 +1,8 @@
-//! Times and sizes as people read them.
+//! Formats times and sizes for people.
 
 use std::time::Duration;
 
-/// A point in time since the start of the step: `0:07`, `12:34`, `1:02:03`.
+/// Formats the time since the start of the step: `0:07`, `12:34`, `1:02:03`.
 #[must_use]
 pub fn elapsed(since_start: Duration) -> String {
     let seconds = since_start.as_secs();
@@ -10,15 +10,16 @@ pub fn elapsed(since_start: Duration) -> String {
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
 }
 
-/// A length of time: `250 ms`, `4.2 s`, `45 s`, `2 min 11 s`, `1 h 30 min`. Above ten seconds it is rounded to
-/// seconds, above an hour to minutes.
+/// Formats a duration: `250 ms`, `4.2 s`, `45 s`, `2 min 11 s`, `1 h 30 min`. From ten seconds it is rounded to seconds, from
+/// an hour to minutes.
 #[must_use]
 pub fn duration(time: Duration) -> String {
-    // A server can ask for any number of seconds.
+    // Retry-After can be any number of seconds.
     const CENTURY: Duration = Duration::from_hours(876_600);
     if time > CENTURY {
         return "more than a century".to_owned();
     }
+
     let tenths = (time.as_millis() + 50) / 100;
     let seconds = time.as_secs() + u64::from(time.subsec_millis() >= 500);
     let minutes = (seconds + 30) / 60;
@@ -35,7 +36,7 @@ pub fn duration(time: Duration) -> String {
     }
 }
 
-/// A number of bytes in decimal units: `812 bytes`, `10.2 kB`, `41.0 MB`.
+/// Formats a number of bytes in decimal units: `812 bytes`, `10.2 kB`, `41.0 MB`.
 #[must_use]
 pub fn bytes(count: u64) -> String {
     const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
@@ -50,7 +51,7 @@ pub fn bytes(count: u64) -> String {
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
 }
 
-/// Bytes per second: `6.2 MB/s`.
+/// Formats the rate of a transfer: `6.2 MB/s`.
 #[must_use]
 pub fn rate(count: u64, time: Duration) -> String {
     let millis = time.as_millis().max(1);
@@ -58,19 +59,18 @@ pub fn rate(count: u64, time: Duration) -> String {
     format!("{}/s", bytes(u64::try_from(per_second).unwrap_or(u64::MAX)))
 }
 
-/// What became of a text from this charset, whose bytes are now others or still the same:
-/// `converted from windows-1252 to UTF-8`.
+/// Describes the conversion of a text from a charset to UTF-8: `converted from windows-1252 to UTF-8`.
 #[must_use]
 pub fn conversion(charset: &str, has_changed: bool) -> String {
     match (charset, has_changed) {
         ("UTF-8", false) => "in UTF-8 already".to_owned(),
-        // Nothing else of such a text is ever changed.
+        // Only the byte-order mark of such a text is changed.
         ("UTF-8", true) => "UTF-8, without its byte-order mark".to_owned(),
         (charset, _) => format!("converted from {charset} to UTF-8"),
     }
 }
 
-/// `1 check`, `3 checks`.
+/// Formats a number of things: `1 check`, `3 checks`.
 #[must_use]
 pub fn count(number: usize, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_and_sizes_are_short() {
+    fn times_and_sizes_are_formatted_for_people() {
         for (millis, at, long) in [
             (0, "0:00", "0 ms"),
             (250, "0:00", "250 ms"),

@@ -14,7 +14,6 @@ use crate::deadline::Deadline;
 use crate::http;
 use crate::http::error::{ErrorKind, RequestError};
 use crate::text::redact::Redactor;
-use crate::text::sanitize;
 use crate::webadmit::status::Status;
 
 /// An answer of the API is some hundred bytes; one larger than this is something else.
@@ -150,7 +149,7 @@ impl ApiClient {
         if let Some(url) = url.and_then(|url| Url::parse(url).ok()) {
             self.redactor.add_signed_url(&url);
         }
-        let status = Status::parse(&self.redactor.redact(sanitize::prefix(&wire.status)));
+        let status = Status::parse(&self.redactor.redact_prefix(&wire.status));
         let url = url.filter(|_| status.has_file()).map(|url| self.usable(url, headers)).transpose()?;
         let remaining_calls =
             headers.get(RATE_LIMIT_REMAINING).and_then(|value| value.to_str().ok()?.trim().parse().ok());

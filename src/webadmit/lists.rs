@@ -35,7 +35,7 @@ pub(crate) struct Label {
 
 impl Label {
     pub(crate) fn new(text: &str, redactor: &Redactor) -> Self {
-        Self { redacted: redactor.redact(text).into_owned(), normalized: sanitize::normalize(text) }
+        Self { redacted: redactor.redact_prefix(text).into_owned(), normalized: sanitize::normalize(text) }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -183,7 +183,7 @@ impl ApiClient {
 
         let entries = self.parse_entries(body, headers, |list: List| list.export_files)?;
         let run = |entry: Entry| {
-            let status = Status::parse(&self.redactor.redact(&entry.status.text()));
+            let status = Status::parse(&self.redactor.redact_prefix(&entry.status.text()));
             Some(ListedRun { id: entry.id.id()?, export: entry.export_id.id()?, status })
         };
         Ok(distinct(entries.into_iter().filter_map(run), |run| run.id))

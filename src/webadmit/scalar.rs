@@ -7,13 +7,13 @@ use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::config::Id;
-use crate::text::sanitize;
+use crate::text::redact;
 
 /// A string or a whole number. Any other value is skipped without using memory for it, unlike with an untagged enum, which
 /// serde first reads into memory.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) enum Scalar {
-    /// A string, cut at [`sanitize::prefix`]'s limit.
+    /// A string, or the beginning of a long one.
     Text(String),
     Number(u64),
     #[default]
@@ -57,7 +57,7 @@ impl<'de> Visitor<'de> for ScalarVisitor {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Scalar, E> {
-        Ok(Scalar::Text(sanitize::prefix(text).to_owned()))
+        Ok(Scalar::Text(redact::searched_prefix(text).to_owned()))
     }
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<Scalar, E> {
