@@ -145,6 +145,8 @@ mod tests {
             ("https://a.example/%3Fb?c", "https://a.example/%3Fb?…"),
             ("https://a.example/b%3Fc", "https://a.example/b%3Fc"),
             ("https://a.example/https%3A%2F%2Fb%2Fc%3Fd", "https://a.example/https%3A%2F%2Fb%2Fc?…"),
+            ("https://a.example/b?c=https%3A%2F%2Fd%2Fe%3Ff", "https://a.example/b?…"),
+            ("https://a.example/https%3A%2F%2Fb%2Fc%3Fd?e", "https://a.example/https%3A%2F%2Fb%2Fc?…"),
             ("really?https://a.example/b?c", "really?https://a.example/b?…"),
             ("100%3F", "100%3F"),
             ("really? yes", "really? yes"),
