@@ -194,7 +194,7 @@ static LARGE: LazyLock<StoredFile> = LazyLock::new(|| {
     StoredFile::new(&bytes)
 });
 
-/// Starts a store that limits each connection to an eighth of what any machine can receive.
+/// Starts a store that limits the rate of each connection. Any machine can receive eight times that rate.
 fn throttled() -> StandIn {
     StandIn::builder().file(LARGE.clone()).throttle(8_000_000).start()
 }

@@ -421,10 +421,10 @@ fn headers(content_disposition: &str) -> [(&str, &str); 2] {
     [("Content-Disposition", content_disposition), ("Content-Type", "text/csv;charset=iso-8859-1")]
 }
 
-/// The same response with the status 200, as rclone sends it.
+/// The same response with the status 200, with which rclone sends a part.
 fn with_200(response: Response) -> Response {
     let [Action::Send(bytes)] = response.as_slice() else { panic!("only a response in one piece can be changed") };
-    vec![Action::Send(server::with_status_200(bytes))]
+    vec![Action::Send([b"HTTP/1.1 200", &bytes[12..]].concat())]
 }
 
 /// The same response, cut after this number of bytes of its body.

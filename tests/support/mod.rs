@@ -27,11 +27,11 @@ pub use json::{
 pub use leaks::{API_KEY, SIGNATURE};
 pub use server::{
     Action, ClosedPort, Gate, Request, Server, UNKNOWN_HOST, body_start, cut, head, respond, response,
-    server_without_tls, with_status_200,
+    server_without_tls,
 };
 pub use stand_in::{CYCLES, StandIn, api_with_first_response, empty_list};
 pub use step::{
-    ORDINARY_USER, Outcome, RunningStep, Step, can_unshare, displayed, github, github_at, repeat_until, shell,
-    shell_at, with_growing_timeout,
+    ORDINARY_USER, Outcome, Step, can_unshare, displayed, github, github_at, repeat_until, shell, shell_at,
+    with_growing_timeout,
 };
 pub use store::{FILENAME, StoredFile, applicants_csv, error_response, sha256_hex};

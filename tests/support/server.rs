@@ -1,4 +1,4 @@
-//! A server that sends exactly the bytes that a test wants: cut, stalled, slow or wrong.
+//! A server that sends exactly the bytes that a test specifies: complete, cut, stalled, slow or wrong.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -391,11 +391,6 @@ pub fn head(status: u16, headers: &[(&str, &str)], length: usize) -> Vec<u8> {
 pub fn cut(response: &[u8], body_length: usize) -> Vec<u8> {
     let end = body_start(response) + body_length;
     response[..end.min(response.len())].to_vec()
-}
-
-/// Returns the same response with the status 200, with which rclone 1.75 sends a part.
-pub fn with_status_200(response: &[u8]) -> Vec<u8> {
-    [b"HTTP/1.1 200", &response[12..]].concat()
 }
 
 /// Returns where the body of a response starts.
