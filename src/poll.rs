@@ -22,7 +22,7 @@ const LONGEST_FOR_RATE_LIMIT: Duration = Duration::from_secs(300);
 /// # Errors
 ///
 /// [`StepError::TimedOut`], or what `check` ends with.
-pub async fn until_terminal(
+pub(crate) async fn until_terminal(
     context: &Context<'_>,
     mut check: impl AsyncFnMut() -> Result<RunResponse, StepError>,
 ) -> Result<RunResponse, StepError> {

@@ -25,7 +25,7 @@ use crate::webadmit::lists::{Export, Identity, Label};
 use crate::webadmit::resolve;
 
 /// The inputs that this command uses. It ignores all others, valid or not.
-pub const LIST_INPUTS: [&str; 6] = ["api-key", "base-url", "timeout", "poll-interval", "allow-http", "ca-file"];
+const LIST_INPUTS: [&str; 6] = ["api-key", "base-url", "timeout", "poll-interval", "allow-http", "ca-file"];
 
 /// Maximum number of attempts to list the exports of one identity, so that one that keeps failing leaves time for the others.
 const MAX_ATTEMPTS: u32 = 4;
@@ -50,7 +50,6 @@ struct Entry {
 }
 
 /// Prints the list and returns the exit code.
-#[must_use]
 pub(crate) fn run(environment: &Environment, format: ListFormat) -> u8 {
     let deadline = Deadline::start();
     let log = Log::to(io::stderr(), io::stderr(), environment.ci_system(), deadline);

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 /// Formats the time since the start of the step: `0:07`, `12:34`, `1:02:03`.
-#[must_use]
-pub fn elapsed(since_start: Duration) -> String {
+pub(crate) fn elapsed(since_start: Duration) -> String {
     let seconds = since_start.as_secs();
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
@@ -12,8 +11,7 @@ pub fn elapsed(since_start: Duration) -> String {
 
 /// Formats a duration: `250 ms`, `4.2 s`, `45 s`, `2 min 11 s`, `1 h 30 min`. From ten seconds it is rounded to seconds, from
 /// an hour to minutes.
-#[must_use]
-pub fn duration(time: Duration) -> String {
+pub(crate) fn duration(time: Duration) -> String {
     // Retry-After can be any number of seconds.
     const CENTURY: Duration = Duration::from_hours(876_600);
     if time > CENTURY {
@@ -37,8 +35,7 @@ pub fn duration(time: Duration) -> String {
 }
 
 /// Formats a number of bytes in decimal units: `812 bytes`, `10.2 kB`, `41.0 MB`.
-#[must_use]
-pub fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
     if count < 1000 {
         return if count == 1 { "1 byte".to_owned() } else { format!("{count} bytes") };
@@ -52,16 +49,14 @@ pub fn bytes(count: u64) -> String {
 }
 
 /// Formats the rate of a transfer: `6.2 MB/s`.
-#[must_use]
-pub fn rate(count: u64, time: Duration) -> String {
+pub(crate) fn rate(count: u64, time: Duration) -> String {
     let millis = time.as_millis().max(1);
     let per_second = u128::from(count) * 1000 / millis;
     format!("{}/s", bytes(u64::try_from(per_second).unwrap_or(u64::MAX)))
 }
 
 /// Describes the conversion of a text from a charset to UTF-8: `converted from windows-1252 to UTF-8`.
-#[must_use]
-pub fn conversion(charset: &str, has_changed: bool) -> String {
+pub(crate) fn conversion(charset: &str, has_changed: bool) -> String {
     match (charset, has_changed) {
         ("UTF-8", false) => "in UTF-8 already".to_owned(),
         // Only the byte-order mark of such a text is changed.
@@ -71,8 +66,7 @@ pub fn conversion(charset: &str, has_changed: bool) -> String {
 }
 
 /// Formats a number of things: `1 check`, `3 checks`.
-#[must_use]
-pub fn count(number: usize, thing: &str) -> String {
+pub(crate) fn count(number: usize, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 

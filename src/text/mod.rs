@@ -1,6 +1,6 @@
 //! Text for people: redacted, sanitized and formatted. Pure.
 
 mod encoded;
-pub mod format;
+pub(crate) mod format;
 pub mod redact;
 pub mod sanitize;

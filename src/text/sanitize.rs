@@ -22,8 +22,7 @@ pub fn excerpt(text: &str) -> String {
 
 /// Returns the text in one line in which no runner finds a command, unless it is at the start: line breaks, control and
 /// bidirectional characters become spaces, and number signs are separated.
-#[must_use]
-pub fn line(text: &str) -> String {
+pub(crate) fn line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for c in text.chars() {
         let c = if is_unprintable(c) { ' ' } else { c };
@@ -45,8 +44,7 @@ pub fn is_unprintable(c: char) -> bool {
 }
 
 /// Returns a text in the form in which names are compared: in lower case, with single spaces, and with plain quotes and dashes.
-#[must_use]
-pub fn normalize(text: &str) -> String {
+pub(crate) fn normalize(text: &str) -> String {
     // Upper case first: `ß` becomes `ss`.
     let lower = line(text).to_uppercase().to_lowercase();
     let plain: String = lower.chars().map(plain_punctuation).collect();
@@ -64,14 +62,12 @@ fn plain_punctuation(c: char) -> char {
 }
 
 /// Returns the message of an operating system's error without its number.
-#[must_use]
-pub fn without_os_code(message: &str) -> &str {
+pub(crate) fn without_os_code(message: &str) -> &str {
     message.split(" (os error").next().unwrap_or_default()
 }
 
 /// Returns the text, or its beginning and `…` if it has more than `max_length` characters.
-#[must_use]
-pub fn truncate(text: &str, max_length: usize) -> String {
+pub(crate) fn truncate(text: &str, max_length: usize) -> String {
     if text.chars().count() <= max_length {
         return text.to_owned();
     }
@@ -105,8 +101,7 @@ fn query_start(form: &Form, is_url: impl Fn(&Range<usize>) -> bool) -> Option<us
 
 /// Returns JSON that is equal for a parser, without runner commands and unprintable characters: in strings, these are written
 /// as `\uXXXX`. Line breaks between values stay.
-#[must_use]
-pub fn escape_json(json: &str) -> String {
+pub(crate) fn escape_json(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len());
     for (index, c) in json.char_indices() {
         let rest = &json[index + c.len_utf8()..];

@@ -7,5 +7,5 @@ mod scalar;
 mod signed_url;
 pub mod status;
 
-pub use client::{ApiClient, RunResponse};
+pub(crate) use client::{ApiClient, RunResponse};
 pub use signed_url::SignedUrl;

@@ -54,8 +54,7 @@ impl ResolveError {
     }
 
     /// Returns the number of entries beyond the first twenty candidates.
-    #[must_use]
-    pub fn omitted(&self) -> usize {
+    pub(crate) fn omitted(&self) -> usize {
         let eligible = if self.matching == 0 { self.total } else { self.matching };
         eligible.saturating_sub(self.candidates.len())
     }

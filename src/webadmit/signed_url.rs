@@ -26,14 +26,12 @@ impl SignedUrl {
     }
 
     /// Returns the URL, which must not be shown.
-    #[must_use]
-    pub fn reveal(&self) -> &Url {
+    pub(crate) fn reveal(&self) -> &Url {
         &self.url
     }
 
     /// Returns the time from its issue to its expiry, if known.
-    #[must_use]
-    pub fn lifetime(&self) -> Option<Duration> {
+    pub(crate) fn lifetime(&self) -> Option<Duration> {
         self.lifetime
     }
 }

@@ -29,14 +29,13 @@ pub enum Status {
 }
 
 /// The statuses that `fail-on` accepts, in the order in which messages list them.
-pub const FAILING: [Status; 3] = [Status::Failed, Status::EmptyList, Status::SuccessWithErrors];
+pub(crate) const FAILING: [Status; 3] = [Status::Failed, Status::EmptyList, Status::SuccessWithErrors];
 
 const MAX_NAME_LENGTH: usize = 60;
 
 impl Status {
     /// Parses a status in any of its spellings.
-    #[must_use]
-    pub fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let letters: String = text
             .chars()
             .filter(|c| !c.is_whitespace() && !matches!(c, '_' | '-'))
@@ -56,8 +55,7 @@ impl Status {
     }
 
     /// Returns its name in snake_case.
-    #[must_use]
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         match self {
             Self::Initializing => "initializing",
             Self::Queued => "queued",
@@ -71,14 +69,12 @@ impl Status {
     }
 
     /// Returns whether the status is final. An unknown status is not.
-    #[must_use]
-    pub fn is_terminal(&self) -> bool {
+    pub(crate) fn is_terminal(&self) -> bool {
         self.has_file() || matches!(self, Self::EmptyList | Self::Failed)
     }
 
     /// Returns whether there is a file to download.
-    #[must_use]
-    pub fn has_file(&self) -> bool {
+    pub(crate) fn has_file(&self) -> bool {
         matches!(self, Self::Available | Self::SuccessWithErrors)
     }
 }
