@@ -1,96 +1,109 @@
-//! What all parts of a step share, and the loop that asks the API until it answers.
+//! Loop 3: one API request, retried until it succeeds. And what all loops share.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use crate::config::ApiConfig;
 use crate::deadline::Deadline;
 use crate::error::StepError;
 use crate::http::error::{Endpoint, RequestError};
-use crate::http::retry::{self, Attempts, GiveUpReason, RetryDecision, RetryFailure};
-use crate::report::history::History;
+use crate::http::retry::{self, AttemptLimits, Attempts, GiveUpReason, RetryDecision, RetryFailure, RetryState};
+use crate::report::history::RunHistory;
 use crate::report::log::Log;
 use crate::text::format;
 
-/// One request to the API takes so long at most.
-const REQUEST: Duration = Duration::from_secs(30);
+/// Timeout for one API request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// After so long without a line the log gets a sign of life.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(60);
+/// A log without a line for this long gets a heartbeat, so that a CI system does not take the step for hung.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// One step of a CI job: what was asked for, its clock and its log, and what has happened so far.
+/// What is shared by the whole step.
+pub struct Step<'a> {
+    api_config: &'a ApiConfig,
+    deadline: Deadline,
+    log: &'a Log,
+    /// Whether the API has sent a valid response, or one with `Retry-After`.
+    has_responded: Cell<bool>,
+}
+
+impl<'a> Step<'a> {
+    /// A step whose timeout counts from `start`.
+    #[must_use]
+    pub fn new(api_config: &'a ApiConfig, start: Deadline, log: &'a Log) -> Self {
+        let deadline = start.with_timeout(api_config.timeout);
+        Self { api_config, deadline, log, has_responded: Cell::new(false) }
+    }
+
+    /// Whether the API has sent a valid response, or one with `Retry-After`.
+    #[must_use]
+    pub fn has_responded(&self) -> bool {
+        self.has_responded.get()
+    }
+
+    /// Returns the context for a run whose history is recorded in `history`.
+    #[must_use]
+    pub fn context(&'a self, history: &'a RefCell<RunHistory>) -> Context<'a> {
+        Context {
+            api_config: self.api_config,
+            deadline: self.deadline,
+            log: self.log,
+            history,
+            has_responded: &self.has_responded,
+        }
+    }
+}
+
+/// What the loops need: the step's configuration, deadline and log, and the history of a run.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
-    /// How WebAdMIT is asked.
+    /// How to use the API.
     pub api_config: &'a ApiConfig,
-    /// Time since the start.
+    /// The start and the timeout of the step.
     pub deadline: Deadline,
-    /// The log.
+    /// The log of the step.
     pub log: &'a Log,
-    /// What has happened so far.
-    pub history: &'a RefCell<History>,
+    /// The history of the run.
+    pub history: &'a RefCell<RunHistory>,
+    has_responded: &'a Cell<bool>,
+}
+
+/// Until when an API request is retried.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RequestLimits {
+    /// Whether the request may start at the timeout, and end in the grace period.
+    pub has_grace_period: bool,
+    /// Limits of the attempts.
+    pub attempts: AttemptLimits,
 }
 
 impl Context<'_> {
-    /// Asks the API, again and again where a fault is worth it, and never past the timeout. `request` gets the time that
-    /// it may take.
+    /// Sends an API request and retries it. `send` gets the timeout of one attempt.
     ///
     /// # Errors
     ///
-    /// A [`StepError`] when there is no use in asking again, or no time.
+    /// If the request cannot succeed, or not in time.
     pub async fn request<T>(
         &self,
-        request: impl AsyncFnMut(Duration) -> Result<T, RequestError>,
+        limits: RequestLimits,
+        mut send: impl AsyncFnMut(Duration) -> Result<T, RequestError>,
     ) -> Result<T, StepError> {
-        if self.deadline.has_passed() {
+        if self.deadline.has_passed() && !limits.has_grace_period {
             return Err(StepError::TimedOut);
         }
-        self.request_until(Deadline::remaining, None, request).await
-    }
 
-    /// The same for what may begin at the timeout itself: the last check, and the URL of the file that it finds.
-    ///
-    /// # Errors
-    ///
-    /// A [`StepError`] when there is no use in asking again, or no time.
-    pub async fn request_with_grace<T>(
-        &self,
-        request: impl AsyncFnMut(Duration) -> Result<T, RequestError>,
-    ) -> Result<T, StepError> {
-        self.request_until(Deadline::remaining_with_grace, None, request).await
-    }
-
-    /// The same for what the rest does not depend on: after so many attempts it is given up, unless the API asks for a wait.
-    ///
-    /// # Errors
-    ///
-    /// A [`StepError`] when there is no use in asking again, or no time, or there were so many attempts.
-    pub async fn request_with_max_attempts<T>(
-        &self,
-        attempts: u32,
-        request: impl AsyncFnMut(Duration) -> Result<T, RequestError>,
-    ) -> Result<T, StepError> {
-        if self.deadline.has_passed() {
-            return Err(StepError::TimedOut);
-        }
-        self.request_until(Deadline::remaining, Some(attempts), request).await
-    }
-
-    async fn request_until<T>(
-        &self,
-        limit: fn(&Deadline) -> Duration,
-        max: Option<u32>,
-        mut request: impl AsyncFnMut(Duration) -> Result<T, RequestError>,
-    ) -> Result<T, StepError> {
-        let mut attempts = Attempts { max, ..Attempts::new(self.deadline.elapsed()) };
+        let mut attempts = Attempts::with_limits(self.deadline.elapsed(), limits.attempts);
         loop {
             attempts.record(false);
-            let response = request(limit(&self.deadline).min(REQUEST));
-            match self.with_heartbeat(response, || "waiting for an answer of the API".to_owned()).await {
+            let remaining = match limits.has_grace_period {
+                true => self.deadline.remaining_with_grace(),
+                false => self.deadline.remaining(),
+            };
+            let response = send(remaining.min(REQUEST_TIMEOUT));
+            match self.with_heartbeat(response, || "waiting for a response of the API".to_owned()).await {
                 Ok(response) => {
-                    let mut history = self.history.borrow_mut();
-                    history.answered = true;
-                    history.clear_failure(Endpoint::ApiClient);
+                    self.has_responded.set(true);
+                    self.history.borrow_mut().clear_failure(Endpoint::Api);
                     return Ok(response);
                 }
                 Err(error) => self.back_off(error, attempts).await?,
@@ -98,67 +111,68 @@ impl Context<'_> {
         }
     }
 
-    /// What happens after a fault, as [`retry::decide`] has it. `connections` bring the file.
+    /// Decides what happens after an error. `connections` is the number of connections that receive the file.
     #[must_use]
     pub fn decide(&self, error: &RequestError, attempts: Attempts, connections: usize) -> RetryDecision {
-        let history = self.history.borrow();
-        let state = retry::RetryState {
+        let state = RetryState {
             failures: attempts.without_progress,
-            answered: history.answered,
-            started: history.started,
+            has_responded: self.has_responded.get(),
+            not_found_until: attempts.limits.not_found_until,
             timeout: self.deadline.timeout(),
             poll_interval: self.api_config.poll_interval,
             connections,
             refused: attempts.refused,
-            max_attempts: attempts.max,
+            max_attempts: attempts.limits.max_attempts,
         };
         retry::decide(error, &state, self.deadline.elapsed(), fastrand::f64())
     }
 
-    /// Waits before the next attempt, as long as [`Context::next`] says.
+    /// Waits before the next attempt, as long as [`Context::decide`] says.
     ///
     /// # Errors
     ///
-    /// A [`StepError`] when there is to be no other attempt.
+    /// If there is no next attempt.
     pub async fn back_off(&self, error: RequestError, attempts: Attempts) -> Result<(), StepError> {
-        self.history.borrow_mut().answered |= retry::is_response(&error);
-        let next = self.decide(&error, attempts, 1);
-        let took = self.deadline.elapsed().saturating_sub(attempts.since);
-        match next {
-            RetryDecision::Retry(wait) | RetryDecision::ReduceConcurrency(wait) => {
-                let next = match wait {
-                    Duration::ZERO => "trying a new signed URL".to_owned(),
-                    wait => format!("trying again in {}", format::duration(wait)),
+        if retry::proves_availability(&error) {
+            self.has_responded.set(true);
+        }
+
+        let decision = self.decide(&error, attempts, 1);
+        let elapsed = self.deadline.elapsed().saturating_sub(attempts.started_at);
+        let failure = RetryFailure { error, attempts, elapsed };
+        match decision {
+            RetryDecision::Retry(delay) | RetryDecision::ReduceConcurrency(delay) => {
+                let next = match delay {
+                    Duration::ZERO => "requesting a new signed URL".to_owned(),
+                    delay => format!("retrying in {}", format::duration(delay)),
                 };
-                self.log.line(&format!("{}; {next}", error.message));
-                let sign_of_life = format!("still waiting after a fault: {}", error.message);
-                self.history.borrow_mut().record_retry(RetryFailure { error, attempts, took });
-                self.sleep_with_heartbeat(wait, || sign_of_life.clone()).await;
+                self.log.line(&format!("{}; {next}", failure.error));
+
+                let heartbeat = format!("waiting to retry: {}", failure.error);
+                self.history.borrow_mut().record_retry(failure);
+                self.sleep_with_heartbeat(delay, || heartbeat.clone()).await;
                 Ok(())
             }
             RetryDecision::GiveUp(GiveUpReason::TimedOut) => {
-                self.history.borrow_mut().record_timeout(RetryFailure { error, attempts, took });
+                self.history.borrow_mut().record_timeout(failure);
                 Err(StepError::TimedOut)
             }
-            RetryDecision::GiveUp(reason) => {
-                Err(StepError::Request { failure: RetryFailure { error, attempts, took }, reason })
-            }
+            RetryDecision::GiveUp(reason) => Err(StepError::Request { failure: Box::new(failure), reason }),
         }
     }
 
-    /// Sleeps, with a sign of life in the log where it would be silent for too long.
-    pub async fn sleep_with_heartbeat(&self, wait: Duration, sign_of_life: impl Fn() -> String) {
-        self.with_heartbeat(tokio::time::sleep(wait), sign_of_life).await;
+    /// Sleeps, and logs a heartbeat if the log is silent for too long.
+    pub async fn sleep_with_heartbeat(&self, delay: Duration, heartbeat: impl Fn() -> String) {
+        self.with_heartbeat(tokio::time::sleep(delay), heartbeat).await;
     }
 
-    /// Waits for something, with a sign of life in the log where it would be silent for too long.
-    async fn with_heartbeat<T>(&self, awaited: impl Future<Output = T>, sign_of_life: impl Fn() -> String) -> T {
-        let mut awaited = std::pin::pin!(awaited);
+    async fn with_heartbeat<T>(&self, work: impl Future<Output = T>, heartbeat: impl Fn() -> String) -> T {
+        let mut work = std::pin::pin!(work);
         loop {
-            let quiet = SIGN_OF_LIFE.saturating_sub(self.log.time_since_last_line());
-            match tokio::time::timeout(quiet, &mut awaited).await {
-                Ok(end) => return end,
-                Err(_) if self.log.time_since_last_line() >= SIGN_OF_LIFE => self.log.line(&sign_of_life()),
+            let until_heartbeat = HEARTBEAT_INTERVAL.saturating_sub(self.log.time_since_last_line());
+            match tokio::time::timeout(until_heartbeat, &mut work).await {
+                Ok(result) => return result,
+                Err(_) if self.log.time_since_last_line() >= HEARTBEAT_INTERVAL => self.log.line(&heartbeat()),
                 Err(_) => {}
             }
         }
@@ -168,33 +182,35 @@ impl Context<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config;
     use crate::http::error::ErrorKind;
-    use crate::report::log::CiSystem;
+    use crate::testing;
 
-    /// Asks an API that answers with these faults, one after another, and then as it should. Returns how long that takes on
-    /// tokio's clock, which jumps from wait to wait.
-    async fn ask(timeout: &str, failures: &[RequestError]) -> Result<Duration, StepError> {
-        let variables = [("INPUT_API_KEY".into(), "k".into()), ("INPUT_TIMEOUT".into(), timeout.into())];
-        let api_config = config::parse(&variables).api_config.unwrap();
-        let deadline = Deadline::start().bounded(api_config.timeout);
-        let (log, history) = (Log::to(std::io::sink(), std::io::sink(), CiSystem::Other, deadline), RefCell::default());
-        let context = Context { api_config: &api_config, deadline, log: &log, history: &history };
-        let mut failures = failures.iter();
-        context.request(async |_| failures.next().cloned().map_or(Ok(()), Err)).await?;
-        Ok(deadline.elapsed())
+    /// Sends a request to an API that fails with these errors, one after another, and then succeeds. Returns how long
+    /// that takes in tokio's paused time.
+    async fn request(errors: &[RequestError]) -> Result<Duration, StepError> {
+        let fixture = testing::Fixture::new(&[]);
+        let step = fixture.step();
+        let context = step.context(&fixture.history);
+        let mut errors = errors.iter();
+        let send = async |_| errors.next().cloned().map_or(Ok(()), Err);
+        context.request(RequestLimits::default(), send).await?;
+        Ok(context.deadline.elapsed())
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_api_that_has_asked_for_a_wait_has_answered() {
-        let busy = |wait| RequestError { retry_after: wait, ..RequestError::api(ErrorKind::Status(429), "busy") };
-        let asks_for = |seconds| busy(Some(Duration::from_secs(seconds)));
-        let silent = RequestError::api(ErrorKind::Connect, "nobody");
-        let took = ask("1h", &[asks_for(600), silent.clone(), busy(None)]).await.unwrap();
-        assert!(took > Duration::from_secs(600), "{took:?}");
-        let took = ask("1h", &[silent.clone(), asks_for(0), busy(None), silent.clone(), asks_for(600)]).await.unwrap();
-        assert!(took > Duration::from_secs(600), "{took:?}");
-        let never = ask("1h", &vec![silent; 100]).await;
+    async fn a_response_with_retry_after_shows_that_the_api_is_available() {
+        let error = |kind| RequestError::new(Endpoint::Api, kind, "", "");
+        let busy = |retry_after| RequestError { retry_after, ..error(ErrorKind::Status(429)) };
+        let retry_in = |seconds| busy(Some(Duration::from_secs(seconds)));
+        let silent = error(ErrorKind::Connect);
+
+        let elapsed = request(&[retry_in(600), silent.clone(), busy(None)]).await.unwrap();
+        assert!(elapsed > Duration::from_secs(600), "{elapsed:?}");
+        let errors = [silent.clone(), retry_in(0), busy(None), silent.clone(), retry_in(600)];
+        let elapsed = request(&errors).await.unwrap();
+        assert!(elapsed > Duration::from_secs(600), "{elapsed:?}");
+
+        let never = request(&vec![silent; 100]).await;
         assert!(matches!(never, Err(StepError::Request { reason: GiveUpReason::NoFirstResponse, .. })), "{never:?}");
     }
 }

@@ -1,14 +1,14 @@
-//! The one clock of a step.
+//! The time of a step: since its start, and until its timeout.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What is begun at the timeout, or shortly before it, is still given this long: the last check, and the download of
-/// a file that it finds.
-const GRACE: Duration = Duration::from_secs(10);
+/// What starts at the timeout, or shortly before it, may still take this long: the last status check, and the download of
+/// the file that it finds.
+const GRACE_PERIOD: Duration = Duration::from_secs(10);
 
-/// Time since the start of the step, and what is left of its timeout.
+/// The start of a step, and its timeout.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
     start: Instant,
@@ -16,15 +16,15 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// Starts now. Nothing is bounded before [`Deadline::bounded`] is called.
+    /// Starts now, without a timeout.
     #[must_use]
     pub fn start() -> Self {
         Self { start: Instant::now(), timeout: Duration::MAX }
     }
 
-    /// The same clock with a timeout, counted from its start.
+    /// Returns the same start with a timeout.
     #[must_use]
-    pub fn bounded(self, timeout: Duration) -> Self {
+    pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
     }
 
@@ -34,38 +34,31 @@ impl Deadline {
         self.start.elapsed()
     }
 
-    /// The bound on the step.
+    /// Maximum duration of the step.
     #[must_use]
     pub fn timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// What is left until the timeout; nothing when it is over.
+    /// Time until the timeout; zero if it has passed.
     #[must_use]
     pub fn remaining(&self) -> Duration {
         self.timeout.saturating_sub(self.elapsed())
     }
 
-    /// Whether the timeout has been reached.
+    /// Whether the timeout has passed.
     #[must_use]
     pub fn has_passed(&self) -> bool {
         self.remaining().is_zero()
     }
 
-    /// How long a check of the run, or the download of its file, that begins now may take: until the timeout, but ten
-    /// seconds (or as long as the timeout, where that is shorter) if it begins at the timeout or shortly before it. There
-    /// is one such respite in a step: nothing lasts longer than ten seconds past the timeout.
+    /// Returns how long a status check or download may take that starts now: until the timeout, or ten seconds if that is
+    /// longer (but at most the timeout itself). Nothing takes longer than ten seconds past the timeout.
     #[must_use]
     pub fn remaining_with_grace(&self) -> Duration {
-        let grace = GRACE.min(self.timeout);
-        let last_end = self.timeout.saturating_add(grace);
-        self.remaining().max(grace.min(last_end.saturating_sub(self.elapsed())))
-    }
-
-    /// The time of day, for dates that a server names.
-    #[must_use]
-    pub fn system_time(&self) -> SystemTime {
-        SystemTime::now()
+        let grace = GRACE_PERIOD.min(self.timeout);
+        let end = self.timeout.saturating_add(grace);
+        self.remaining().max(grace.min(end.saturating_sub(self.elapsed())))
     }
 }
 
@@ -74,9 +67,9 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn there_is_one_respite_of_ten_seconds_past_the_timeout() {
+    async fn there_is_one_grace_period_of_ten_seconds_past_the_timeout() {
         let seconds = Duration::from_secs;
-        for (timeout, now, left, remaining_with_grace) in [
+        for (timeout, elapsed, remaining, with_grace) in [
             (60, 0, 60, 60),
             (60, 49, 11, 11),
             (60, 55, 5, 10),
@@ -89,14 +82,11 @@ mod tests {
             (4, 5, 0, 3),
             (4, 9, 0, 0),
         ] {
-            let deadline = Deadline::start().bounded(seconds(timeout));
-            tokio::time::advance(seconds(now)).await;
-            assert_eq!(
-                (deadline.remaining(), deadline.remaining_with_grace()),
-                (seconds(left), seconds(remaining_with_grace)),
-                "{timeout} {now}"
-            );
-            assert_eq!(deadline.has_passed(), left == 0);
+            let deadline = Deadline::start().with_timeout(seconds(timeout));
+            tokio::time::advance(seconds(elapsed)).await;
+            let actual = (deadline.remaining(), deadline.remaining_with_grace());
+            assert_eq!(actual, (seconds(remaining), seconds(with_grace)), "{timeout} {elapsed}");
+            assert_eq!(deadline.has_passed(), remaining == 0);
         }
     }
 }

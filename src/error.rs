@@ -1,46 +1,50 @@
-//! How a step can fail: its exit codes, and what a person is told.
+//! What ends a step, and the exit codes. [`crate::report::message`] renders it.
 
-use crate::config::{Id, InputError};
+use std::fmt;
+
+use crate::config::InputError;
 use crate::http::retry::{GiveUpReason, RetryFailure};
+use crate::signals::Signal;
+use crate::webadmit::Id;
 use crate::webadmit::resolve::ResolveError;
 use crate::webadmit::status::Status;
 
-/// Why a step failed.
+/// What ends a step.
 #[derive(Debug)]
 pub enum StepError {
-    /// Inputs that cannot be used.
+    /// Invalid inputs.
     Inputs(Vec<InputError>),
-    /// An argument that means nothing here.
+    /// An unknown argument.
     Argument(String),
-    /// A request that ended in an error.
+    /// A failed request.
     Request {
-        /// The error, and how often it came.
-        failure: RetryFailure,
-        /// Why there is no other attempt.
+        /// The last error and its attempts.
+        failure: Box<RetryFailure>,
+        /// Why it is not retried.
         reason: GiveUpReason,
     },
     /// The timeout was reached.
     TimedOut,
-    /// A name that means nothing, or more than one thing.
+    /// A name that was not found, or is ambiguous.
     Unresolved {
-        /// What was looked for.
+        /// What was looked up.
         target: LookupTarget,
-        /// What there is.
-        resolve_error: ResolveError,
+        /// What was found.
+        error: ResolveError,
     },
-    /// A list that lacks the exports of some identities.
-    Incomplete {
-        /// These identities, in the order of the list. There is one at least.
+    /// The list lacks the exports of some identities.
+    IncompleteList {
+        /// These identities, in the order of the list; at least one.
         missing: Vec<Id>,
-        /// What went wrong first.
+        /// The first error.
         cause: Box<StepError>,
     },
     /// The run ended in a status that fails the step.
     Status(Status),
-    /// Something on this machine: the disk, most likely.
+    /// An error of this machine, such as a full disk.
     Local(anyhow::Error),
-    /// A signal ended the step.
-    Interrupted(Interruption),
+    /// A signal.
+    Interrupted(Signal),
 }
 
 /// What a name is looked up for.
@@ -54,47 +58,103 @@ pub enum LookupTarget {
     LatestRun,
 }
 
-/// The signals that end a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Interruption {
-    /// SIGINT.
-    Interrupt,
-    /// SIGTERM.
-    Terminate,
-}
-
 impl From<anyhow::Error> for StepError {
     fn from(error: anyhow::Error) -> Self {
         Self::Local(error)
     }
 }
 
-impl StepError {
-    /// The exit code. 2: bad inputs. 3: a status in `fail-on`. 4: timed out. 5: the API refused, or a name was not found
-    /// or found more than once. 130, 143: a signal.
-    /// 1: everything else.
-    #[must_use]
-    pub fn code(&self) -> u8 {
+impl fmt::Display for StepError {
+    /// Writes what failed, without the step's context.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Inputs(_) | Self::Argument(_) => 2,
-            Self::Status(_) => 3,
-            Self::TimedOut | Self::Request { reason: GiveUpReason::RetryAfterTooLong(_), .. } => 4,
-            Self::Request { reason: GiveUpReason::Refused, .. } | Self::Unresolved { .. } => 5,
-            Self::Request { .. } | Self::Local(_) => 1,
-            Self::Incomplete { cause, .. } => cause.code(),
-            Self::Interrupted(Interruption::Interrupt) => 130,
-            Self::Interrupted(Interruption::Terminate) => 143,
+            Self::Inputs(errors) => write!(f, "{} invalid inputs", errors.len()),
+            Self::Argument(argument) => write!(f, "unknown argument {argument}"),
+            Self::Request { failure, .. } => failure.error.fmt(f),
+            Self::TimedOut => f.write_str("timed out"),
+            Self::Unresolved { target, .. } => write!(f, "{target:?} cannot be resolved"),
+            Self::IncompleteList { .. } => f.write_str("the list is incomplete"),
+            Self::Status(status) => write!(f, "the run ended with status {status}"),
+            Self::Local(error) => write!(f, "{error:#}"),
+            Self::Interrupted(signal) => write!(f, "interrupted by {}", signal.name()),
         }
     }
 }
 
-impl Interruption {
-    /// Its name.
+impl std::error::Error for StepError {}
+
+/// The exit codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ExitCode {
+    /// Every run ended in a status that is not in `fail-on`.
+    Success = 0,
+    /// Any other error.
+    Other = 1,
+    /// Invalid inputs.
+    Inputs = 2,
+    /// A status in `fail-on`.
+    Status = 3,
+    /// The timeout.
+    TimedOut = 4,
+    /// The API refused, or a name cannot be resolved.
+    Refused = 5,
+    /// SIGINT.
+    Interrupted = 130,
+    /// SIGTERM.
+    Terminated = 143,
+}
+
+impl From<ExitCode> for u8 {
+    fn from(code: ExitCode) -> Self {
+        code as Self
+    }
+}
+
+impl ExitCode {
+    /// All exit codes, in the order of the documentation.
+    pub const ALL: [Self; 8] = [
+        Self::Success,
+        Self::Other,
+        Self::Inputs,
+        Self::Status,
+        Self::TimedOut,
+        Self::Refused,
+        Self::Interrupted,
+        Self::Terminated,
+    ];
+
+    /// Returns its meaning, as `--help` and the README show it.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub fn description(self) -> &'static str {
         match self {
-            Self::Interrupt => "SIGINT",
-            Self::Terminate => "SIGTERM",
+            Self::Success => {
+                "The run ended in a status that is not in `fail-on`; its file, if it has one, is in place."
+            }
+            Self::Other => "Any other error: network, store, disk.",
+            Self::Inputs => "Invalid inputs.",
+            Self::Status => "The run ended in a status in `fail-on`; a file that exists is downloaded first.",
+            Self::TimedOut => "Timed out; the message includes the last status.",
+            Self::Refused => "The API refused the request (401, 403, 404), or a name was not found or is ambiguous.",
+            Self::Interrupted => "Interrupted by SIGINT.",
+            Self::Terminated => "Interrupted by SIGTERM.",
+        }
+    }
+}
+
+impl StepError {
+    /// Returns the exit code of the step.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Inputs(_) | Self::Argument(_) => ExitCode::Inputs,
+            Self::Status(_) => ExitCode::Status,
+            Self::TimedOut | Self::Request { reason: GiveUpReason::RetryAfterTooLong(_), .. } => ExitCode::TimedOut,
+            Self::Request { reason: GiveUpReason::Refused, .. } | Self::Unresolved { .. } => ExitCode::Refused,
+            Self::Request { .. } | Self::Local(_) => ExitCode::Other,
+            Self::IncompleteList { cause, .. } => cause.exit_code(),
+            Self::Interrupted(Signal::Interrupt) => ExitCode::Interrupted,
+            Self::Interrupted(Signal::Terminate) => ExitCode::Terminated,
         }
     }
 }

@@ -15,7 +15,7 @@
 //! config        the environment's variables → typed inputs
 //! webadmit      the API: client, data model, lists, names → ids
 //! http          both clients, TLS, response headers, request errors, the retry policy
-//! environment, workspace, deadline, signals
+//! environment, workspace, deadline, signals, testing
 //! text          redact, sanitize, format
 //! ```
 //!
@@ -45,6 +45,7 @@ pub mod error;
 pub mod http;
 pub mod poll;
 pub mod report;
+pub mod signals;
 #[cfg(test)]
 mod testing;
 pub mod text;

@@ -1,8 +1,45 @@
-//! Nasty examples for tests that try many more like them: each target keeps a list of what has been seen, or could be.
+//! Helpers of unit tests: a context, and mutated examples for property tests.
+
+use std::cell::RefCell;
+use std::io;
 
 use proptest::prelude::*;
 
-/// One of the examples: as it is, with some bytes replaced, with a piece of another one in it, or cut short.
+use crate::config::{self, ApiConfig};
+use crate::context::Step;
+use crate::deadline::Deadline;
+use crate::environment::CiSystem;
+use crate::report::history::RunHistory;
+use crate::report::log::Log;
+
+/// Everything that a [`Context`](crate::context::Context) borrows.
+pub(crate) struct Fixture {
+    pub(crate) api_config: ApiConfig,
+    pub(crate) deadline: Deadline,
+    pub(crate) log: Log,
+    pub(crate) history: RefCell<RunHistory>,
+}
+
+impl Fixture {
+    /// A fixture with these inputs besides the key. The log is discarded.
+    pub(crate) fn new(inputs: &[(&str, &str)]) -> Self {
+        let deadline = Deadline::start();
+        Self::with_log(inputs, deadline, Log::to(io::sink(), io::sink(), CiSystem::Other, deadline))
+    }
+
+    pub(crate) fn with_log(inputs: &[(&str, &str)], deadline: Deadline, log: Log) -> Self {
+        let inputs = [("API_KEY", "k")].iter().chain(inputs);
+        let variables: Vec<_> = inputs.map(|(name, value)| (format!("INPUT_{name}").into(), value.into())).collect();
+        let api_config = config::parse(&variables).api_config.unwrap();
+        Self { api_config, deadline, log, history: RefCell::default() }
+    }
+
+    pub(crate) fn step(&self) -> Step<'_> {
+        Step::new(&self.api_config, self.deadline, &self.log)
+    }
+}
+
+/// One of the examples: unchanged, with some bytes replaced, with a part of another one inserted, or truncated.
 pub(crate) fn mutated(examples: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
     let example = || proptest::sample::select(examples);
     let edits = proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..5);
@@ -26,7 +63,7 @@ pub(crate) fn mutated(examples: &'static [&'static str]) -> impl Strategy<Value 
     })
 }
 
-/// The same as text, for what comes in headers: what is no UTF-8 is replaced.
+/// The same as text, for headers. Invalid UTF-8 is replaced.
 pub(crate) fn mutated_text(examples: &'static [&'static str]) -> impl Strategy<Value = String> {
     mutated(examples).prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }

@@ -1,6 +1,6 @@
 //! The workspace: where the inputs' paths lead, and whose the files are.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, Metadata};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, fchown};
@@ -207,13 +207,6 @@ pub fn remove_empty_directories(made: &[PathBuf]) {
 #[must_use]
 pub fn error_text(error: &io::Error) -> String {
     sanitize::without_os_code(&error.to_string()).to_lowercase()
-}
-
-/// A variable of the environment.
-#[must_use]
-pub fn variable<'a>(variables: &'a [(OsString, OsString)], name: &str) -> Option<&'a OsStr> {
-    let (_, value) = variables.iter().find(|(known, _)| known == name)?;
-    Some(value.as_os_str()).filter(|value| !value.is_empty())
 }
 
 #[cfg(test)]

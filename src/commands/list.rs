@@ -8,21 +8,21 @@ use std::io;
 use anyhow::Context as _;
 use serde::Serialize;
 
-use crate::config::{self, ApiConfig, Id, ParsedInputs};
-use crate::context::Context;
+use super::connect;
+use crate::config::{self, ApiConfig, ParsedInputs};
+use crate::context::{Context, RequestLimits, Step};
 use crate::deadline::Deadline;
-use crate::environment::{self, Environment};
+use crate::environment::Environment;
 use crate::error::StepError;
 use crate::http::Clients;
-use crate::http::retry::GiveUpReason;
-use crate::http::tls;
+use crate::http::retry::{AttemptLimits, GiveUpReason};
 use crate::report::history::History;
 use crate::report::log::{self, Log};
 use crate::report::message::{self, MessageContext};
 use crate::text::sanitize;
-use crate::webadmit::ApiClient;
 use crate::webadmit::lists::{Export, Identity, Label};
-use crate::webadmit::resolve;
+use crate::webadmit::{ApiClient, Id, resolve};
+use crate::workspace::Workspace;
 
 /// The inputs that this command uses. It ignores all others, valid or not.
 const LIST_INPUTS: [&str; 6] = ["api-key", "base-url", "timeout", "poll-interval", "allow-http", "ca-file"];
@@ -51,53 +51,57 @@ struct Entry {
 
 /// Prints the list and returns the exit code.
 pub(crate) fn run(environment: &Environment, format: ListFormat) -> u8 {
-    let deadline = Deadline::start();
-    let log = Log::to(io::stderr(), io::stderr(), environment.ci_system(), deadline);
-    let parsed = config::parse(&environment.variables);
-    if let Some(key) = &parsed.api_key {
+    let start = Deadline::start();
+    let log = Log::to(io::stderr(), io::stderr(), environment.ci_system(), start);
+    let inputs = config::parse(&environment.variables);
+    if let Some(key) = &inputs.api_key {
         log.mask(key.reveal());
     }
 
-    let history = RefCell::new(History::default());
-    let result = prepare(environment, &parsed, &log).and_then(|(api_config, clients)| {
-        let context =
-            Context { api_config, deadline: deadline.bounded(api_config.timeout), log: &log, history: &history };
-        environment::run_until_signal(print_list(&context, &clients, format))
-    });
+    let (result, history) = match prepare(environment, &inputs, &log) {
+        Ok((api_config, clients)) => {
+            let run_history = RefCell::default();
+            let step = Step::new(api_config, start, &log);
+            let result = super::block_on(print_list(&step.context(&run_history), &clients, format));
+            let has_responded = step.has_responded();
+            (result, History { identity: None, has_responded, run: run_history.into_inner() })
+        }
+        Err(error) => (Err(error), History::default()),
+    };
 
     let Err(error) = result else { return 0 };
-    let message_context = parsed.api_config.as_ref().map(|api_config| MessageContext { api_config, request: None });
-    log.error(&message::render(&error, message_context, &history.borrow()));
-    error.code()
+    let context = inputs.api_config.as_ref().map(|api_config| MessageContext { api_config, request: None });
+    log.error(&message::render(&error, context, &history));
+    error.exit_code().into()
 }
 
 /// Returns the configuration and the clients, if all inputs that this command uses are valid.
 fn prepare<'a>(
     environment: &Environment,
-    parsed: &'a ParsedInputs,
+    inputs: &'a ParsedInputs,
     log: &Log,
 ) -> Result<(&'a ApiConfig, Clients), StepError> {
-    let mut trust_store = tls::from_system(&environment.variables);
-    let mut errors: Vec<_> = parsed.errors.iter().filter(|error| LIST_INPUTS.contains(&error.input)).cloned().collect();
-    if let Some(path) = &parsed.paths.ca_file
-        && let Some(error) = trust_store.add_input(environment.workspace()?.root(), path)
-    {
-        errors.push(error);
+    let mut trust_store = connect::system_trust_store(environment);
+    let mut errors: Vec<_> = inputs.errors.iter().filter(|error| LIST_INPUTS.contains(&error.input)).cloned().collect();
+    if inputs.paths.ca_file.is_some() {
+        let workspace = Workspace::find(environment.variable("GITHUB_WORKSPACE"), &environment.directory)?;
+        errors.extend(connect::add_ca_file(&mut trust_store, &workspace, inputs));
     }
 
-    match &parsed.api_config {
-        Some(api_config) if errors.is_empty() => Ok((api_config, environment::clients(api_config, trust_store, log)?)),
+    match &inputs.api_config {
+        Some(api_config) if errors.is_empty() => Ok((api_config, connect::clients(api_config, trust_store, log)?)),
         _ => Err(StepError::Inputs(errors)),
     }
 }
 
 async fn print_list(context: &Context<'_>, clients: &Clients, format: ListFormat) -> Result<(), StepError> {
-    let api = ApiClient::new(clients.api.clone(), context.api_config, context.deadline, context.log.redactor().clone());
-    let mut identities = context.request(async |timeout| api.identities(timeout).await).await?;
+    let api = connect::api_client(context, clients);
+    let request = async |timeout| api.identities(timeout).await;
+    let mut identities = context.request(RequestLimits::default(), request).await?;
     resolve::sort_newest_first(&mut identities);
     if identities.is_empty() {
         context.log.line(
-            "this key has no identities: in WebAdMIT, its user needs the permission API Access for each of their identities",
+            "this key has no identities; in WebAdMIT, its user needs the permission API Access for each identity",
         );
     }
     let (entries, incomplete) = fetch_exports(context, &api, identities).await;
@@ -105,11 +109,11 @@ async fn print_list(context: &Context<'_>, clients: &Clients, format: ListFormat
     // On another thread: a signal must end the program even if nobody reads its output.
     let text = if format == ListFormat::Table { table(&entries) } else { json(&entries) };
     let printed = tokio::task::spawn_blocking(move || log::print_page(&text)).await;
-    printed.context("the list cannot be printed")?.context("the list cannot be written to stdout")?;
+    printed.context("cannot print the list")?.context("cannot write the list to stdout")?;
     incomplete.map_or(Ok(()), Err)
 }
 
-/// Requests the exports of each identity. If that fails for some of them, also returns [`StepError::Incomplete`], except where
+/// Requests the exports of each identity. If that fails for some of them, also returns [`StepError::IncompleteList`], except where
 /// the API refuses to show them.
 async fn fetch_exports(
     context: &Context<'_>,
@@ -119,6 +123,8 @@ async fn fetch_exports(
     let input_values = resolve::input_values(&identities);
     let (mut entries, mut missing, mut first_error) = (Vec::new(), Vec::new(), None);
     let mut has_ended = false;
+    let attempts = AttemptLimits { max_attempts: Some(MAX_ATTEMPTS), not_found_until: None };
+    let limits = RequestLimits { has_grace_period: false, attempts };
 
     for (identity, input_value) in identities.into_iter().zip(input_values) {
         let id = identity.id;
@@ -126,7 +132,7 @@ async fn fetch_exports(
             true => Err(StepError::TimedOut),
             false => {
                 let request = async |timeout| api.exports(Some(id), timeout).await;
-                context.request_with_max_attempts(MAX_ATTEMPTS, request).await
+                context.request(limits, request).await
             }
         };
 
@@ -140,13 +146,13 @@ async fn fetch_exports(
         });
         entries.push(Entry { identity, input_value, exports: exports.ok() });
     }
-    (entries, first_error.map(|cause| StepError::Incomplete { missing, cause: Box::new(cause) }))
+    (entries, first_error.map(|cause| StepError::IncompleteList { missing, cause: Box::new(cause) }))
 }
 
 fn log_failure(context: &Context<'_>, identity: Id, error: &StepError) {
     if let StepError::Request { failure, .. } = error {
-        let (message, tried) = (&failure.error.message, message::tried(failure));
-        context.log.line(&format!("the exports of identity {identity} cannot be listed: {message}{tried}"));
+        let (error, attempts) = (&failure.error, message::describe_attempts(failure));
+        context.log.line(&format!("cannot list the exports of identity {identity}: {error}{attempts}"));
     }
 }
 

@@ -9,9 +9,11 @@ use crate::error::StepError;
 use crate::report::history::History;
 use crate::report::log::{self, Log};
 use crate::report::message;
+use crate::signals::run_until_signal;
 use crate::text::sanitize;
 use list::ListFormat;
 
+mod connect;
 pub mod export;
 pub mod help;
 pub mod list;
@@ -45,7 +47,7 @@ fn fail(environment: &Environment, error: &StepError) -> u8 {
         log.mask(key.reveal());
     }
     log.error(&message::render(error, None, &History::default()));
-    error.code()
+    error.exit_code().into()
 }
 
 /// Returns the first unknown argument as a message shows it: without a value, which could be the key.
@@ -53,4 +55,13 @@ fn unknown_argument(arguments: &[&str]) -> String {
     let unknown = arguments.iter().find(|argument| !["list", "--json"].contains(argument));
     let unknown = unknown.or(arguments.last()).map_or("", |argument| argument.split('=').next().unwrap_or_default());
     if config::looks_like_a_key(unknown) { "that looks like a key".to_owned() } else { sanitize::excerpt(unknown) }
+}
+
+/// Runs a future until it ends, or until a signal ends it.
+fn block_on<T>(work: impl Future<Output = Result<T, StepError>>) -> Result<T, StepError> {
+    match run_until_signal(work) {
+        Ok(Ok(result)) => result,
+        Ok(Err(signal)) => Err(StepError::Interrupted(signal)),
+        Err(error) => Err(StepError::Local(error)),
+    }
 }

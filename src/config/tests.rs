@@ -1,4 +1,8 @@
+use super::parse::encoding;
+use super::raw::input_name;
+use super::spec::FIELDS;
 use super::*;
+use crate::text::sanitize;
 use proptest::prelude::*;
 
 const KEY: &str = "00112233445566778899aabbccddeeff";
@@ -32,7 +36,7 @@ fn error(input: &str, value: &str) -> String {
     let parsed = parse(&variables(&[(&variable(input), value)]));
     let [error] = parsed.errors.as_slice() else { panic!("{:?}", parsed.errors) };
     assert_eq!(error.input, input);
-    error.text.clone()
+    error.message.clone()
 }
 
 #[test]
@@ -44,7 +48,7 @@ fn omitted_inputs_have_their_declared_defaults() {
     assert_eq!((request.identity, request.filename), (None, None));
     assert!(api_config.base_url.is_https());
     let default = |name: &str| INPUTS.iter().find(|declared| declared.name == name).unwrap().default.unwrap();
-    assert_eq!(api_config.base_url.0.as_str(), format!("{}/", default("base-url")));
+    assert_eq!(api_config.base_url.endpoint("x").as_str(), format!("{}/api/v1/x", default("base-url")));
     assert_eq!(api_config.timeout, humantime::parse_duration(default("timeout")).unwrap());
     assert_eq!(api_config.poll_interval, humantime::parse_duration(default("poll-interval")).unwrap());
     assert_eq!(Ok(request.encoding), encoding(default("encoding")).map_err(|_| ()));
@@ -61,7 +65,7 @@ fn every_spelling_of_a_variable_is_the_same_input() {
         accepted(&[("INPUT_TIMEOUT", "7"), ("input_timeout", "7"), ("INPUT_FAIL_ON", ""), ("INPUT_FAIL-ON", "failed")]);
     assert_eq!((same.0.timeout, same.1.fail_on), (Duration::from_secs(7), vec![Status::Failed]));
     let parsed = parse(&variables(&[("INPUT_POLL-INTERVAL", "7"), ("INPUT_POLL_INTERVAL", "8")]));
-    assert!(parsed.errors[0].text.contains("given twice"), "{:?}", parsed.errors);
+    assert!(parsed.errors[0].message.contains("given twice"), "{:?}", parsed.errors);
 }
 
 #[test]
@@ -83,10 +87,10 @@ fn an_identity_starts_a_run_unless_one_is_given() {
     let [missing] = &parsed.errors[..] else { panic!("{parsed:?}") };
     assert_eq!(missing.input, "identity");
     for variable in ["INPUT_IDENTITY", "INPUT_USER_IDENTITY_ID", "INPUT_EXPORT_FILE_ID"] {
-        assert!(missing.text.contains(variable), "{missing}");
+        assert!(missing.message.contains(variable), "{missing}");
     }
     assert!(error("export-file-id", "latest").contains("latest needs an identity"));
-    assert!(error("export-file-id", "newest").contains("is neither an id nor latest"));
+    assert!(error("export-file-id", "newest").contains("must be a positive integer, such as 74780, or latest"));
 }
 
 #[test]
@@ -99,24 +103,24 @@ fn what_can_be_said_in_two_ways_is_said_in_one() {
         let [error] = &parse(&variables(&both)).errors[..] else { panic!("not one problem") };
         assert_eq!(
             error.to_string(),
-            format!("{input}: `{value}` is given together with {other} `305`: give only one of the two")
+            format!("{input}: `{value}` is given together with {other} `305`; give only one of them")
         );
     }
     let key = "0123456789abcdef0123456789abcdef";
     let both = parse(&variables(&[("INPUT_EXPORT_NAME", "x"), ("INPUT_EXPORT_ID", key)]));
     assert!(!format!("{:?}", both.errors).contains(key), "{both:?}");
     let parsed = parse(&variables(&[("INPUT_EXPORT_NAME", "a\u{202e}b"), ("INPUT_EXPORT_ID", "")]));
-    assert!(parsed.errors[0].text.contains("bidirectional"), "{parsed:?}");
+    assert!(parsed.errors[0].message.contains("bidirectional"), "{parsed:?}");
     for unclosed in ["\"SOPHAS", "“SOPHAS", "«SOPHAS» “"] {
         assert!(error("identity", unclosed).contains("has a double quote that is not closed"), "{unclosed}");
     }
     for control in ["a\u{b}b", "a\u{0}b", "a\u{2028}b", "a\u{202e}b"] {
-        assert!(error("identity", control).contains("holds control or bidirectional characters"), "{control:?}");
+        assert!(error("identity", control).contains("contains control or bidirectional characters"), "{control:?}");
     }
     let lines = request(&[("INPUT_IDENTITY", "SOPHAS\r\n2026\t- 2027")]).identity;
     assert_eq!(lines, Some(IdentitySelector::Words("SOPHAS  2026 - 2027".to_owned())));
     for nothing in ["-", "\"\"", ", ;", "…"] {
-        assert!(error("identity", nothing).contains("has no word in it"), "{nothing}");
+        assert!(error("identity", nothing).contains("contains no word"), "{nothing}");
     }
 }
 
@@ -147,7 +151,7 @@ fn an_encoding_is_as_sent_or_utf_8() {
     ] {
         assert_eq!(request(&[("INPUT_ENCODING", text)]).encoding, meant, "{text}");
     }
-    assert!(error("encoding", "latin1").contains("`latin1` is neither as-sent nor utf-8"));
+    assert!(error("encoding", "latin1").contains("`latin1` must be as-sent or utf-8"));
 }
 
 #[test]
@@ -190,8 +194,8 @@ fn fail_on_takes_any_separator_and_spelling() {
     ] {
         assert_eq!(request(&[("INPUT_FAIL_ON", text)]).fail_on, statuses, "{text}");
     }
-    assert!(error("fail-on", "failed,available").contains("names `available`"));
-    assert!(error("fail-on", ",").contains("names no status"));
+    assert!(error("fail-on", "failed,available").contains("contains `available`"));
+    assert!(error("fail-on", ",").contains("contains no status"));
 }
 
 #[test]
@@ -225,7 +229,7 @@ fn the_base_url_is_the_root_of_the_api() {
         ("https://:secret@api.webadmit.org", "user name or password"),
         ("https://api.webadmit.org/#secret", "fragment"),
         ("https://api.webadmit.org/?key=secret", "query"),
-        ("https://api.webadmit.org/api/v1/exports/1", "goes on after /api/v1"),
+        ("https://api.webadmit.org/api/v1/exports/1", "continues after /api/v1"),
     ] {
         let text = error("base-url", text);
         assert!(text.contains(why) && !text.contains("secret"), "{text}");
@@ -256,24 +260,21 @@ fn all_problems_are_reported_at_once_in_the_order_of_the_inputs() {
     ]);
     let inputs: Vec<_> = parsed.errors.iter().map(|error| error.input).collect();
     assert_eq!(inputs, ["api-key", "export-id", "identity", "timeout", "allow-http"]);
-    assert_eq!(
-        parsed.errors[1].to_string(),
-        "export-id: `x` is not an id: a positive integer is accepted, such as 74780"
-    );
+    assert_eq!(parsed.errors[1].to_string(), "export-id: `x` is not an id; must be a positive integer, such as 74780");
 }
 
 #[test]
 fn the_key_is_never_shown() {
     let parsed = parse(&variables(&[("INPUT_EXPORT_ID", KEY), ("INPUT_FILENAME", &format!("x/{KEY}"))]));
     assert_eq!(parsed.errors.len(), 2);
-    assert!(parsed.errors.iter().all(|error| error.text.starts_with("holds the API key")), "{parsed:?}");
+    assert!(parsed.errors.iter().all(|error| error.message.starts_with("contains the API key")), "{parsed:?}");
     assert!(!format!("{parsed:?}").contains(KEY), "{parsed:?}");
     for input in ["EXPORT_NAME", "IDENTITY", "DIRECTORY", "OUTPUT_FILE", "CA_FILE"] {
         let parsed = parse(&variables(&[(&format!("INPUT_{input}"), &format!("a {KEY}")), ("INPUT_EXPORT_ID", "")]));
         assert!(!format!("{parsed:?}").contains(KEY) && !parsed.errors.is_empty(), "{parsed:?}");
     }
     let other = "f".repeat(32);
-    assert!(error("export-id", &other).contains("looks like a key"));
+    assert!(error("export-id", &other).contains("looks like an API key"));
     let parsed = parse(&variables(&[("INPUT_API_KEY", "short key"), ("INPUT_EXPORT_ID", "short key")]));
     assert!(!format!("{parsed:?}").contains("short key"), "{parsed:?}");
     let key = api_config(&[]).api_key;
@@ -281,7 +282,7 @@ fn the_key_is_never_shown() {
     assert!(key.header().is_sensitive() && key.header() == KEY);
     assert_eq!(
         error("filename", "a/b"),
-        "`a/b` holds a path: a single file name is accepted; the input `directory` says where it goes"
+        "`a/b` must be a file name without a path; use the input directory for the path"
     );
 }
 
@@ -292,7 +293,13 @@ fn a_value_that_is_not_utf_8_is_a_problem_of_its_input() {
     variables.push(("INPUT_FILENAME".into(), OsString::from_vec(vec![b'a', 0xff])));
     variables.push((OsString::from_vec(vec![b'X', 0xff]), "not ours".into()));
     let parsed = parse(&variables);
-    assert_eq!(parsed.errors, [InputError { input: "filename", text: "its value is not valid UTF-8".to_owned() }]);
+    assert_eq!(parsed.errors, [InputError { input: "filename", message: "is not valid UTF-8".to_owned() }]);
+}
+
+#[test]
+fn every_input_is_read_into_its_field() {
+    let names: Vec<String> = INPUTS.iter().map(|input| input.name.replace('-', "_")).collect();
+    assert_eq!(names, FIELDS);
 }
 
 #[test]
@@ -305,7 +312,7 @@ fn a_misspelt_input_is_named() {
     let others = ["INPUT_TIME_OUT", "INPUT_ENCODINGS", "input_exportname", "INPUT_COLOUR", "INPUT_ARGS", "INPUTS"];
     let others: Vec<_> = others.iter().map(|&name| (name, "x")).collect();
     let parsed = parse(&variables(&others));
-    let unknown: Vec<_> = parsed.unknown.iter().map(|unknown| (unknown.variable.as_str(), unknown.meant)).collect();
+    let unknown: Vec<_> = parsed.unknown.iter().map(|unknown| (unknown.variable.as_str(), unknown.similar)).collect();
     assert_eq!(
         unknown,
         [

@@ -18,7 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::header::{
     ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
-    ETAG, HeaderMap, HeaderName, IF_MATCH, RANGE, TRANSFER_ENCODING,
+    ETAG, IF_MATCH, RANGE, TRANSFER_ENCODING,
 };
 use reqwest::{Client, Response, StatusCode, Url};
 use tokio::sync::Mutex;
@@ -26,11 +26,11 @@ use tokio::sync::Mutex;
 use crate::config::Encoding;
 use crate::context::Context;
 use crate::error::StepError;
-use crate::http;
-use crate::http::error::{Endpoint, ErrorKind, RequestError};
+use crate::http::error::{Endpoint, ErrorKind, RequestError, classify_body_error, classify_error};
 use crate::http::retry::Attempts;
-use crate::report::history::{Progress, SavedFile, TextEncoding};
-use crate::text::format;
+use crate::http::{self, headers};
+use crate::report::history::{SavedFile, TextEncoding};
+use crate::text::format::{self, Progress};
 use crate::text::redact::Redactor;
 use crate::webadmit::SignedUrl;
 use destination::{Destination, PartialFile, WrittenFile};
@@ -150,7 +150,7 @@ impl<F: AsyncFnMut() -> Result<SignedUrl, StepError>> Store<'_, F> {
             request = request.header(RANGE, range.header()).header(IF_MATCH, &range.etag);
         }
         let response = request.send().await.map_err(|error| connection_error(url, error))?;
-        let (meaning, host) = (range::classify(&head(&response), range), crate::config::host(response.url()));
+        let (meaning, host) = (range::classify(&head(&response), range), http::host(response.url()));
         Ok(StoreResponse { response, meaning, host })
     }
 
@@ -173,20 +173,27 @@ struct StoreResponse {
 }
 
 impl StoreResponse {
-    /// The error of a response that makes what was received useless.
-    fn start_over(&self, what: &str) -> RequestError {
-        let status = self.response.status();
-        let kind = if status.is_success() { ErrorKind::Mismatch } else { ErrorKind::Status(status.as_u16()) };
-        RequestError::store(kind, format!("the store ({}) {what}: starting over", self.host))
+    /// Returns the error of a response that invalidates what was received.
+    fn start_over(&self, reason: &str) -> RequestError {
+        match self.response.status() {
+            status if status.is_success() => {
+                store_error(ErrorKind::Mismatch, &self.host, format!("{reason}; starting over"))
+            }
+            status => store_error(ErrorKind::Status(status.as_u16()), &self.host, format!("{reason}; starting over")),
+        }
     }
 
-    fn unusable(&self, kind: ErrorKind, what: &str) -> RequestError {
-        RequestError::store(kind, format!("the store ({}) {what}", self.host))
+    fn unusable(&self, kind: ErrorKind, reason: &str) -> RequestError {
+        store_error(kind, &self.host, reason)
     }
 
     async fn refusal_error(self, context: &Context<'_>) -> RequestError {
         refusal_error(context, &self.host, self.response).await
     }
+}
+
+fn store_error(kind: ErrorKind, host: &str, detail: impl Into<String>) -> RequestError {
+    RequestError::new(Endpoint::Store, kind, host, detail)
 }
 
 /// The version of the file whose bytes are in the partial file.
@@ -260,6 +267,8 @@ struct Transfer<'a> {
     version: Version,
     new_bytes: NewBytes,
     description: Description,
+    /// Host of the last response.
+    host: String,
     /// How often the file was started over while several connections were used. From the second time on, one has to do.
     parallel_restarts: u32,
     progress: ProgressLog,
@@ -274,6 +283,7 @@ impl<'a> Transfer<'a> {
             version: Version::default(),
             new_bytes: NewBytes::default(),
             description: Description::default(),
+            host: String::new(),
             parallel_restarts: 0,
             progress: ProgressLog { at: now, held: 0 },
         })
@@ -292,6 +302,7 @@ impl<'a> Transfer<'a> {
         }
 
         let response = store.request(url, requested.as_ref()).await?;
+        self.host.clone_from(&response.host);
         match response.meaning {
             RangeResponse::Whole { total, ref etag } => {
                 self.start_over()?;
@@ -331,7 +342,7 @@ impl<'a> Transfer<'a> {
     fn describe(&mut self, response: &Response, redactor: &Redactor) -> anyhow::Result<()> {
         let disposition = response.headers().get(CONTENT_DISPOSITION).map(reqwest::header::HeaderValue::as_bytes);
         let disposition = disposition.filter(|value| !redactor.contains_secret(&String::from_utf8_lossy(value)));
-        let sent_type = text(response.headers(), CONTENT_TYPE);
+        let sent_type = headers::text(response.headers(), CONTENT_TYPE);
         let shown = |value: &str| Some(redactor.excerpt(value)).filter(|value| !value.is_empty());
         self.description = Description {
             filename: filename::from_response(disposition, response.url())
@@ -394,8 +405,7 @@ impl<'a> Transfer<'a> {
             if end.is_some_and(|end| held + chunk.len() as u64 > end) {
                 // What was received before is no more trustworthy than the surplus.
                 self.start_over()?;
-                let message = "the store sent more than it had announced: starting over";
-                return Err(AttemptError::StartOver(RequestError::store(ErrorKind::Mismatch, message)));
+                return Err(AttemptError::StartOver(self.surplus_error()));
             }
             self.take(context, held, chunk)?;
 
@@ -418,8 +428,7 @@ impl<'a> Transfer<'a> {
         if self.version.total.is_none_or(|total| held == total) && end.is_none_or(|end| held == end) {
             return Ok(());
         }
-        let message = format!("the store sent less than was requested: {}", self.held_and_total());
-        Err(RequestError::store(ErrorKind::UnexpectedEof, message).into())
+        Err(self.short_body_error().into())
     }
 
     /// Whether the rest of a response that ends at `end` could be received over several connections.
@@ -427,7 +436,7 @@ impl<'a> Transfer<'a> {
         if self.parallel_restarts > 1 || end.is_none() || end != self.version.total {
             return RangeSupport::No;
         }
-        match text(response.headers(), ACCEPT_RANGES) {
+        match headers::text(response.headers(), ACCEPT_RANGES) {
             _ if response.status() == StatusCode::PARTIAL_CONTENT => RangeSupport::Yes,
             Some(unit) if unit.trim().eq_ignore_ascii_case("bytes") => RangeSupport::Yes,
             Some(_) => RangeSupport::No,
@@ -439,7 +448,7 @@ impl<'a> Transfer<'a> {
     fn take(&mut self, context: &Context<'_>, at: u64, bytes: Bytes) -> anyhow::Result<()> {
         self.partial.write_at(at, bytes)?;
         let progress = self.held_and_total();
-        if self.new_bytes.record(progress.held) {
+        if self.new_bytes.record(progress.received) {
             context.history.borrow_mut().clear_failure(Endpoint::Store);
         }
         self.progress.update(context, progress);
@@ -447,25 +456,34 @@ impl<'a> Transfer<'a> {
     }
 
     fn body_error(&self, error: reqwest::Error) -> RequestError {
-        let (kind, cause) = http::classify_body_error(error);
-        RequestError::store(kind, format!("at {} of the download, {cause}", self.held_and_total()))
+        let (kind, cause) = classify_body_error(error);
+        let cause = if cause.is_empty() { cause } else { format!(": {cause}") };
+        store_error(kind, &self.host, format!("at {}{cause}", self.held_and_total()))
+    }
+
+    fn short_body_error(&self) -> RequestError {
+        store_error(ErrorKind::UnexpectedEof, &self.host, format!("at {}", self.held_and_total()))
+    }
+
+    fn surplus_error(&self) -> RequestError {
+        store_error(ErrorKind::Mismatch, &self.host, "sent more than it had announced; starting over")
     }
 
     fn held_and_total(&self) -> Progress {
-        Progress { held: self.partial.received(), total: self.version.total }
+        Progress { received: self.partial.received(), total: self.version.total }
     }
 
     /// Puts the complete file into place.
     fn save(self, took: Duration) -> Result<SavedFile, StepError> {
         let Self { destination, options, partial, description, .. } = self;
         let filename = options.filename.or(description.filename.as_deref()).unwrap_or(options.fallback_name).to_owned();
-        let WrittenFile { path, size, sha256, source_sha256, text } = destination.save(partial, &filename)?;
-        let text = description.not_converted.map_or(text, TextEncoding::NotConverted);
-        let content_type = match &text {
+        let WrittenFile { path, size, sha256, source_sha256, text: encoding } = destination.save(partial, &filename)?;
+        let encoding = description.not_converted.map_or(encoding, TextEncoding::NotConverted);
+        let content_type = match &encoding {
             TextEncoding::Converted(_) => description.converted_type,
             TextEncoding::AsSent | TextEncoding::NotConverted(_) => description.content_type,
         };
-        Ok(SavedFile { path, filename, size, sha256, source_sha256, content_type, text, took })
+        Ok(SavedFile { path, filename, size, sha256, source_sha256, content_type, encoding, elapsed: took })
     }
 }
 
@@ -484,17 +502,17 @@ impl ProgressLog {
             return;
         }
         let share = progress.total.filter(|&total| total > 0).map(|total| {
-            let percent = u128::from(progress.held) * 100 / u128::from(total);
+            let percent = u128::from(progress.received) * 100 / u128::from(total);
             format!(" ({percent} %)")
         });
-        let speed = format::rate(progress.held.saturating_sub(self.held), passed);
+        let speed = format::rate(progress.received.saturating_sub(self.held), passed);
         context.log.line(&format!("{progress}{}, {speed}", share.unwrap_or_default()));
-        *self = Self { at: now, held: progress.held };
+        *self = Self { at: now, held: progress.received };
     }
 }
 
 fn head(response: &Response) -> ResponseHead {
-    let header = |name| text(response.headers(), name).map(str::to_owned);
+    let header = |name| headers::text(response.headers(), name).map(str::to_owned);
     // Each coding can be in a header of its own.
     let codings = response.headers().get_all(CONTENT_ENCODING).iter();
     let codings = codings.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
@@ -509,34 +527,21 @@ fn head(response: &Response) -> ResponseHead {
     }
 }
 
-fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
-    headers.get(name)?.to_str().ok()
-}
-
 fn connection_error(url: &Url, error: reqwest::Error) -> RequestError {
-    let (kind, cause) = http::classify_error(error);
-    let host = crate::config::host(url);
-    let words = match kind {
-        ErrorKind::Certificate => format!("the certificate of the store ({host}) cannot be trusted: {cause}"),
-        ErrorKind::Connect => format!("no connection to the store ({host}): {cause}"),
-        ErrorKind::StoreRedirect => format!("the store ({host}) {cause}"),
-        _ => format!("no answer from the store ({host}): {cause}"),
-    };
-    RequestError::store(kind, words)
+    let (kind, detail) = classify_error(error);
+    store_error(kind, &http::host(url), detail)
 }
 
-/// What the store says instead of sending the file. Its `<Code>` tells more than the status: `AccessDenied` is an
-/// expired URL, `NoSuchKey` a file that is gone.
+/// Returns the error of a response without the file. Its `<Code>` explains more than the status: `AccessDenied` is an
+/// expired URL, `NoSuchKey` a deleted file.
 async fn refusal_error(context: &Context<'_>, host: &str, response: Response) -> RequestError {
-    let status = response.status();
-    let retry_after = http::retry_after(response.headers(), &context.deadline);
-    // Its words are worth some seconds, but not the whole timeout.
-    let body = tokio::time::timeout(ERROR_TIMEOUT, http::read_limited_body(response, MAX_ERROR_LENGTH)).await;
+    let kind = ErrorKind::Status(response.status().as_u16());
+    let retry_after = headers::retry_after(response.headers());
+    let body = tokio::time::timeout(ERROR_TIMEOUT, headers::read_limited_body(response, MAX_ERROR_LENGTH)).await;
     let body = body.ok().and_then(Result::ok).flatten().unwrap_or_default();
     let code = error_code(&body).filter(|code| !context.log.redactor().contains_secret(code));
-    let code = code.map(|code| format!(", code {code}")).unwrap_or_default();
-    let words = format!("the store ({host}) answered {}{code}", http::format_status(status));
-    RequestError { retry_after, ..RequestError::store(ErrorKind::Status(status.as_u16()), words) }
+    let detail = code.map(|code| format!("code {code}")).unwrap_or_default();
+    RequestError { retry_after, ..store_error(kind, host, detail) }
 }
 
 /// The `<Code>` of the store's error document: letters and digits alone, so that nothing else can be told by it.
@@ -558,12 +563,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{ProgressLog, error_code};
-    use crate::config;
-    use crate::context::Context;
     use crate::deadline::Deadline;
-    use crate::report::history::{History, Progress};
-    use crate::report::log::{CiSystem, Log};
+    use crate::environment::CiSystem;
+    use crate::report::log::Log;
     use crate::testing;
+    use crate::text::format::Progress;
 
     #[derive(Clone, Default)]
     struct Lines(Rc<RefCell<Vec<u8>>>);
@@ -579,12 +583,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn every_five_seconds_the_log_tells_how_far_the_download_is() {
-        let api_config = config::parse(&[("INPUT_API_KEY".into(), "k".into())]).api_config.unwrap();
+    async fn the_progress_is_logged_every_five_seconds() {
         let (deadline, lines) = (Deadline::start(), Lines::default());
-        let (log, history) =
-            (Log::to(lines.clone(), lines.clone(), CiSystem::Other, deadline), RefCell::new(History::default()));
-        let context = Context { api_config: &api_config, deadline, log: &log, history: &history };
+        let log = Log::to(lines.clone(), lines.clone(), CiSystem::Other, deadline);
+        let fixture = testing::Fixture::with_log(&[], deadline, log);
+        let step = fixture.step();
+        let context = step.context(&fixture.history);
         let mut progress = ProgressLog { at: deadline.elapsed(), held: 0 };
         for (millis, held, total) in [
             (0, 1_000_000, Some(80_000_000)),
@@ -595,14 +599,14 @@ mod tests {
             (5_000, 0, Some(0)),
         ] {
             tokio::time::advance(std::time::Duration::from_millis(millis)).await;
-            progress.update(&context, Progress { held, total });
+            progress.update(&context, Progress { received: held, total });
         }
         let lines = String::from_utf8(lines.0.borrow().clone()).unwrap();
         assert_eq!(
             lines,
             "  0:05  20.0 MB of 80.0 MB (25 %), 4.0 MB/s\n  0:15  50.0 MB, 3.0 MB/s\n  0:20  0 bytes of 0 bytes, 0 bytes/s\n"
         );
-        assert_eq!(history.borrow().progress, Some(Progress { held: 0, total: Some(0) }));
+        assert_eq!(fixture.history.borrow().progress, Some(Progress { received: 0, total: Some(0) }));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use reqwest::Response;
 use super::range::{RangeResponse, RequestedRange};
 use super::{AttemptError, Store, StoreResponse, Transfer};
 use crate::error::StepError;
-use crate::http::error::{ErrorKind, RequestError};
+use crate::http::error::RequestError;
 use crate::http::retry::{Attempts, RetryDecision};
 use crate::text::format;
 use crate::webadmit::SignedUrl;
@@ -238,7 +238,7 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
         context.history.borrow_mut().count_retry(error.label());
         let left = format::count(self.connections.get(), "connection");
         let after = if quiet.is_zero() { String::new() } else { format!(" after {}", format::duration(quiet)) };
-        context.log.line(&format!("{}; going on over {left}{after}", error.message));
+        context.log.line(&format!("{}; going on over {left}{after}", error));
         Ok(())
     }
 
@@ -315,9 +315,7 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
         let is_short = end.map_or(!piece.is_empty(), |end| piece.start < end);
         // A response that ends early as it had announced is no error; what it lacks is requested next.
         if is_short {
-            let held = self.transfer.borrow().held_and_total();
-            let message = format!("the store sent less than it had announced, at {held}");
-            return Err(RequestError::store(ErrorKind::UnexpectedEof, message).into());
+            return Err(self.transfer.borrow().short_body_error().into());
         }
         self.at_its_end(response, end).await
     }
@@ -356,10 +354,8 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
 
     fn surplus(&self) -> AttemptError {
         self.transfer.borrow_mut().parallel_restarts = u32::MAX;
-        self.drop_received(RequestError::store(
-            ErrorKind::Mismatch,
-            "the store sent more than it had announced: starting over",
-        ))
+        let error = self.transfer.borrow().surplus_error();
+        self.drop_received(error)
     }
 
     fn start_over(&self, response: &StoreResponse, what: &str) -> AttemptError {

@@ -37,7 +37,7 @@ impl<F: AsyncFnMut() -> Result<SignedUrl, StepError>> SignedUrlSource<F> {
     pub async fn get(&mut self, context: &Context<'_>, failed: Option<usize>) -> Result<(SignedUrl, usize), StepError> {
         let age = context.deadline.elapsed().saturating_sub(self.issued);
         if failed == Some(self.id) || age > usable_time(self.current.lifetime()) {
-            context.history.borrow_mut().count_retry("fresh URL");
+            context.history.borrow_mut().new_urls += 1;
             self.current = (self.refresh)().await?;
             self.id += 1;
             self.issued = context.deadline.elapsed();
@@ -53,27 +53,19 @@ fn usable_time(lifetime: Option<Duration>) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::{Cell, RefCell};
-    use std::io;
+    use std::cell::Cell;
     use std::time::UNIX_EPOCH;
 
     use reqwest::Url;
 
     use super::*;
-    use crate::config;
-    use crate::deadline::Deadline;
-    use crate::report::history::History;
-    use crate::report::log::{CiSystem, Log};
+    use crate::testing;
 
     #[tokio::test(start_paused = true)]
     async fn a_url_is_shared_until_it_has_failed_or_is_about_to_expire() {
-        let variables =
-            ["API_KEY", "EXPORT_ID", "EXPORT_FILE_ID"].map(|name| (format!("INPUT_{name}").into(), "1".into()));
-        let api_config = config::parse(&variables).api_config.unwrap();
-        let deadline = Deadline::start();
-        let (log, history) =
-            (Log::to(io::sink(), io::sink(), CiSystem::Other, deadline), RefCell::new(History::default()));
-        let context = Context { api_config: &api_config, deadline, log: &log, history: &history };
+        let fixture = testing::Fixture::new(&[]);
+        let step = fixture.step();
+        let context = step.context(&fixture.history);
         let url = |number: usize| {
             let query = if number >= 3 { "?Expires=4" } else { "" };
             SignedUrl::new(Url::parse(&format!("https://s3.example/{number}{query}")).unwrap(), UNIX_EPOCH)
@@ -91,7 +83,7 @@ mod tests {
         assert_eq!(id(None).await, 1, "it is refreshed before it expires");
         assert_eq!(id(Some(0)).await, 1, "another connection has refreshed it");
         assert_eq!(id(Some(1)).await, 2, "it has failed");
-        assert_eq!((refreshed.get(), history.borrow().recovery_summary().as_str()), (2, "2 fresh URLs"));
+        assert_eq!((refreshed.get(), fixture.history.borrow().new_urls), (2, 2));
         assert_eq!(id(Some(2)).await, 3);
         tokio::time::advance(Duration::from_secs(3)).await;
         assert_eq!(id(None).await, 3, "this one expires after 4 s");

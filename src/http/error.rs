@@ -1,31 +1,49 @@
-//! What can go wrong between the tool and a server.
+//! Errors of single requests.
 //!
-//! Every foreign error is reduced to a [`ErrorKind`] once, by [`crate::http`] or where an answer is read; [`crate::http::retry`] decides
-//! from it what happens next.
+//! Every error of the HTTP client, and every response that cannot be used, becomes a [`RequestError`] with an
+//! [`ErrorKind`]. [`super::retry`] decides from the kind what happens next.
 
+use std::error::Error;
+use std::fmt;
+use std::io;
 use std::time::Duration;
 
-/// Who was asked.
+use reqwest::StatusCode;
+
+use crate::text::sanitize;
+
+/// The server that a request was sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Endpoint {
-    /// WebAdMIT's API.
-    ApiClient,
-    /// The store that holds the export files.
+    /// The WebAdMIT API.
+    Api,
+    /// The store that has the files.
     Store,
 }
 
-/// The kinds of faults. Which of them are worth another try is said in [`crate::http::retry::classify`] alone.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Api => "API",
+            Self::Store => "store",
+        })
+    }
+}
+
+/// What went wrong with a request. [`super::retry::classify`] says which kinds are retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// No connection: the name could not be looked up, nobody listens, the proxy or TLS did not work.
+    /// No connection: name look-up, TCP, proxy or TLS failed.
     Connect,
-    /// The server's certificate is not to be trusted.
+    /// The proxy requires a user name and a password.
+    ProxyAuthentication,
+    /// The server's certificate is not trusted.
     Certificate,
-    /// No answer in time.
+    /// No response in time.
     Timeout,
-    /// The connection broke before the answer's head was there, or what came was not HTTP.
+    /// The connection was lost before the end of the response's head, or the response was not HTTP.
     ConnectionLost,
-    /// The body stopped coming (no bytes for 20 s).
+    /// No byte of the body arrived for too long.
     Stalled,
     /// The body ended before its announced end.
     UnexpectedEof,
@@ -33,91 +51,209 @@ pub enum ErrorKind {
     Status(u16),
     /// 403 with `X-RateLimit-Remaining: 0`.
     RateLimited,
-    /// The API answered with a success that cannot be read: a maintenance page, cut-off JSON, a missing field.
+    /// A success of the API that cannot be read: a maintenance page, truncated JSON, a missing field.
     Unreadable,
-    /// A status that has a file came without a URL.
+    /// A status that has a file, but no URL for it.
     MissingUrl,
-    /// The API pointed to another place.
+    /// The API redirected.
     Redirect,
-    /// The API's answer is larger than an answer can be.
+    /// The API's response is larger than expected.
     TooLarge,
-    /// The API answered for another run.
+    /// The API responded with another run than the requested one.
     WrongRun,
-    /// The download URL is not one that may be used.
+    /// The signed URL must not be used.
     InvalidUrl,
-    /// The store redirected too often, or from https to http.
+    /// The store redirected too often, or to a URL that must not be used.
     StoreRedirect,
-    /// The store sent the file in a content coding that nobody asked for.
+    /// The store sent the file in a content coding that was not requested.
     UnsupportedEncoding,
-    /// The store's answer does not fit what was asked: a range that was not asked for, another length.
+    /// The store's response does not match the request: another range, or another length than announced.
     Mismatch,
-    /// The store did not say where the body ends.
+    /// The store did not announce the length of the body.
     UnknownLength,
 }
 
-/// One request that did not bring what it should.
+/// A request that failed, or whose response cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestError {
-    /// Who was asked.
+    /// Where the request was sent.
     pub endpoint: Endpoint,
-    /// What kind of fault it is.
+    /// What went wrong.
     pub kind: ErrorKind,
-    /// What happened, for a person, without a full stop: cleaned, without a URL.
-    pub message: String,
-    /// How long the server asks to be left alone, where it does.
+    /// Host and port of the server.
+    pub host: String,
+    /// The cause or the server's explanation, as [`fmt::Display`] completes it for the kind. Sanitized, without a URL.
+    pub detail: String,
+    /// The delay that the server asked for.
     pub retry_after: Option<Duration>,
 }
 
 impl RequestError {
-    /// A fault at the API.
+    /// An error without `Retry-After`.
     #[must_use]
-    pub fn api(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { endpoint: Endpoint::ApiClient, kind, message: message.into(), retry_after: None }
+    pub fn new(endpoint: Endpoint, kind: ErrorKind, host: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { endpoint, kind, host: host.into(), detail: detail.into(), retry_after: None }
     }
 
-    /// A fault at the store.
-    #[must_use]
-    pub fn store(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { endpoint: Endpoint::Store, kind, message: message.into(), retry_after: None }
-    }
-
-    /// What the fault ledger counts it as: `503 from the API`.
+    /// Returns what the recovery summary counts the error as: `503 from the API`.
     #[must_use]
     pub fn label(&self) -> String {
         let what = match self.kind {
+            ErrorKind::Connect => return format!("failed connection to the {}", self.endpoint),
+            ErrorKind::ProxyAuthentication => return "proxy authentication".to_owned(),
+            ErrorKind::Certificate => return format!("untrusted certificate of the {}", self.endpoint),
+            ErrorKind::UnexpectedEof => return "interrupted download".to_owned(),
+            ErrorKind::Stalled => return "stalled download".to_owned(),
             ErrorKind::Status(status) => status.to_string(),
             ErrorKind::RateLimited => "403 (rate limit)".to_owned(),
-            ErrorKind::Connect => "failed connection".to_owned(),
-            ErrorKind::Timeout => "time-out".to_owned(),
-            ErrorKind::ConnectionLost => "broken connection".to_owned(),
-            ErrorKind::Stalled => "stall".to_owned(),
-            ErrorKind::UnexpectedEof => "cut".to_owned(),
-            ErrorKind::Unreadable => "unreadable answer".to_owned(),
-            ErrorKind::MissingUrl => "answer without a URL".to_owned(),
-            ErrorKind::UnknownLength => "answer of unknown length".to_owned(),
-            ErrorKind::Mismatch => "answer that did not fit".to_owned(),
-            ErrorKind::Certificate => "untrusted certificate".to_owned(),
+            ErrorKind::Timeout => "timeout".to_owned(),
+            ErrorKind::ConnectionLost => "lost connection".to_owned(),
+            ErrorKind::Unreadable => "unreadable response".to_owned(),
+            ErrorKind::MissingUrl => "response without a URL".to_owned(),
+            ErrorKind::UnknownLength => "response of unknown length".to_owned(),
+            ErrorKind::Mismatch => "unexpected response".to_owned(),
             ErrorKind::Redirect | ErrorKind::StoreRedirect => "redirect".to_owned(),
-            ErrorKind::TooLarge => "oversized answer".to_owned(),
-            ErrorKind::WrongRun => "answer for another run".to_owned(),
+            ErrorKind::TooLarge => "oversized response".to_owned(),
+            ErrorKind::WrongRun => "response for another run".to_owned(),
             ErrorKind::InvalidUrl => "unusable URL".to_owned(),
-            ErrorKind::UnsupportedEncoding => "coded answer".to_owned(),
+            ErrorKind::UnsupportedEncoding => "encoded response".to_owned(),
         };
+        format!("{what} from the {}", self.endpoint)
+    }
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, detail, .. } = self;
+        let server = match self.endpoint {
+            Endpoint::Api => host.clone(),
+            Endpoint::Store => format!("the store ({host})"),
+        };
+        let explanation = if detail.is_empty() { String::new() } else { format!(": {detail}") };
+
         match self.kind {
-            ErrorKind::Connect | ErrorKind::Certificate => format!("{what} to the {}", self.endpoint.name()),
-            ErrorKind::UnexpectedEof | ErrorKind::Stalled => what,
-            _ => format!("{what} from the {}", self.endpoint.name()),
+            ErrorKind::Connect => write!(f, "cannot connect to {server}{explanation}"),
+            ErrorKind::ProxyAuthentication => {
+                write!(f, "cannot connect to {server}: the proxy requires a user name and a password")
+            }
+            ErrorKind::Certificate => write!(f, "cannot verify the certificate of {server}{explanation}"),
+            ErrorKind::Timeout => write!(f, "{server} did not respond in time"),
+            ErrorKind::ConnectionLost => write!(f, "the connection to {server} was lost{explanation}"),
+            ErrorKind::Stalled => write!(f, "{server} stopped sending data{explanation}"),
+            ErrorKind::UnexpectedEof => write!(f, "the connection to {server} was closed too early{explanation}"),
+            ErrorKind::Status(status) => write!(f, "{server} responded {}{explanation}", describe_status(status)),
+            ErrorKind::RateLimited => {
+                write!(f, "{server} responded 403: this key has no calls left in this hour{explanation}")
+            }
+            ErrorKind::Unreadable => write!(f, "{server} sent {detail}"),
+            ErrorKind::MissingUrl => write!(f, "{server} responded {detail} without a download URL"),
+            ErrorKind::Redirect => write!(f, "{server} redirected to {detail}"),
+            ErrorKind::TooLarge => write!(f, "{server} sent more than {detail}"),
+            ErrorKind::WrongRun => write!(f, "{server} responded with {detail}"),
+            ErrorKind::InvalidUrl => write!(f, "{server} sent a download URL that {detail}"),
+            ErrorKind::StoreRedirect
+            | ErrorKind::UnsupportedEncoding
+            | ErrorKind::Mismatch
+            | ErrorKind::UnknownLength => write!(f, "{server} {detail}"),
         }
     }
 }
 
-impl Endpoint {
-    /// Its name in messages, after "the".
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::ApiClient => "API",
-            Self::Store => "store",
-        }
+impl Error for RequestError {}
+
+/// Returns a status as messages show it: `503 (Service Unavailable)`.
+fn describe_status(status: u16) -> String {
+    match StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()) {
+        Some(reason) => format!("{status} ({reason})"),
+        None => status.to_string(),
     }
+}
+
+/// Returns the kind and the detail of an error that occurred before the end of a response's head.
+#[must_use]
+pub fn classify_error(error: reqwest::Error) -> (ErrorKind, String) {
+    // A signed URL must not reach a message.
+    let error = error.without_url();
+    if let Some(cause) = find_in_chain(&error, certificate_error) {
+        return (ErrorKind::Certificate, cause);
+    }
+
+    let cause = find_in_chain(&error, plain_text_server).unwrap_or_else(|| sanitize::excerpt(&root_cause(&error)));
+    match () {
+        () if error.is_redirect() => (ErrorKind::StoreRedirect, cause),
+        () if error.is_connect() && error.is_timeout() => (ErrorKind::Connect, "timed out".to_owned()),
+        // hyper-util has no public type for this error.
+        () if error.is_connect() && cause.ends_with("proxy authorization required") => {
+            (ErrorKind::ProxyAuthentication, String::new())
+        }
+        () if error.is_connect() => (ErrorKind::Connect, cause),
+        () if error.is_timeout() => (ErrorKind::Timeout, String::new()),
+        () => (ErrorKind::ConnectionLost, cause),
+    }
+}
+
+/// Returns the kind and the cause of an error within a body: [`ErrorKind::Stalled`] or [`ErrorKind::UnexpectedEof`].
+#[must_use]
+pub fn classify_body_error(error: reqwest::Error) -> (ErrorKind, String) {
+    let error = error.without_url();
+    if error.is_timeout() {
+        return (ErrorKind::Stalled, String::new());
+    }
+    (ErrorKind::UnexpectedEof, sanitize::excerpt(&root_cause(&error)))
+}
+
+/// Explains the error of a server that does not use TLS.
+fn plain_text_server(error: &(dyn Error + 'static)) -> Option<String> {
+    match error.downcast_ref::<rustls::Error>()? {
+        rustls::Error::InvalidMessage(_) => {
+            Some("the server does not use TLS on this port; is it plain http?".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// Explains why the server's certificate is not trusted.
+fn certificate_error(error: &(dyn Error + 'static)) -> Option<String> {
+    use rustls::CertificateError as Invalid;
+
+    let cause = match error.downcast_ref::<rustls::Error>()? {
+        rustls::Error::InvalidCertificate(invalid) => match invalid {
+            Invalid::UnknownIssuer | Invalid::BadSignature => {
+                "it is not signed by a trusted certificate authority".to_owned()
+            }
+            Invalid::Expired | Invalid::ExpiredContext { .. } => "it has expired".to_owned(),
+            Invalid::NotValidYet | Invalid::NotValidYetContext { .. } => "it is not valid yet".to_owned(),
+            Invalid::NotValidForName | Invalid::NotValidForNameContext { .. } => {
+                "it is not valid for this host".to_owned()
+            }
+            Invalid::Revoked => "it has been revoked".to_owned(),
+            invalid => sanitize::excerpt(&invalid.to_string()),
+        },
+        rustls::Error::NoCertificatesPresented => "the server sent none".to_owned(),
+        _ => return None,
+    };
+    Some(cause)
+}
+
+/// Returns the first match along the sources of an error. An [`io::Error`] does not report what it wraps as its
+/// [`Error::source`], so its content is searched as well.
+fn find_in_chain<T>(error: &(dyn Error + 'static), find: fn(&(dyn Error + 'static)) -> Option<T>) -> Option<T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if let Some(found) = find(error).or_else(|| wrapped.and_then(|wrapped| find_in_chain(wrapped, find))) {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// Returns the text of the innermost source.
+fn root_cause(error: &(dyn Error + 'static)) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    sanitize::without_os_code(&innermost.to_string()).to_lowercase()
 }

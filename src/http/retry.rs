@@ -1,74 +1,89 @@
-//! Whether a fault is worth another try, and after how long.
+//! The retry policy: whether a failed request is retried, and after which delay.
 //!
-//! Pure: the time and the random number come in as arguments. The loops that act on it are [`crate::context`] for requests
-//! to the API and [`crate::download`] for the file.
+//! Pure: the time and the random number are arguments. [`crate::context`] and [`crate::download`] act on the decisions.
 
 use std::time::{Duration, SystemTime};
 
-use crate::http::error::{Endpoint, ErrorKind, RequestError};
+use super::error::{Endpoint, ErrorKind, RequestError};
 
-/// How long to wait for the first answer of the API: a readable one, or one with a `Retry-After`. Keeps a mistyped host
-/// from taking an hour.
+/// How long to wait for the first valid API response, or one with `Retry-After`. Keeps a mistyped host from using up the
+/// whole timeout.
 pub const FIRST_RESPONSE_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// So long a 404 after the start of a run is taken for a run that has not got around yet.
+/// How long the API may respond 404 for a run that was just started.
 pub const NEW_RUN_NOT_FOUND_PERIOD: Duration = Duration::from_secs(30);
 
-/// So many attempts in a row may bring no new byte of the file.
+/// Maximum number of consecutive download attempts without a new byte.
 pub const MAX_ATTEMPTS_WITHOUT_PROGRESS: u32 = 8;
 
-/// What is known when a fault is judged.
+/// Maximum exponent of the backoff: its delay is at most 2¹² s before the poll interval limits it.
+const MAX_DOUBLINGS: u32 = 12;
+
+/// What a decision depends on, besides the error.
 #[derive(Clone, Copy, Debug)]
 pub struct RetryState {
-    /// Faults in a row, this one included. For the store: attempts in a row that brought no new byte, and 0 for an
-    /// attempt that brought some.
+    /// Consecutive failures, including this one. For the store: attempts without a new byte; 0 after one with new bytes.
     pub failures: u32,
-    /// Whether the API has answered in this step: readably, or as [`is_response`] has it.
-    pub answered: bool,
-    /// When this tool started the run, as long as no status of it has been read.
-    pub started: Option<Duration>,
-    /// The bound on the step, from its start.
+    /// Whether the API has sent a valid response in this step, or one with `Retry-After`.
+    pub has_responded: bool,
+    /// Until when a 404 of the API is retried, since the start of the step.
+    pub not_found_until: Option<Duration>,
+    /// Maximum duration of the step.
     pub timeout: Duration,
-    /// The longest wait in a fault, unless the server asks for a longer one.
+    /// Maximum delay, unless the server asks for a longer one.
     pub poll_interval: Duration,
-    /// How many connections bring the file.
+    /// Number of connections that receive the file.
     pub connections: usize,
-    /// How many attempts in a row the store refused with 403, this one included.
+    /// Consecutive attempts that the store refused with 403, including this one.
     pub refused: u32,
-    /// How many attempts a request to the API is worth, where that is limited. A wait that the API asks for is obeyed all the
-    /// same.
+    /// Maximum number of attempts of an API request. A `Retry-After` is honored all the same.
     pub max_attempts: Option<u32>,
 }
 
-/// A row of attempts at one thing.
+/// Limits of consecutive attempts.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AttemptLimits {
+    /// Maximum number of attempts, if it is limited.
+    pub max_attempts: Option<u32>,
+    /// Until when a 404 of the API is retried, since the start of the step.
+    pub not_found_until: Option<Duration>,
+}
+
+/// Consecutive attempts at one operation.
 #[derive(Clone, Copy, Debug)]
 pub struct Attempts {
-    /// How many there were.
-    pub made: u32,
-    /// How many of the last ones brought nothing new.
+    /// Number of attempts.
+    pub count: u32,
+    /// How many of the last attempts made no progress.
     pub without_progress: u32,
-    /// How many of the last ones the store refused with 403: most likely, the signed URL had expired.
+    /// How many of the last attempts the store refused with 403, most likely because the signed URL had expired.
     pub refused: u32,
-    /// When the first one began.
-    pub since: Duration,
-    /// How many there may be, where that is limited.
-    pub max: Option<u32>,
+    /// When the first attempt started, since the start of the step.
+    pub started_at: Duration,
+    /// Their limits.
+    pub limits: AttemptLimits,
 }
 
 impl Attempts {
-    /// None so far.
+    /// No attempt yet.
     #[must_use]
-    pub fn new(since: Duration) -> Self {
-        Self { made: 0, without_progress: 0, refused: 0, since, max: None }
+    pub fn new(now: Duration) -> Self {
+        Self::with_limits(now, AttemptLimits::default())
     }
 
-    /// Counts one more, which brought something new or did not.
-    pub fn record(&mut self, gained: bool) {
-        self.made += 1;
-        self.without_progress = if gained { 0 } else { self.without_progress + 1 };
+    /// No attempt yet.
+    #[must_use]
+    pub fn with_limits(now: Duration, limits: AttemptLimits) -> Self {
+        Self { count: 0, without_progress: 0, refused: 0, started_at: now, limits }
     }
 
-    /// Notes how the last attempt at the file ended.
+    /// Records an attempt.
+    pub fn record(&mut self, made_progress: bool) {
+        self.count += 1;
+        self.without_progress = if made_progress { 0 } else { self.without_progress + 1 };
+    }
+
+    /// Records how the last attempt failed.
     pub fn record_error(&mut self, error: &RequestError) {
         self.refused = if is_refused_by_store(error) { self.refused + 1 } else { 0 };
     }
@@ -81,148 +96,144 @@ pub struct RetryFailure {
     pub error: RequestError,
     /// The attempts, including the last one.
     pub attempts: Attempts,
-    /// How long they took together.
-    pub took: Duration,
+    /// Duration of all attempts.
+    pub elapsed: Duration,
 }
 
-/// What happens after a fault.
+/// What happens after an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryDecision {
-    /// Another try after this wait.
+    /// Retries after this delay.
     Retry(Duration),
-    /// One connection less, for the store asks for fewer requests, and none at all for this time.
+    /// Closes this connection, because the store asks for fewer requests, and sends no request for this time.
     ReduceConcurrency(Duration),
-    /// The end of the step.
+    /// Ends the operation.
     GiveUp(GiveUpReason),
 }
 
-/// Why there is no other try.
+/// Why an operation is not retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GiveUpReason {
-    /// Another try would end in the same way.
+    /// Another attempt would fail in the same way.
     NotRetryable,
-    /// The API refuses: 401, 403, 404.
+    /// The API refused: 401, 403, 404.
     Refused,
-    /// The API has not once answered readably for [`FIRST_RESPONSE_TIMEOUT`].
+    /// The API sent no valid response within [`FIRST_RESPONSE_TIMEOUT`].
     NoFirstResponse,
-    /// The server asks for a wait that reaches past the timeout.
+    /// The server asked for a delay that exceeds the timeout.
     RetryAfterTooLong(Duration),
     /// The timeout is reached.
     TimedOut,
-    /// [`MAX_ATTEMPTS_WITHOUT_PROGRESS`] attempts at the file brought nothing, or [`RetryState::max_attempts`] at a request to the API.
+    /// [`MAX_ATTEMPTS_WITHOUT_PROGRESS`] download attempts brought no new byte, or an API request used up its attempts.
     NoProgress,
 }
 
-/// What a kind of fault means by itself.
+/// How an error is treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorClass {
-    /// Worth another try.
-    Retry,
-    /// The API refuses.
+    /// It may be temporary.
+    Retryable,
+    /// The API refused the request.
     Refused,
-    /// Not worth another try.
-    NotRetryable,
+    /// Another attempt would fail in the same way.
+    Permanent,
 }
 
-/// Which faults are worth another try. From the store, every status is: the next attempt has another URL.
+/// Classifies an error. Every status of the store is retryable: the next attempt has a new signed URL.
 #[must_use]
 pub fn classify(endpoint: Endpoint, kind: ErrorKind) -> ErrorClass {
+    use ErrorKind as Kind;
+
     match (endpoint, kind) {
-        (Endpoint::ApiClient, ErrorKind::Status(401 | 403 | 404)) => ErrorClass::Refused,
-        (Endpoint::ApiClient, ErrorKind::Status(200..=299 | 408 | 425 | 429 | 500 | 502 | 503 | 504))
-        | (Endpoint::Store, ErrorKind::Status(_)) => ErrorClass::Retry,
-        (Endpoint::ApiClient, ErrorKind::Status(_)) => ErrorClass::NotRetryable,
-        (
-            _,
-            ErrorKind::Connect
-            | ErrorKind::Timeout
-            | ErrorKind::ConnectionLost
-            | ErrorKind::Stalled
-            | ErrorKind::UnexpectedEof
-            | ErrorKind::RateLimited,
-        )
-        | (_, ErrorKind::Unreadable | ErrorKind::MissingUrl | ErrorKind::Mismatch | ErrorKind::UnknownLength) => {
-            ErrorClass::Retry
-        }
-        (_, ErrorKind::Certificate | ErrorKind::Redirect | ErrorKind::StoreRedirect | ErrorKind::TooLarge)
-        | (_, ErrorKind::WrongRun | ErrorKind::InvalidUrl | ErrorKind::UnsupportedEncoding) => ErrorClass::NotRetryable,
+        (Endpoint::Api, Kind::Status(401 | 403 | 404)) => ErrorClass::Refused,
+        (Endpoint::Api, Kind::Status(200..=299 | 408 | 425 | 429 | 500 | 502 | 503 | 504))
+        | (Endpoint::Store, Kind::Status(_)) => ErrorClass::Retryable,
+        (Endpoint::Api, Kind::Status(_)) => ErrorClass::Permanent,
+        (_, Kind::Connect | Kind::ProxyAuthentication | Kind::Timeout | Kind::ConnectionLost)
+        | (_, Kind::Stalled | Kind::UnexpectedEof | Kind::RateLimited | Kind::Unreadable)
+        | (_, Kind::MissingUrl | Kind::Mismatch | Kind::UnknownLength) => ErrorClass::Retryable,
+        (_, Kind::Certificate | Kind::Redirect | Kind::StoreRedirect | Kind::TooLarge)
+        | (_, Kind::WrongRun | Kind::InvalidUrl | Kind::UnsupportedEncoding) => ErrorClass::Permanent,
     }
 }
 
-/// Whether a fault proves that the API is there: it has answered with a status, and says when to come again.
+/// Whether an error shows that the API is available: it said when to retry, or sent a status without the URL.
 #[must_use]
-pub fn is_response(error: &RequestError) -> bool {
-    error.endpoint == Endpoint::ApiClient && error.retry_after.is_some()
+pub fn proves_availability(error: &RequestError) -> bool {
+    error.endpoint == Endpoint::Api && (error.retry_after.is_some() || error.kind == ErrorKind::MissingUrl)
 }
 
-/// What happens after a fault at the time `now` (since the start of the step). `random` is from 0 to 1.
+/// Decides what happens after an error. `now` is the time since the start of the step; `random` is between 0 and 1.
 #[must_use]
 pub fn decide(error: &RequestError, state: &RetryState, now: Duration, random: f64) -> RetryDecision {
-    let appears_later = error.endpoint == Endpoint::ApiClient
+    let may_appear = error.endpoint == Endpoint::Api
         && error.kind == ErrorKind::Status(404)
-        && state.started.is_some_and(|started| now < started + NEW_RUN_NOT_FOUND_PERIOD);
+        && state.not_found_until.is_some_and(|until| now < until);
     match classify(error.endpoint, error.kind) {
-        ErrorClass::Refused if !appears_later => return RetryDecision::GiveUp(GiveUpReason::Refused),
-        ErrorClass::NotRetryable => return RetryDecision::GiveUp(GiveUpReason::NotRetryable),
-        ErrorClass::Refused | ErrorClass::Retry => {}
+        ErrorClass::Refused if !may_appear => return RetryDecision::GiveUp(GiveUpReason::Refused),
+        ErrorClass::Permanent => return RetryDecision::GiveUp(GiveUpReason::NotRetryable),
+        ErrorClass::Refused | ErrorClass::Retryable => {}
     }
-    let asks_for_a_wait = error.retry_after.is_some_and(|wait| !wait.is_zero());
-    let has_no_progress = match error.endpoint {
+
+    let asks_for_delay = error.retry_after.is_some_and(|delay| !delay.is_zero());
+    let is_used_up = match error.endpoint {
         Endpoint::Store => state.failures >= MAX_ATTEMPTS_WITHOUT_PROGRESS,
-        Endpoint::ApiClient => state.max_attempts.is_some_and(|max| state.failures >= max) && !asks_for_a_wait,
+        Endpoint::Api => state.max_attempts.is_some_and(|max| state.failures >= max) && !asks_for_delay,
     };
-    if has_no_progress {
+    if is_used_up {
         return RetryDecision::GiveUp(GiveUpReason::NoProgress);
     }
-    let left = state.timeout.saturating_sub(now);
-    if left.is_zero() {
+
+    let remaining = state.timeout.saturating_sub(now);
+    if remaining.is_zero() {
         return RetryDecision::GiveUp(GiveUpReason::TimedOut);
     }
-    let must_answer = error.endpoint == Endpoint::ApiClient && !state.answered && !is_response(error);
-    let patience = if must_answer { FIRST_RESPONSE_TIMEOUT.saturating_sub(now) } else { left };
+    let awaits_first_response = error.endpoint == Endpoint::Api && !state.has_responded && !proves_availability(error);
+    let limit = if awaits_first_response { FIRST_RESPONSE_TIMEOUT.saturating_sub(now) } else { remaining };
+
     match error.retry_after {
-        Some(wait) if wait > left => RetryDecision::GiveUp(GiveUpReason::RetryAfterTooLong(wait)),
-        _ if patience.is_zero() => RetryDecision::GiveUp(GiveUpReason::NoFirstResponse),
-        wait if state.connections > 1 && asks_to_slow_down(error) => {
-            RetryDecision::ReduceConcurrency(wait.unwrap_or_default())
+        Some(delay) if delay > remaining => RetryDecision::GiveUp(GiveUpReason::RetryAfterTooLong(delay)),
+        _ if limit.is_zero() => RetryDecision::GiveUp(GiveUpReason::NoFirstResponse),
+        delay if state.connections > 1 && asks_to_slow_down(error) => {
+            RetryDecision::ReduceConcurrency(delay.unwrap_or_default())
         }
-        Some(wait) if !wait.is_zero() => RetryDecision::Retry(wait),
+        Some(delay) if !delay.is_zero() => RetryDecision::Retry(delay),
         // The next attempt has a new signed URL.
         _ if is_refused_by_store(error) && state.refused <= 1 => RetryDecision::Retry(Duration::ZERO),
-        _ => RetryDecision::Retry(backoff_delay(state.failures, state.poll_interval, random).min(left).min(patience)),
+        _ => RetryDecision::Retry(backoff_delay(state.failures, state.poll_interval, random).min(remaining).min(limit)),
     }
 }
 
-/// Whether a store asks for fewer requests: `503 SlowDown`, or 429.
+/// Whether the store asks for fewer requests: `503 SlowDown`, or 429.
 fn asks_to_slow_down(error: &RequestError) -> bool {
     error.endpoint == Endpoint::Store && matches!(error.kind, ErrorKind::Status(429 | 503))
 }
 
-/// Whether the store refused a signed URL: an expired one, most likely.
+/// Whether the store refused a signed URL, most likely an expired one.
 fn is_refused_by_store(error: &RequestError) -> bool {
     error.endpoint == Endpoint::Store && error.kind == ErrorKind::Status(403)
 }
 
-/// Twice as long after each fault: 1 s, 2 s, 4 s …, never more than the poll interval, and of that a random part from
-/// half to all, so that the nightly jobs of many offices do not come back together.
+/// Returns 1 s, 2 s, 4 s …, at most the poll interval; of that, a random part between half and all, so that the nightly
+/// jobs of many offices do not retry at the same time.
 fn backoff_delay(failures: u32, poll_interval: Duration, random: f64) -> Duration {
-    let doublings = failures.saturating_sub(1).min(12);
+    let doublings = failures.saturating_sub(1).min(MAX_DOUBLINGS);
     let full = Duration::from_secs(1 << doublings).min(poll_interval);
     full.mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0)
 }
 
-/// The wait that a `Retry-After` asks for (RFC 9110, section 10.2.3): seconds, or a date, which is measured against the
-/// answer's own `Date` where there is one, so that a clock that is off does no harm. A date that is past is no wait;
-/// nonsense is none at all.
+/// Parses `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date, which is measured against the response's own
+/// `Date` if it has one, so that a wrong local clock does no harm. A date in the past is no delay.
 #[must_use]
-pub fn retry_after(value: &str, date: Option<&str>, system_time: SystemTime) -> Option<Duration> {
+pub fn retry_after(value: &str, date: Option<&str>, local_time: SystemTime) -> Option<Duration> {
     let value = value.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // So many digits that they do not fit are still a wait longer than any timeout.
+        // A number that does not fit is longer than any timeout.
         return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
+
     let until = httpdate::parse_http_date(value).ok()?;
-    let from = date.and_then(|date| httpdate::parse_http_date(date.trim()).ok()).unwrap_or(system_time);
+    let from = date.and_then(|date| httpdate::parse_http_date(date.trim()).ok()).unwrap_or(local_time);
     Some(until.duration_since(from).unwrap_or_default())
 }
 

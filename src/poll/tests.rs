@@ -1,11 +1,6 @@
-use std::cell::RefCell;
-use std::ffi::OsString;
-
 use super::*;
-use crate::config::{self, Id};
-use crate::deadline::Deadline;
-use crate::report::history::History;
-use crate::report::log::{CiSystem, Log};
+use crate::testing;
+use crate::webadmit::Id;
 use crate::webadmit::status::Status;
 
 /// What one simulated run was like: when it was noticed, and how many calls that took.
@@ -17,23 +12,17 @@ struct Noticed {
 
 /// Waits for a run that takes so long, with tokio's clock, which jumps from wait to wait.
 async fn simulate(takes: Duration, timeout: &str, remaining_calls: Option<u64>) -> Noticed {
-    let variables: Vec<(OsString, OsString)> =
-        [("API_KEY", "k"), ("EXPORT_ID", "1"), ("EXPORT_FILE_ID", "2"), ("TIMEOUT", timeout)]
-            .map(|(name, value)| (format!("INPUT_{name}").into(), value.into()))
-            .to_vec();
-    let api_config = config::parse(&variables).api_config.unwrap();
-    let deadline = Deadline::start().bounded(api_config.timeout);
-    let (log, history) =
-        (Log::to(std::io::sink(), std::io::sink(), CiSystem::Other, deadline), RefCell::new(History::default()));
-    let context = Context { api_config: &api_config, deadline, log: &log, history: &history };
+    let fixture = testing::Fixture::new(&[("TIMEOUT", timeout)]);
+    let step = fixture.step();
+    let context = step.context(&fixture.history);
     let mut calls = 0;
     let end = until_terminal(&context, async || {
         calls += 1;
-        let status = if deadline.elapsed() >= takes { Status::Failed } else { Status::InProgress };
+        let status = if context.deadline.elapsed() >= takes { Status::Failed } else { Status::InProgress };
         Ok(RunResponse { run: Id(2), export: None, status, url: None, remaining_calls })
     })
     .await;
-    Noticed { after: deadline.elapsed(), calls, timed_out: matches!(end, Err(StepError::TimedOut)) }
+    Noticed { after: context.deadline.elapsed(), calls, timed_out: matches!(end, Err(StepError::TimedOut)) }
 }
 
 #[tokio::test(start_paused = true)]

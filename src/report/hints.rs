@@ -1,4 +1,4 @@
-//! What a person can do about a failure: the last line of its message.
+//! What the user can do about an error: the last line of its message.
 
 use super::message::MessageBuilder;
 use crate::config::{ExportSelector, IdentitySelector, RunSelector};
@@ -7,109 +7,122 @@ use crate::http::error::{Endpoint, ErrorKind, RequestError};
 use crate::webadmit::resolve::ResolveError;
 use crate::webadmit::status::Status;
 
-const PROXY_PASSWORD: &str =
-    "a proxy asks for a user name and a password: put them into its variable, as in http://user:password@host:port";
+const PROXY_CREDENTIALS: &str =
+    "put the proxy's user name and password into its variable, as in HTTPS_PROXY=http://user:password@host:port";
+
+const OUTAGE: &str = "WebAdMIT is having problems; re-run the step later";
 
 impl MessageBuilder<'_> {
-    /// The hint, where one is known.
+    /// Returns the hint for an error, if there is one.
     pub(super) fn hint(&self, error: &StepError) -> Option<String> {
         match error {
-            StepError::Request { failure, .. } => self.request_error_hint(&failure.error),
-            StepError::Incomplete { cause, .. } => self.hint(cause),
-            StepError::Unresolved { target, resolve_error } => Some(self.name_hint(*target, resolve_error)),
-            StepError::TimedOut => match (&self.history.failure, self.history.run) {
-                (Some(failure), _) => self.request_error_hint(&failure.error),
-                (None, Some(run)) if !self.history.status().is_some_and(Status::has_file) => Some(format!(
-                    "the run may still be going on: give a longer timeout, or wait for this very run with export-file-id {run}"
-                )),
-                (None, Some(run)) => {
-                    Some(format!("give a longer timeout, and take this run again with export-file-id {run}"))
-                }
-                (None, None) => Some("give a longer timeout".to_owned()),
-            },
+            StepError::Request { failure, .. } => Some(self.request_hint(&failure.error)),
+            StepError::IncompleteList { cause, .. } => self.hint(cause),
+            StepError::Unresolved { target, error } => Some(self.lookup_hint(*target, error)),
+            StepError::TimedOut => Some(self.timeout_hint()),
             StepError::Status(Status::EmptyList) => {
-                Some("the export found no applicants; where that is in order, set fail-on: failed".to_owned())
+                Some("the export matched no applicants; if that is expected, set fail-on: failed".to_owned())
             }
-            StepError::Status(Status::Failed) => {
-                Some("WebAdMIT could not make the file: look at the export there, and run it once more".to_owned())
-            }
+            StepError::Status(Status::Failed) => Some(
+                "WebAdMIT could not create the file; check the export in WebAdMIT, then re-run the step".to_owned(),
+            ),
             StepError::Status(_) => {
-                Some("WebAdMIT met errors while it made the file: look at the export there".to_owned())
+                Some("WebAdMIT reported errors while it created the file; check the export in WebAdMIT".to_owned())
             }
-            StepError::Local(_) if self.history.saved.is_some() => {
-                Some("the following steps do not get the outputs: put this right, and run the step again".to_owned())
-            }
-            StepError::Interrupted(_) if self.history.saved.is_some() => None,
-            StepError::Local(_) | StepError::Interrupted(_) => match (self.history.run, error) {
-                (Some(run), StepError::Local(_)) => {
-                    Some(format!("put this right, and take the run with export-file-id {run}: it stays in WebAdMIT"))
+            StepError::Local(_) => self.local_hint(),
+            StepError::Interrupted(_) => match (&self.history.run.saved, self.history.run.id) {
+                (None, Some(run)) => {
+                    Some(format!("the run continues in WebAdMIT; to get its file, set export-file-id: {run}"))
                 }
-                (Some(run), _) => Some(format!("the run stays in WebAdMIT: take it with export-file-id {run}")),
-                // What this machine lacks was found out before the first request.
-                (None, StepError::Local(_)) if !self.history.answered => {
-                    Some("nothing was asked of WebAdMIT: put this right, and run the step again".to_owned())
-                }
-                (None, _) => None,
+                _ => None,
             },
             StepError::Inputs(_) | StepError::Argument(_) => None,
         }
     }
 
-    fn name_hint(&self, target: LookupTarget, resolve_error: &ResolveError) -> String {
-        let is_newest = self.history.identity.as_ref().is_some_and(|identity| identity.is_newest);
-        let hint = match (target, resolve_error.matching, resolve_error.total) {
-            (LookupTarget::IdentityWords, ..) if resolve_error.is_id => {
-                "that is an id: give it as user-identity-id, or words instead"
+    fn timeout_hint(&self) -> String {
+        let run = &self.history.run;
+        match (&run.failure, run.id) {
+            (Some(failure), _) => self.request_hint(&failure.error),
+            (None, Some(id)) if !run.status().is_some_and(Status::has_file) => {
+                format!(
+                    "the run may still be in progress; set a longer timeout, or export-file-id: {id} to wait for this run"
+                )
             }
-            (LookupTarget::ExportName, ..) if resolve_error.is_id => {
-                "that is an id: give it as export-id, or the name instead"
-            }
-            (LookupTarget::IdentityWords, _, 0) => {
-                "in WebAdMIT, the key's user needs the permission API Access for each of their identities"
-            }
-            (LookupTarget::IdentityWords, 0, _) if self.has_quotes() => {
-                "in double quotes stands the whole of one text, such as \"SOPHAS\" \"2026 - 2027\"; without quotes, words and parts of words do"
-            }
-            (LookupTarget::IdentityWords, 0, _) => "take words from this list",
-            (LookupTarget::IdentityWords, ..) => {
-                "add a word that only the right one has, or mark a whole text with double quotes, in YAML as '\"SOPHAS\"', which does not fit SOPHAS Express"
-            }
-            (LookupTarget::ExportName, 0, _) if self.has_quotes() => "leave the quotes out",
-            (LookupTarget::ExportName, 0, _) if is_newest => {
-                "write the whole name as it stands in WebAdMIT; if this new cycle does not have the export yet, hold on to the older one with both its years in identity"
-            }
-            (LookupTarget::ExportName, 0, _) => {
-                "write the whole name as it stands in WebAdMIT; or is it an export of another identity?"
-            }
-            (LookupTarget::ExportName, ..) if self.history.identity.is_none() => {
-                "say with identity whose export it is, or give its id as export-id instead"
-            }
-            (LookupTarget::ExportName, ..) => {
-                "give its id as export-id instead, or another name to one of them in WebAdMIT"
-            }
-            (LookupTarget::LatestRun, ..) => {
-                "look in WebAdMIT whether and under which identity it was run; without export-file-id this step starts a run itself"
-            }
-        };
-        let list = if target == LookupTarget::LatestRun { "" } else { "; webadmit-export list shows all there is" };
-        format!("{hint}{list}")
-    }
-
-    /// Whether quotes came along with what was asked for.
-    fn has_quotes(&self) -> bool {
-        let Some(request) = self.context.request else { return false };
-        let name = if let ExportSelector::Name(name) = &request.export { name } else { "" };
-        let words = if let Some(IdentitySelector::Words(words)) = &request.identity { words } else { "" };
-        match self.history.identity {
-            Some(_) => name.starts_with(['"', '\'', '“', '„']),
-            None => {
-                words.contains(['"', '\'', '“', '„']) || words.is_empty() && name.starts_with(['"', '\'', '“', '„'])
-            }
+            (None, Some(id)) => format!("set a longer timeout, and export-file-id: {id} to download this run"),
+            (None, None) => "set a longer timeout".to_owned(),
         }
     }
 
-    /// Whether something is looked up before anything is asked that has an id in it.
-    fn looks_up(&self) -> bool {
+    fn local_hint(&self) -> Option<String> {
+        let run = &self.history.run;
+        match (&run.saved, run.id) {
+            (Some(_), _) => {
+                Some("later steps do not get the outputs; fix the problem, then re-run the step".to_owned())
+            }
+            (None, Some(id)) => Some(format!(
+                "the run is still in WebAdMIT; fix the problem, then re-run the step with export-file-id: {id}"
+            )),
+            (None, None) if !self.history.has_responded => {
+                Some("no request was sent to WebAdMIT; fix the problem, then re-run the step".to_owned())
+            }
+            (None, None) => None,
+        }
+    }
+
+    fn lookup_hint(&self, target: LookupTarget, error: &ResolveError) -> String {
+        let is_newest_cycle = self.history.identity.as_ref().is_some_and(|identity| identity.is_newest_cycle);
+        let hint = match (target, error.matching, error.total) {
+            (LookupTarget::IdentityWords, ..) if error.is_id => {
+                "this is an id; set it as user-identity-id, or set identity to words"
+            }
+            (LookupTarget::ExportName, ..) if error.is_id => {
+                "this is an id; set it as export-id, or set export-name to the name"
+            }
+            (LookupTarget::IdentityWords, _, 0) => {
+                "in WebAdMIT, the key's user needs the permission API Access for each identity"
+            }
+            (LookupTarget::IdentityWords, 0, _) if self.has_quotes() => {
+                "double quotes match a whole field, such as \"SOPHAS\" \"2026 - 2027\"; without quotes, parts of words match as well"
+            }
+            (LookupTarget::IdentityWords, 0, _) => "use words from this list",
+            (LookupTarget::IdentityWords, ..) => {
+                "add a word that only the right identity has, or match a whole field with double quotes, in YAML as '\"SOPHAS\"', which does not match SOPHAS Express"
+            }
+            (LookupTarget::ExportName, 0, _) if self.has_quotes() => "remove the quotes",
+            (LookupTarget::ExportName, 0, _) if is_newest_cycle => {
+                "use the exact name from WebAdMIT; if the new cycle does not have the export yet, add both years of the older cycle to identity"
+            }
+            (LookupTarget::ExportName, 0, _) => {
+                "use the exact name from WebAdMIT; the export may belong to another identity"
+            }
+            (LookupTarget::ExportName, ..) if self.history.identity.is_none() => {
+                "set identity to the identity that has the export, or set export-id instead"
+            }
+            (LookupTarget::ExportName, ..) => "set export-id instead, or rename one of them in WebAdMIT",
+            (LookupTarget::LatestRun, ..) => {
+                return "check in WebAdMIT whether the export has run, and under which identity; without export-file-id, this step starts a run".to_owned();
+            }
+        };
+        format!("{hint}; webadmit-export list shows everything that the key can see")
+    }
+
+    /// Whether the input that was looked up contains quotes.
+    fn has_quotes(&self) -> bool {
+        const QUOTES: [char; 4] = ['"', '\'', '“', '„'];
+
+        let Some(request) = self.context.request else { return false };
+        let name = if let ExportSelector::Name(name) = &request.export { name } else { "" };
+        let words = if let Some(IdentitySelector::Words(words)) = &request.identity { words } else { "" };
+        let is_name_quoted = name.starts_with(QUOTES);
+        match self.history.identity {
+            Some(_) => is_name_quoted,
+            None => words.contains(QUOTES) || words.is_empty() && is_name_quoted,
+        }
+    }
+
+    /// Whether the first request is one without an id, for a list that every key can see.
+    fn starts_with_list(&self) -> bool {
         self.context.request.is_none_or(|request| match (&request.identity, &request.export) {
             (Some(IdentitySelector::Words(_)), _) => request.uses_identity(),
             (Some(IdentitySelector::Id(_)), _) => false,
@@ -117,80 +130,80 @@ impl MessageBuilder<'_> {
         })
     }
 
-    /// The inputs that say which run of which export, and a word about their ids where there are some.
-    fn ids(&self) -> (String, &'static str) {
-        const AN_ID: &str = "ids change with each application cycle, and ";
+    /// Returns the inputs that select the run, and a note on ids if one of them is an id.
+    fn selecting_inputs(&self) -> (String, &'static str) {
+        const ID_NOTE: &str = "; ids change with each application cycle";
+
         let Some(request) = self.context.request else { return ("the key".to_owned(), "") };
-        let (export, has_id) = match request.export {
+        let (export, is_export_id) = match request.export {
             ExportSelector::Id(_) => ("export-id", true),
             ExportSelector::Name(_) => ("export-name", false),
         };
-        let (identity, has_other_id) = match request.identity {
+        let (identity, is_identity_id) = match request.identity {
             Some(IdentitySelector::Words(_)) => ("identity", false),
             _ => ("user-identity-id", true),
         };
         match request.run {
-            RunSelector::Id(_) => (format!("{export} and export-file-id"), AN_ID),
-            RunSelector::Latest | RunSelector::New if has_id || has_other_id => {
-                (format!("{identity} and {export}"), AN_ID)
+            RunSelector::Id(_) => (format!("{export} and export-file-id"), ID_NOTE),
+            RunSelector::Latest | RunSelector::New if is_export_id || is_identity_id => {
+                (format!("{identity} and {export}"), ID_NOTE)
             }
             RunSelector::Latest | RunSelector::New => (format!("{identity} and {export}"), ""),
         }
     }
 
-    fn request_error_hint(&self, error: &RequestError) -> Option<String> {
-        let (ids, of_ids) = self.ids();
-        let hint = match (error.endpoint, error.kind) {
-            (Endpoint::ApiClient, ErrorKind::Status(401)) => {
-                "check the api-key: the API does not know it; for another WebAdMIT than the usual one, set base-url, too"
-                    .to_owned()
-            }
-            (Endpoint::ApiClient, ErrorKind::Status(403)) => {
-                format!("this key may not do that: check {ids}, and the rights of the key's user in WebAdMIT")
-            }
-            // Every key has a list of identities, and one of exports.
-            (Endpoint::ApiClient, ErrorKind::Status(404)) if self.history.identity.is_none() && self.looks_up() => {
-                "check base-url: is that really WebAdMIT?".to_owned()
-            }
-            (Endpoint::ApiClient, ErrorKind::Status(404)) if self.history.run.is_some() => {
-                format!("check {ids}: is that a run of this export? {of_ids}runs go away after a while")
-            }
-            (Endpoint::ApiClient, ErrorKind::Status(404)) => {
-                format!("check {ids}: {of_ids}the key's user must see what is asked for")
-            }
-            (Endpoint::ApiClient, ErrorKind::Status(407)) => {
-                PROXY_PASSWORD.to_owned()
-            }
-            (_, ErrorKind::Connect) if error.message.contains("proxy authorization required") => PROXY_PASSWORD.to_owned(),
-            (Endpoint::ApiClient, ErrorKind::Status(429) | ErrorKind::RateLimited) => {
-                "this key has used up its calls for this hour: try again later, and see what else uses it".to_owned()
-            }
+    fn request_hint(&self, error: &RequestError) -> String {
+        match (error.endpoint, error.kind) {
+            (_, ErrorKind::ProxyAuthentication) => PROXY_CREDENTIALS.to_owned(),
             (_, ErrorKind::Certificate) => {
-                "check base-url and the clock of this machine; where a proxy or a private host has its own authority, give its certificate as ca-file"
-                    .to_owned()
-            }
-            (Endpoint::ApiClient, ErrorKind::Redirect | ErrorKind::Connect | ErrorKind::Unreadable) => {
-                "check base-url, and whether a proxy stands between".to_owned()
+                "check base-url and the clock of this machine; if a proxy or a private host uses its own certificate authority, set ca-file".to_owned()
             }
             (_, ErrorKind::WrongRun | ErrorKind::InvalidUrl | ErrorKind::TooLarge) => {
-                "such an answer is never used; is base-url really WebAdMIT?".to_owned()
+                "the response was not used; check that base-url is WebAdMIT".to_owned()
             }
-            (Endpoint::ApiClient, ErrorKind::Status(500..)) => "WebAdMIT has a bad time: run the step again later".to_owned(),
-            (Endpoint::ApiClient, ErrorKind::Status(_)) => {
-                format!("WebAdMIT does not accept this request: check {ids}, and base-url")
-            }
+            (Endpoint::Api, kind) => self.api_hint(kind),
             (Endpoint::Store, ErrorKind::UnsupportedEncoding | ErrorKind::StoreRedirect) => {
-                "does a proxy change what passes? It must leave what the store sends as it is".to_owned()
+                "check whether a proxy changes the store's responses; it must pass them through unchanged".to_owned()
             }
-            (Endpoint::Store, _) => match self.history.run {
-                Some(run) => format!(
-                    "run the step again, with export-file-id {run}: the run and its file stay in WebAdMIT for a while"
-                ),
-                None => "run the step again".to_owned(),
+            (Endpoint::Store, _) => match self.history.run.id {
+                Some(run) => format!("re-run the step with export-file-id: {run}; WebAdMIT keeps the run and its file for a while"),
+                None => "re-run the step".to_owned(),
             },
-            (Endpoint::ApiClient, _) if self.history.answered => "WebAdMIT has a bad time: run the step again later".to_owned(),
-            (Endpoint::ApiClient, _) => "run the step again; does this machine reach WebAdMIT at all?".to_owned(),
-        };
-        Some(hint)
+        }
+    }
+
+    fn api_hint(&self, kind: ErrorKind) -> String {
+        let (inputs, id_note) = self.selecting_inputs();
+        match kind {
+            ErrorKind::Status(401) => {
+                "the API does not know this key; check api-key, and base-url if it is not the default".to_owned()
+            }
+            ErrorKind::Status(403) => {
+                format!("this key lacks permission; check {inputs}, and the permissions of the key's user in WebAdMIT")
+            }
+            ErrorKind::Status(404) if self.history.identity.is_none() && self.starts_with_list() => {
+                "check that base-url is WebAdMIT".to_owned()
+            }
+            ErrorKind::Status(404) if self.history.run.id.is_some() => {
+                format!(
+                    "check that the run belongs to this export ({inputs}){id_note}, and WebAdMIT deletes runs after a while"
+                )
+            }
+            ErrorKind::Status(404) => {
+                format!("check {inputs}{id_note}; the key's user must be able to see the export")
+            }
+            ErrorKind::Status(407) => PROXY_CREDENTIALS.to_owned(),
+            ErrorKind::Status(429) | ErrorKind::RateLimited => {
+                "this key has used up its calls for this hour; re-run the step later, and check what else uses the key"
+                    .to_owned()
+            }
+            ErrorKind::Redirect | ErrorKind::Connect | ErrorKind::Unreadable => {
+                "check base-url, and whether this machine needs a proxy".to_owned()
+            }
+            ErrorKind::Status(500..) => OUTAGE.to_owned(),
+            ErrorKind::Status(_) => format!("WebAdMIT rejected the request; check {inputs}, and base-url"),
+            _ if self.history.has_responded => OUTAGE.to_owned(),
+            _ => "check that this machine can reach WebAdMIT, then re-run the step".to_owned(),
+        }
     }
 }

@@ -1,168 +1,172 @@
-//! What has happened so far in a step.
+//! What happened in a step. Outputs, summary and messages are made from it, however the step ends.
 //!
-//! It stands outside of the job, so that outputs and summary can be written however the job ends: also when a signal
-//! cuts it off.
+//! Nothing else depends on it: what the loops need is their own state.
 
 use std::fmt;
 use std::time::Duration;
 
-use crate::config::Id;
 use crate::http::error::{Endpoint, ErrorKind};
 use crate::http::retry::RetryFailure;
-use crate::text::format;
+use crate::text::format::{self, Progress};
+use crate::webadmit::Id;
 use crate::webadmit::status::Status;
 
-/// When the fault ledger has so many entries, it does not tell any more where the download was cut: a night of a thousand
-/// cuts must fit into a line.
+/// With this many entries, the recovery summary no longer says where downloads were interrupted. Keeps a thousand
+/// interruptions on one line.
 const MAX_OFFSETS: usize = 10;
 
-/// The story of one step, as far as it has gone.
+/// What happened in a step.
 #[derive(Debug, Default)]
 pub struct History {
-    /// The identity that is used, as soon as its id is known.
+    /// The identity, once its id is known.
     pub identity: Option<ResolvedName>,
-    /// The export, as soon as its id is known.
+    /// Whether the API sent a valid response, or one with `Retry-After`.
+    pub has_responded: bool,
+    /// What happened to the run.
+    pub run: RunHistory,
+}
+
+/// What happened to a run.
+#[derive(Debug, Default)]
+pub struct RunHistory {
+    /// The export, once its id is known.
     pub export: Option<ResolvedName>,
-    /// The run, as soon as it is known.
-    pub run: Option<Id>,
-    /// When this tool started the run, as long as no status of it has been read. A 404 means little in that time.
-    pub started: Option<Duration>,
-    /// Whether the API has answered: readably, or with a wait to be obeyed.
-    pub answered: bool,
-    /// The statuses in the order in which they were seen.
+    /// The id of the run, once it is known.
+    pub id: Option<Id>,
+    /// The statuses in order.
     pub statuses: Vec<StatusChange>,
-    /// How many answers told a status.
+    /// Number of responses with a status.
     pub checks: usize,
-    /// When the run was first asked for.
-    pub asked: Option<Duration>,
-    /// The faults that were followed by another try: what they were, and how often.
+    /// Time of the first response with a status, since the start of the step.
+    pub first_check: Option<Duration>,
+    /// The errors that were retried, and how often each occurred.
     pub retries: Vec<(String, usize)>,
-    /// The trouble that the step is in just now.
+    /// Number of signed URLs after the first one.
+    pub new_urls: usize,
+    /// The current failure, until a request succeeds.
     pub failure: Option<RetryFailure>,
-    /// How far the download is, once it has begun.
+    /// Progress of the download, once it has started.
     pub progress: Option<Progress>,
-    /// The file, once it is in place.
+    /// The file, once it is at its destination.
     pub saved: Option<SavedFile>,
 }
 
-/// An identity or an export whose id is known, and what it is called, where WebAdMIT was asked for that.
+/// An identity or an export, and its name if it was looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolvedName {
     /// Its id.
     pub id: Id,
-    /// What it is called.
-    pub title: Option<String>,
-    /// Whether it is an identity of several that differ in their cycle alone.
-    pub is_newest: bool,
+    /// Its name.
+    pub name: Option<String>,
+    /// Whether it is the newest of identities that differ only in their cycle.
+    pub is_newest_cycle: bool,
+}
+
+impl ResolvedName {
+    /// Something that was given by its id.
+    #[must_use]
+    pub fn from_id(id: Id) -> Self {
+        Self { id, name: None, is_newest_cycle: false }
+    }
 }
 
 impl fmt::Display for ResolvedName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.title {
-            Some(title) => write!(f, "{} ({title})", self.id),
+        match &self.name {
+            Some(name) => write!(f, "{} ({name})", self.id),
             None => self.id.fmt(f),
         }
     }
 }
 
-/// A status and when it was seen, since the start of the step.
+/// A status, and when it was seen, since the start of the step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatusChange {
     /// The status.
     pub status: Status,
-    /// When it was seen first.
-    pub first: Duration,
-    /// When it was seen last.
-    pub last: Duration,
+    /// When it was first seen.
+    pub first_seen: Duration,
+    /// When it was last seen.
+    pub last_seen: Duration,
 }
 
-/// How far a download is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// The bytes that the partial file holds.
-    pub held: u64,
-    /// The bytes of the whole file, where the store has told.
-    pub total: Option<u64>,
-}
-
-/// A file in place.
+/// A file at its destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SavedFile {
-    /// Its path: relative to the workspace where it is inside, else absolute.
+    /// Path relative to the workspace if it is inside, else absolute.
     pub path: String,
-    /// Its name.
+    /// File name.
     pub filename: String,
-    /// Its size in bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// SHA-256 of its bytes in lower-case hexadecimal.
+    /// SHA-256 of the file in lower-case hexadecimal.
     pub sha256: String,
-    /// SHA-256 of the bytes that the store sent: another one when the file was converted.
+    /// SHA-256 of the bytes that the store sent. Differs from `sha256` if the file was converted.
     pub source_sha256: String,
-    /// Its media type, where the store named one.
+    /// Media type, if the store declared one.
     pub content_type: Option<String>,
-    /// What became of its text.
-    pub text: TextEncoding,
-    /// How long the download took.
-    pub took: Duration,
+    /// Whether the text was converted.
+    pub encoding: TextEncoding,
+    /// Duration of the download.
+    pub elapsed: Duration,
 }
 
 impl SavedFile {
-    /// Whether its bytes are others than the store sent.
+    /// Whether the file differs from the bytes that the store sent.
     #[must_use]
     pub fn has_changed(&self) -> bool {
         self.sha256 != self.source_sha256
     }
 }
 
-/// What became of the text of a file.
+/// Whether the text of a file was converted to UTF-8.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TextEncoding {
-    /// It is as sent, as it was asked for.
+    /// No conversion was requested.
     AsSent,
-    /// It was converted to UTF-8 from this charset.
+    /// It was converted from this charset.
     Converted(&'static str),
-    /// It is as sent, although UTF-8 was asked for, for this reason.
+    /// A conversion was requested, but not possible for this reason.
     NotConverted(String),
 }
 
-impl fmt::Display for Progress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.total {
-            Some(total) => write!(f, "{} of {}", format::bytes(self.held), format::bytes(total)),
-            None => f.write_str(&format::bytes(self.held)),
-        }
-    }
-}
-
-impl History {
-    /// The last status that was seen.
+impl RunHistory {
+    /// The last status.
     #[must_use]
     pub fn status(&self) -> Option<&Status> {
-        self.statuses.last().map(|seen| &seen.status)
+        self.statuses.last().map(|change| &change.status)
     }
 
-    /// Notes a status. True when it is new or has changed.
+    /// Records a status. Returns whether it differs from the last one.
     pub fn record_status(&mut self, status: &Status, now: Duration) -> bool {
         self.checks += 1;
+        self.first_check.get_or_insert(now);
         match self.statuses.last_mut() {
-            Some(seen) if seen.status == *status => {
-                seen.last = now;
+            Some(change) if change.status == *status => {
+                change.last_seen = now;
                 false
             }
             _ => {
-                self.statuses.push(StatusChange { status: status.clone(), first: now, last: now });
+                self.statuses.push(StatusChange { status: status.clone(), first_seen: now, last_seen: now });
                 true
             }
         }
     }
 
-    /// Notes a fault that is followed by another try.
+    /// Returns how long the run took to reach its last status, counted from the first check.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        let last_change = self.statuses.last().map_or(Duration::ZERO, |change| change.first_seen);
+        last_change.saturating_sub(self.first_check.unwrap_or_default())
+    }
+
+    /// Records a failure that is retried.
     pub fn record_retry(&mut self, failure: RetryFailure) {
         let error = &failure.error;
         let label = match error.kind {
             ErrorKind::UnexpectedEof | ErrorKind::Stalled if self.retries.len() < MAX_OFFSETS => {
-                let held = self.progress.map_or(0, |progress| progress.held);
-                format!("{} at {}", error.label(), format::bytes(held))
+                let received = self.progress.map_or(0, |progress| progress.received);
+                format!("{} at {}", error.label(), format::bytes(received))
             }
             _ => error.label(),
         };
@@ -170,43 +174,44 @@ impl History {
         self.failure = Some(failure);
     }
 
-    /// Notes the trouble that there was at the timeout. An answer that was cut off by the timeout itself says less than the
-    /// fault before it.
+    /// Counts an error that is retried.
+    pub fn count_retry(&mut self, label: String) {
+        match self.retries.iter_mut().find(|(known, _)| *known == label) {
+            Some((_, count)) => *count += 1,
+            None => self.retries.push((label, 1)),
+        }
+    }
+
+    /// Records the failure at the timeout. A request that the timeout itself cut off explains less than the error before
+    /// it.
     pub fn record_timeout(&mut self, last: RetryFailure) {
         self.failure = match self.failure.take() {
-            Some(before) if last.error.kind == ErrorKind::Timeout && before.error.endpoint == last.error.endpoint => {
-                Some(RetryFailure { error: before.error, ..last })
+            Some(previous)
+                if last.error.kind == ErrorKind::Timeout && previous.error.endpoint == last.error.endpoint =>
+            {
+                Some(RetryFailure { error: previous.error, ..last })
             }
             _ => Some(last),
         };
     }
 
-    /// Notes that this side has done what it should: whatever trouble there was with it is over.
+    /// Records that a request to this endpoint succeeded.
     pub fn clear_failure(&mut self, endpoint: Endpoint) {
         if self.failure.as_ref().is_some_and(|failure| failure.error.endpoint == endpoint) {
             self.failure = None;
         }
     }
 
-    /// Notes one more of something that belongs into the fault ledger.
-    pub fn count_retry(&mut self, label: impl Into<String>) {
-        let label = label.into();
-        match self.retries.iter_mut().find(|(known, _)| *known == label) {
-            Some((_, times)) => *times += 1,
-            None => self.retries.push((label, 1)),
-        }
-    }
-
-    /// The fault ledger in one line: `3 × 503 from the API, 1 cut at 41.0 MB, 2 fresh URLs`. Empty when nothing
-    /// happened.
+    /// Returns the retried errors on one line: `3 × 503 from the API, 1 interrupted download at 41.0 MB, 2 new signed
+    /// URLs`. Empty if there were none.
     #[must_use]
     pub fn recovery_summary(&self) -> String {
-        let entry = |(label, times): &(String, usize)| match (label.as_str(), times) {
-            ("fresh URL", 1) => "1 fresh URL".to_owned(),
-            ("fresh URL", times) => format!("{times} fresh URLs"),
-            (label, 1) if !label.starts_with(|c: char| c.is_ascii_digit()) => format!("1 {label}"),
-            (label, times) => format!("{times} × {label}"),
-        };
-        self.retries.iter().map(entry).collect::<Vec<_>>().join(", ")
+        let is_number = |label: &str| label.starts_with(|c: char| c.is_ascii_digit());
+        let retries = self.retries.iter().map(|(label, count)| match count {
+            1 if !is_number(label) => format!("1 {label}"),
+            count => format!("{count} × {label}"),
+        });
+        let new_urls = (self.new_urls > 0).then(|| format::count(self.new_urls, "new signed URL"));
+        retries.chain(new_urls).collect::<Vec<_>>().join(", ")
     }
 }

@@ -9,20 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::deadline::Deadline;
+use crate::environment::CiSystem;
 use crate::text::format;
 use crate::text::redact::Redactor;
 use crate::text::sanitize;
-
-/// Who reads the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CiSystem {
-    /// The GitHub runner, which takes some lines as commands.
-    GitHub,
-    /// The agent of Azure Pipelines, which has commands of its own.
-    Azure,
-    /// Anybody else.
-    Other,
-}
 
 /// The log of one step. It keeps the secrets, and nothing that it prints holds one.
 pub struct Log {

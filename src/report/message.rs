@@ -1,6 +1,5 @@
-//! Renders what ended a step as a message: what failed and why, what is on disk now, and what to do.
+//! Renders what ended a step as a message: what failed and why, what it means for the user's file, and what to do.
 
-use crate::config::Id;
 use crate::config::{ApiConfig, ExportRequest, InputError, RunSelector};
 use crate::error::{LookupTarget, StepError};
 use crate::http::error::Endpoint;
@@ -8,260 +7,266 @@ use crate::http::retry::{FIRST_RESPONSE_TIMEOUT, GiveUpReason, RetryFailure};
 use crate::report::history::History;
 use crate::text::format::{self, duration};
 use crate::text::sanitize;
+use crate::webadmit::Id;
 use crate::webadmit::resolve::{Candidate, ResolveError};
 
-/// What a step was asked for, as far as it could be read.
+/// Maximum number of ids in a message.
+const MAX_IDS: usize = 20;
+
+/// Maximum length of a candidate's line, in characters. GitHub shows 4,096 of a message, and twenty lines must fit.
+const MAX_LINE_LENGTH: usize = 150;
+
+/// The configuration of the step that ended.
 #[derive(Clone, Copy, Debug)]
 pub struct MessageContext<'a> {
-    /// How WebAdMIT is asked.
+    /// How the API was used.
     pub api_config: &'a ApiConfig,
-    /// What is to be brought home; nothing where only a list is requested.
+    /// The requested export; `None` for the command `list`.
     pub request: Option<&'a ExportRequest>,
 }
 
-/// Renders what ended a step, in lines: what failed, what is on disk now, and what to do if that is known.
+/// Renders what ended a step. The first line says what failed and what is on disk; further lines list candidates, and the
+/// last one is a hint. `context` is `None` if the inputs are invalid.
 #[must_use]
 pub fn render(error: &StepError, context: Option<MessageContext<'_>>, history: &History) -> String {
     match (error, context) {
-        (StepError::Inputs(errors), _) => bad_inputs(errors),
+        (StepError::Inputs(errors), _) => invalid_inputs(errors),
         (StepError::Argument(argument), _) => format!(
-            "unknown argument {argument}; known are list, list --json, --help and --version, and the inputs come from the environment"
+            "unknown argument {argument}; use list, list --json, --help or --version, and set inputs as environment variables"
         ),
-        (error, Some(context)) => MessageBuilder { context, history }.text(error),
-        (StepError::Local(error), None) => local(error),
-        (_, None) => "the step was ended before it began".to_owned(),
+        (error, Some(context)) => MessageBuilder { context, history }.message(error),
+        (StepError::Local(error), None) => local_error(error),
+        (error, None) => error.to_string(),
     }
 }
 
-/// What this machine says, cause by cause, without the numbers of the system's errors.
-fn local(error: &anyhow::Error) -> String {
+/// Returns the causes of an error of this machine, without the system's error numbers.
+fn local_error(error: &anyhow::Error) -> String {
     let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
     let causes = causes.iter().map(|cause| sanitize::without_os_code(cause));
     causes.collect::<Vec<_>>().join(": ")
 }
 
-fn bad_inputs(errors: &[InputError]) -> String {
+fn invalid_inputs(errors: &[InputError]) -> String {
     let lines: Vec<String> = errors.iter().map(InputError::to_string).collect();
     match lines.as_slice() {
-        [one] => format!("bad input {one}; nothing was asked of WebAdMIT"),
-        many => format!("{} bad inputs; nothing was asked of WebAdMIT\n{}", many.len(), many.join("\n")),
+        [line] => format!("invalid input {line}; no request was sent"),
+        lines => format!("{} invalid inputs; no request was sent\n{}", lines.len(), lines.join("\n")),
     }
 }
 
-/// What a message is made of.
+/// Renders messages about a step whose inputs are valid.
 pub(super) struct MessageBuilder<'a> {
     pub(super) context: MessageContext<'a>,
     pub(super) history: &'a History,
 }
 
 impl MessageBuilder<'_> {
-    fn text(&self, error: &StepError) -> String {
-        let happened = match error {
-            StepError::Request { failure, reason } => format!("{}: {}", self.run(), self.error(failure, *reason)),
-            StepError::TimedOut => format!("{}: {}", self.run(), self.timed_out()),
-            StepError::Incomplete { missing, cause } => self.incomplete(missing, cause),
-            StepError::Unresolved { target, resolve_error } => self.resolve_error(*target, resolve_error),
-            StepError::Status(status) => format!("{} ended as {status}", self.run()),
-            StepError::Local(error) => format!("{}: {}", self.run(), local(error)),
-            StepError::Interrupted(signal) => format!("{}: interrupted by {}", self.run(), signal.name()),
-            StepError::Inputs(_) | StepError::Argument(_) => String::new(),
+    fn message(&self, error: &StepError) -> String {
+        let failed = match error {
+            StepError::Request { failure, reason } => {
+                format!("{}: {}", self.subject(), self.request_error(failure, *reason))
+            }
+            StepError::TimedOut => format!("{}: {}", self.subject(), self.timed_out()),
+            StepError::IncompleteList { missing, cause } => self.incomplete_list(missing, cause),
+            StepError::Unresolved { target, error } => self.unresolved(*target, error),
+            StepError::Status(status) => format!("{} ended with status {status}", self.subject()),
+            StepError::Local(error) => format!("{}: {}", self.subject(), local_error(error)),
+            StepError::Interrupted(signal) => format!("{}: interrupted by {}", self.subject(), signal.name()),
+            StepError::Inputs(_) | StepError::Argument(_) => error.to_string(),
         };
-        let on_disk = self.on_disk(error).map(|on_disk| format!("; {on_disk}")).unwrap_or_default();
-        let list = if let StepError::Unresolved { target, resolve_error } = error {
-            candidates(*target, resolve_error)
-        } else {
-            String::new()
+        let file_state = self.file_state(error).map(|state| format!("; {state}")).unwrap_or_default();
+        let candidates = match error {
+            StepError::Unresolved { target, error } => list_candidates(*target, error),
+            _ => String::new(),
         };
         let hint = self.hint(error).map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
-        format!("{happened}{on_disk}{list}{hint}")
+        format!("{failed}{file_state}{candidates}{hint}")
     }
 
-    /// `run 74780 of export 86446`.
-    fn run(&self) -> String {
-        let Some(request) = self.context.request else { return "the list of identities and exports".to_owned() };
+    /// Returns what the step was about: `run 74780 of export 86446`.
+    fn subject(&self) -> String {
+        let Some(request) = self.context.request else { return "cannot list identities and exports".to_owned() };
         let export = self.export(request);
-        match (self.history.run, request.run) {
+        match (self.history.run.id, request.run) {
             (Some(run), _) | (None, RunSelector::Id(run)) => format!("run {run} of {export}"),
-            (None, RunSelector::New) => format!("{export} under {}", self.identity()),
-            (None, RunSelector::Latest) => format!("latest file of {export} under {}", self.identity()),
+            (None, RunSelector::New) => format!("new run of {export}, {}", self.identity()),
+            (None, RunSelector::Latest) => format!("latest run of {export}, {}", self.identity()),
         }
     }
 
-    /// `export 86446 (Nightly Applicants)`, or what was asked for where that is not known yet.
+    /// Returns `export 86446 (Nightly Applicants)`, or what the input says if the id is not known yet.
     fn export(&self, request: &ExportRequest) -> String {
-        self.history.export.as_ref().map_or_else(|| request.export.to_string(), |known| format!("export {known}"))
+        let resolved = self.history.run.export.as_ref();
+        resolved.map_or_else(|| request.export.to_string(), |resolved| format!("export {resolved}"))
     }
 
     fn identity(&self) -> String {
-        let asked = self.context.request.and_then(|request| request.identity.as_ref());
-        match (&self.history.identity, asked) {
-            (Some(known), _) => format!("identity {known}"),
-            (None, Some(asked)) => asked.to_string(),
+        let selector = self.context.request.and_then(|request| request.identity.as_ref());
+        match (&self.history.identity, selector) {
+            (Some(resolved), _) => format!("identity {resolved}"),
+            (None, Some(selector)) => selector.to_string(),
             (None, None) => "no identity".to_owned(),
         }
     }
 
-    fn on_disk(&self, error: &StepError) -> Option<String> {
+    /// Returns what is on disk now.
+    fn file_state(&self, error: &StepError) -> Option<String> {
+        const UNCHANGED: &str = "no file was written; an existing file was left unchanged";
+
         let request = self.context.request?;
-        Some(match (&self.history.saved, error) {
-            (Some(saved), _) => format!("its file is saved as {}", saved.path),
+        let is_not_started = request.run == RunSelector::New && self.history.run.id.is_none();
+        Some(match (&self.history.run.saved, error) {
+            (Some(saved), _) => format!("the file was saved as {}", saved.path),
             (None, StepError::Unresolved { .. } | StepError::Request { reason: GiveUpReason::Refused, .. })
-                if request.run == RunSelector::New && self.history.run.is_none() =>
+                if is_not_started =>
             {
-                "nothing was started or saved, and an older file is as it was".to_owned()
+                format!("no run was started and {UNCHANGED}")
             }
-            (None, _) => "nothing was saved, and an older file is as it was".to_owned(),
+            (None, _) => UNCHANGED.to_owned(),
         })
     }
 
-    /// `identity `SOPHAS`: none of the 12 identities of this key has all of these words`.
-    fn resolve_error(&self, target: LookupTarget, resolve_error: &ResolveError) -> String {
+    /// Returns ``identity `SOPHAS` not found: none of the 12 identities of this key contains all of these words``.
+    fn unresolved(&self, target: LookupTarget, error: &ResolveError) -> String {
         let Some(request) = self.context.request else { return String::new() };
-        let asked = match target {
+        let what = match target {
             LookupTarget::IdentityWords => request.identity.as_ref().map(ToString::to_string).unwrap_or_default(),
             LookupTarget::ExportName => self.export(request),
-            LookupTarget::LatestRun => self.run(),
+            LookupTarget::LatestRun => self.subject(),
         };
-        let where_from = match (target, &self.history.identity) {
+        let owner = match (target, &self.history.identity) {
             (LookupTarget::IdentityWords, _) => "of this key".to_owned(),
-            (_, Some(known)) => format!("of identity {known}"),
+            (_, Some(identity)) => format!("of identity {identity}"),
             (_, None) => "that this key can see".to_owned(),
         };
-        let (matching, total) = (resolve_error.matching, resolve_error.total);
-        let found = match (target, matching, total) {
-            (LookupTarget::IdentityWords, _, 0) => "not found: this key can see no identity at all".to_owned(),
-            (LookupTarget::ExportName, _, 0) => format!("not found: there are no exports {where_from}"),
-            (LookupTarget::LatestRun, _, 0) => "not found: there are no recent files".to_owned(),
+
+        let (matching, total) = (error.matching, error.total);
+        let explanation = match (target, matching, total) {
+            (LookupTarget::IdentityWords, _, 0) => "not found: this key has no identities".to_owned(),
+            (LookupTarget::ExportName, _, 0) => format!("not found: there are no exports {owner}"),
+            (LookupTarget::LatestRun, _, 0) => format!("not found: there are no recent runs {owner}"),
             (LookupTarget::IdentityWords, 0, 1) => {
-                format!("not found: the only identity {where_from} does not have all of these words")
+                format!("not found: the only identity {owner} does not contain all of these words")
             }
-            (LookupTarget::ExportName, 0, 1) => format!("not found: the only export {where_from} has another name"),
-            (LookupTarget::LatestRun, _, 1) => {
-                format!("not found: the only recent file {where_from} is one of another export")
-            }
+            (LookupTarget::ExportName, 0, 1) => format!("not found: the only export {owner} has another name"),
+            (LookupTarget::LatestRun, _, 1) => format!("not found: the only recent run {owner} is of another export"),
             (LookupTarget::IdentityWords, 0, _) => {
-                format!("not found: none of the {total} identities {where_from} has all of these words")
+                format!("not found: none of the {total} identities {owner} contains all of these words")
             }
-            (LookupTarget::ExportName, 0, _) => {
-                format!("not found: not among the {total} exports {where_from}")
-            }
-            (LookupTarget::LatestRun, ..) => {
-                format!("not found: not among the {total} recent files {where_from}")
-            }
+            (LookupTarget::ExportName, 0, _) => format!("not found among the {total} exports {owner}"),
+            (LookupTarget::LatestRun, ..) => format!("not found among the {total} recent runs {owner}"),
             (LookupTarget::IdentityWords, ..) => format!(
-                "found more than once: {matching} of the {total} identities {where_from} have all of these words, and their cycle alone does not tell them apart"
+                "is ambiguous: {matching} of the {total} identities {owner} contain all of these words and differ in more than their cycle"
             ),
             (LookupTarget::ExportName, ..) => {
-                format!("found more than once: {matching} of the {total} exports {where_from} have this name")
+                format!("is ambiguous: {matching} of the {total} exports {owner} have this name")
             }
         };
-        format!("{asked} {found}")
+        format!("{what} {explanation}")
     }
 
-    fn error(&self, failure: &RetryFailure, reason: GiveUpReason) -> String {
-        let RetryFailure { error, attempts, took } = failure;
-        let (words, tried) = (&error.message, tried(failure));
+    fn request_error(&self, failure: &RetryFailure, reason: GiveUpReason) -> String {
+        let RetryFailure { error, attempts, elapsed } = failure;
+        let attempts_note = describe_attempts(failure);
         match reason {
             GiveUpReason::NoFirstResponse => {
                 let host = self.context.api_config.base_url.host();
-                format!("{host} gave no readable answer within {}: {words}{tried}", duration(FIRST_RESPONSE_TIMEOUT))
-            }
-            GiveUpReason::RetryAfterTooLong(wait) => {
-                let asks = format!("{words}, and asks to be left alone for {}", duration(wait));
                 format!(
-                    "{asks}, which is past the timeout of {}{}",
-                    duration(self.context.api_config.timeout),
-                    self.last_seen()
+                    "no valid response from {host} within {}: {error}{attempts_note}",
+                    duration(FIRST_RESPONSE_TIMEOUT)
                 )
             }
+            GiveUpReason::RetryAfterTooLong(delay) => format!(
+                "{error}; the server asked to retry after {} (Retry-After), which is beyond the timeout of {}{}",
+                duration(delay),
+                duration(self.context.api_config.timeout),
+                self.last_status()
+            ),
             GiveUpReason::NoProgress if error.endpoint == Endpoint::Store => format!(
-                "{} in a row brought no new byte, the last one: {words}; gave up after {}",
+                "{} without a new byte, gave up after {}: {error}",
                 format::count(attempts.without_progress as usize, "attempt"),
-                duration(*took)
+                duration(*elapsed)
             ),
             GiveUpReason::NotRetryable | GiveUpReason::Refused | GiveUpReason::TimedOut | GiveUpReason::NoProgress => {
-                format!("{words}{tried}")
+                format!("{error}{attempts_note}")
             }
         }
     }
 
-    /// `the list is incomplete: the exports of identities 305 and 290 are missing: …`.
-    fn incomplete(&self, missing: &[Id], cause: &StepError) -> String {
+    /// Returns `the list is incomplete: the exports of identities 305 and 290 are missing: …`.
+    fn incomplete_list(&self, missing: &[Id], cause: &StepError) -> String {
         let cause = match cause {
-            StepError::Request { failure, reason } => self.error(failure, *reason),
+            StepError::Request { failure, reason } => self.request_error(failure, *reason),
             StepError::TimedOut => self.timed_out(),
-            other => return self.text(other),
+            other => other.to_string(),
         };
         let identities = if missing.len() == 1 { "identity" } else { "identities" };
-        format!("the list is incomplete: the exports of {identities} {} are missing: {cause}", listed(missing))
+        format!("the list is incomplete: the exports of {identities} {} are missing: {cause}", join_ids(missing))
     }
 
     fn timed_out(&self) -> String {
-        let doing = match (self.history.progress, self.history.status()) {
-            (Some(progress), _) => format!(" in the download, at {progress}"),
-            (None, Some(status)) if status.has_file() => " in the download, before its first byte".to_owned(),
+        let run = &self.history.run;
+        let activity = match (run.progress, run.status()) {
+            (Some(progress), _) => format!(" during the download, at {progress}"),
+            (None, Some(status)) if status.has_file() => " before the first byte of the file".to_owned(),
             (None, _) => String::new(),
         };
         let timeout = duration(self.context.api_config.timeout);
-        let error = match &self.history.failure {
-            Some(failure) => format!(", the last fault: {}{}", failure.error.message, tried(failure)),
+        let last_error = match &run.failure {
+            Some(failure) => format!("; last error: {}{}", failure.error, describe_attempts(failure)),
             None => String::new(),
         };
-        format!("timed out after {timeout}{doing}{}{error}", self.last_seen())
+        format!("timed out after {timeout}{activity}{}{last_error}", self.last_status())
     }
 
-    fn last_seen(&self) -> String {
-        match self.history.statuses.last() {
-            Some(seen) => format!("; its last status was {} (seen at {})", seen.status, format::elapsed(seen.last)),
+    fn last_status(&self) -> String {
+        match self.history.run.statuses.last() {
+            Some(last) => format!("; last status: {} (seen at {})", last.status, format::elapsed(last.last_seen)),
             None if self.context.request.is_none() => String::new(),
-            None => "; no status was seen".to_owned(),
+            None => "; no status was received".to_owned(),
         }
     }
 }
 
-/// `305`, `305 and 290`, `305, 290 and 17`. Of very many, not all.
-fn listed(ids: &[Id]) -> String {
-    const MOST: usize = 20;
-    let mut words: Vec<String> = ids.iter().take(MOST).map(Id::to_string).collect();
-    if ids.len() > MOST {
-        words.push(format!("{} more", ids.len() - MOST));
+/// Returns `305`, `305 and 290`, or `305, 290 and 17`; at most twenty ids.
+fn join_ids(ids: &[Id]) -> String {
+    let mut parts: Vec<String> = ids.iter().take(MAX_IDS).map(Id::to_string).collect();
+    if ids.len() > MAX_IDS {
+        parts.push(format!("{} more", ids.len() - MAX_IDS));
     }
-    match words.pop() {
-        Some(last) if !words.is_empty() => format!("{} and {last}", words.join(", ")),
+    match parts.pop() {
+        Some(last) if !parts.is_empty() => format!("{} and {last}", parts.join(", ")),
         only => only.unwrap_or_default(),
     }
 }
 
-/// How often and how long something was tried, where it was tried more than once.
+/// Returns ` (3 attempts in 12 s)`; empty for a single attempt.
 #[must_use]
-pub fn tried(failure: &RetryFailure) -> String {
-    let RetryFailure { attempts, took, .. } = failure;
-    if attempts.made > 1 {
-        format!(" ({} in {})", format::count(attempts.made as usize, "attempt"), duration(*took))
+pub fn describe_attempts(failure: &RetryFailure) -> String {
+    let RetryFailure { attempts, elapsed, .. } = failure;
+    if attempts.count > 1 {
+        format!(" ({} in {})", format::count(attempts.count as usize, "attempt"), duration(*elapsed))
     } else {
         String::new()
     }
 }
 
-/// Maximum length of a candidate's line in characters. GitHub shows 4,096 of a message, and twenty lines must fit.
-const MAX_LINE_LENGTH: usize = 150;
-
-/// Renders the candidates, one per line. Each line begins with the id.
-fn candidates(target: LookupTarget, resolve_error: &ResolveError) -> String {
-    let heading = match (resolve_error.matching, target) {
-        _ if resolve_error.candidates.is_empty() => return String::new(),
-        (0, LookupTarget::LatestRun) => "there are, the newest first:",
-        (0, _) => "there are, the nearest first:",
-        _ => "these are:",
+/// Returns the candidates, one per line. Every line begins with an id.
+fn list_candidates(target: LookupTarget, error: &ResolveError) -> String {
+    let heading = match (error.matching, target) {
+        _ if error.candidates.is_empty() => return String::new(),
+        (0, LookupTarget::LatestRun) => "recent runs, newest first:",
+        (0, _) => "closest matches first:",
+        _ => "matches:",
     };
     let line = |candidate: &Candidate| {
         format!("\n  {}", sanitize::truncate(&format!("{}  {}", candidate.id, candidate.title), MAX_LINE_LENGTH))
     };
-    let lines: String = resolve_error.candidates.iter().map(line).collect();
-    let omitted = match resolve_error.omitted() {
+    let lines: String = error.candidates.iter().map(line).collect();
+    let omitted = match error.omitted() {
         0 => String::new(),
         omitted => format!("\n  … and {omitted} more"),
     };
-
     format!("\n{heading}{lines}{omitted}")
 }

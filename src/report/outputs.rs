@@ -9,65 +9,83 @@ use std::path::Path;
 use anyhow::Context;
 use rustix::fs::OFlags;
 
-use crate::report::history::History;
+use crate::report::history::{History, SavedFile};
 use crate::workspace::Workspace;
 
-/// One output as users meet it: in action.yml and in `--help`.
+/// An output, as action.yml and `--help` describe it.
 pub struct OutputSpec {
     /// Its name in kebab-case.
     pub name: &'static str,
-    /// What its value is, and when there is one.
-    pub meaning: &'static str,
+    /// What its value is.
+    pub description: &'static str,
+    value: fn(&History) -> Option<String>,
 }
 
-/// Every output, in the order in which they are written. action.yml says the same; a test compares them.
+/// All outputs, in the order in which they are written. A test compares them with action.yml and the README.
 pub const OUTPUTS: [OutputSpec; 10] = [
     OutputSpec {
         name: "status",
-        meaning: "The last status that was seen, in snake_case, also when the step fails or times out.",
+        description: "Last status of the run in snake_case, also if the step fails or times out.",
+        value: |history| history.run.status().map(ToString::to_string),
     },
-    OutputSpec { name: "user-identity-id", meaning: "Id of the identity, when one was used." },
-    OutputSpec { name: "export-id", meaning: "Id of the export, whenever it is known." },
-    OutputSpec { name: "export-file-id", meaning: "Id of the run, whenever it is known." },
+    OutputSpec {
+        name: "user-identity-id",
+        description: "Id of the identity, if one was used.",
+        value: |history| history.identity.as_ref().map(|identity| identity.id.to_string()),
+    },
+    OutputSpec {
+        name: "export-id",
+        description: "Id of the export, once it is known.",
+        value: |history| history.run.export.as_ref().map(|export| export.id.to_string()),
+    },
+    OutputSpec {
+        name: "export-file-id",
+        description: "Id of the run, once it is known.",
+        value: |history| history.run.id.map(|id| id.to_string()),
+    },
     OutputSpec {
         name: "path",
-        meaning: "Path of the saved file: relative to the workspace when inside it, else absolute.",
+        description: "Path of the file, relative to the workspace if it is inside, else absolute.",
+        value: |history| saved(history, |file| file.path.clone()),
     },
-    OutputSpec { name: "filename", meaning: "Name of the saved file." },
-    OutputSpec { name: "size", meaning: "Size of the saved file in bytes." },
-    OutputSpec { name: "sha256", meaning: "SHA-256 of the saved file, in lower-case hexadecimal." },
+    OutputSpec {
+        name: "filename",
+        description: "Name of the file.",
+        value: |history| saved(history, |file| file.filename.clone()),
+    },
+    OutputSpec {
+        name: "size",
+        description: "Size of the file in bytes.",
+        value: |history| saved(history, |file| file.size.to_string()),
+    },
+    OutputSpec {
+        name: "sha256",
+        description: "SHA-256 of the file, in lower-case hexadecimal.",
+        value: |history| saved(history, |file| file.sha256.clone()),
+    },
     OutputSpec {
         name: "source-sha256",
-        meaning: "SHA-256 of the bytes as the store sent them. It differs from sha256 only where encoding utf-8 has changed the file.",
+        description: "SHA-256 of the bytes that the server sent; differs from sha256 only if the file was converted.",
+        value: |history| saved(history, |file| file.source_sha256.clone()),
     },
     OutputSpec {
         name: "content-type",
-        meaning: "Media type of the saved file as the store sent it, when it named one; with charset=utf-8 when the file was converted.",
+        description: "Media type of the file, if the server declared one; with charset=utf-8 if the file was converted.",
+        value: |history| history.run.saved.as_ref()?.content_type.clone(),
     },
 ];
 
-/// An output and its value. A value is one line: whatever a server said was cleaned before it got here.
+fn saved(history: &History, value: fn(&SavedFile) -> String) -> Option<String> {
+    history.run.saved.as_ref().map(value)
+}
+
+/// The name and the value of an output. The value is one line: text from a server was sanitized when it was received.
 pub type Output = (&'static str, String);
 
-/// The outputs that are known so far. What a server said of them was cleaned, and secrets concealed in it, as it came in; a
-/// path is told as it is, or it would lead nowhere.
+/// Returns the outputs that have a value.
 #[must_use]
 pub fn collect(history: &History) -> Vec<Output> {
-    let saved = history.saved.as_ref();
-    let value = |name: &str| match name {
-        "status" => history.status().map(ToString::to_string),
-        "user-identity-id" => history.identity.as_ref().map(|identity| identity.id.to_string()),
-        "export-id" => history.export.as_ref().map(|export| export.id.to_string()),
-        "export-file-id" => history.run.map(|run| run.to_string()),
-        "path" => saved.map(|saved| saved.path.clone()),
-        "filename" => saved.map(|saved| saved.filename.clone()),
-        "size" => saved.map(|saved| saved.size.to_string()),
-        "sha256" => saved.map(|saved| saved.sha256.clone()),
-        "source-sha256" => saved.map(|saved| saved.source_sha256.clone()),
-        "content-type" => saved.and_then(|saved| saved.content_type.clone()),
-        _ => None,
-    };
-    OUTPUTS.iter().filter_map(|output| Some((output.name, value(output.name)?))).collect()
+    OUTPUTS.iter().filter_map(|output| Some((output.name, (output.value)(history)?))).collect()
 }
 
 /// `WEBADMIT_EXPORT_FILE_ID` for `export-file-id`.

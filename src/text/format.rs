@@ -1,5 +1,6 @@
 //! Formats times and sizes for people.
 
+use std::fmt;
 use std::time::Duration;
 
 /// Formats the time since the start of the step: `0:07`, `12:34`, `1:02:03`.
@@ -62,6 +63,24 @@ pub(crate) fn conversion(charset: &str, has_changed: bool) -> String {
         // Only the byte-order mark of such a text is changed.
         ("UTF-8", true) => "UTF-8, without its byte-order mark".to_owned(),
         (charset, _) => format!("converted from {charset} to UTF-8"),
+    }
+}
+
+/// Received and total bytes of a download.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Number of bytes received.
+    pub received: u64,
+    /// Size of the file in bytes, if it is known.
+    pub total: Option<u64>,
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.total {
+            Some(total) => write!(f, "{} of {}", bytes(self.received), bytes(total)),
+            None => f.write_str(&bytes(self.received)),
+        }
     }
 }
 

@@ -11,9 +11,8 @@ use reqwest::header::HeaderMap;
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::ApiClient;
 use super::scalar::Scalar;
-use crate::config::Id;
+use super::{ApiClient, Id};
 use crate::http::error::{ErrorKind, RequestError};
 use crate::text::redact::Redactor;
 use crate::text::sanitize;
@@ -195,12 +194,9 @@ impl ApiClient {
         headers: &HeaderMap,
         entries: impl FnOnce(T) -> Entries,
     ) -> Result<Vec<Entry>, RequestError> {
-        match entries(self.parse(body, headers, "the list that was asked for")?) {
+        match entries(self.parse(body, headers, "the requested list")?) {
             Entries::Complete(entries) => Ok(entries),
-            Entries::TooMany => {
-                let message = format!("{} sent a list of more than {MAX_ENTRIES} entries", self.host());
-                Err(RequestError::api(ErrorKind::TooLarge, message))
-            }
+            Entries::TooMany => Err(self.error(ErrorKind::TooLarge, format!("{MAX_ENTRIES} entries in a list"))),
         }
     }
 

@@ -2,10 +2,14 @@
 
 mod client;
 pub(crate) mod lists;
+mod model;
 pub mod resolve;
+mod run;
 mod scalar;
 mod signed_url;
 pub mod status;
 
-pub(crate) use client::{ApiClient, RunResponse};
+pub(crate) use client::ApiClient;
+pub use model::{ApiKey, BaseUrl, Id};
+pub(crate) use run::RunResponse;
 pub use signed_url::SignedUrl;

@@ -7,8 +7,8 @@ use std::cmp::Reverse;
 use query::Query;
 
 use super::lists::{Export, Identity, ListedRun};
-use crate::config::Id;
 use crate::text::sanitize;
+use crate::webadmit::Id;
 
 mod input_value;
 mod query;

@@ -6,8 +6,8 @@ use std::fmt;
 use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::config::Id;
 use crate::text::redact;
+use crate::webadmit::Id;
 
 /// A string or a whole number. Any other value is skipped without using memory for it, unlike with an untagged enum, which
 /// serde first reads into memory.

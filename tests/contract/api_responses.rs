@@ -56,7 +56,7 @@ fn endless_error_responses_use_little_memory() {
         || vec![Action::Send(head(404, &[], 1 << 40)), Action::Repeat(vec![b'x'; 1 << 16], 1 << 14), Action::Close];
     let api = Server::start(move |_| endless());
     let outcome = shell_at(&api.url()).with_limited_memory().run().exited(5);
-    outcome.with_error("answered 404 (Not Found);");
+    outcome.with_error("responded 404 (Not Found);");
     let stand_in = StandIn::start();
     stand_in.next_store_response(|_, _| {
         vec![Action::Send(head(403, &[], 1 << 40)), Action::Repeat(vec![b'x'; 1 << 16], 1 << 14), Action::Close]
@@ -72,11 +72,11 @@ fn endless_headers_use_little_memory() {
     };
     let api = api_with_first_response(endless());
     let outcome = shell_at(&api.url()).with_limited_memory().run().exited(3);
-    assert!(outcome.stdout.contains("message head is too large; trying again in "), "{}", outcome.stdout);
+    assert!(outcome.stdout.contains("message head is too large; retrying in "), "{}", outcome.stdout);
     let stand_in = StandIn::start();
     stand_in.next_store_response(move |_, _| endless());
     let outcome = shell(&stand_in).with_limited_memory().run().exited(0);
-    assert!(outcome.stdout.contains("message head is too large; trying again in "), "{}", outcome.stdout);
+    assert!(outcome.stdout.contains("message head is too large; retrying in "), "{}", outcome.stdout);
 }
 
 #[test]
@@ -143,13 +143,13 @@ fn rejects_a_response_over_1_mib() {
 fn refusals_end_with_code_5_and_the_message_of_the_api() {
     let stand_in = StandIn::start();
     let outcome = github(&stand_in).input("api-key", "wrong").run().exited(5);
-    outcome.with_error("answered 401 (Unauthorized)").with_error("check the api-key");
+    outcome.with_error("responded 401 (Unauthorized)").with_error("check api-key");
     let outcome = github(&stand_in).input("export-file-id", "1").run().exited(5);
-    outcome.with_error("answered 404 (Not Found) and says: Not Found");
+    outcome.with_error("responded 404 (Not Found): Not Found");
     let outcome = github(&stand_in).by_identity_id().input("user-identity-id", "999").run().exited(5);
     outcome.with_error("User identity '999' not found;").with_error("check user-identity-id and export-id");
     stand_in.next_api_error(403, json!({ "errors": { "schema": ["is odd"] } }));
-    github(&stand_in).run().exited(5).with_error("answered 403 (Forbidden) and says: schema: is odd");
+    github(&stand_in).run().exited(5).with_error("responded 403 (Forbidden): schema: is odd");
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn rejects_a_response_for_another_run() {
     let url = stand_in.store().url();
     stand_in.next_api_json(json!({ "export_files": { "id": 1, "status": "Available", "download_url": url } }));
     let outcome = github(&stand_in).run().exited(1);
-    outcome.with_error("answered for run 1 when it was asked for run 74780");
+    outcome.with_error("responded with run 1 instead of run 74780");
     assert!(stand_in.store().requests().is_empty());
 }
 
@@ -170,5 +170,5 @@ fn accepts_ids_in_strings_and_warns_about_another_export() {
     stand_in.next_api_json(run.clone()).next_api_json(run);
     let outcome = github(&stand_in).by_identity_id().run().exited(0);
     assert_eq!(outcome.outputs["export-file-id"], RUN_ID.to_string());
-    assert!(outcome.stdout.contains("names export 5, asked for was export 86446"), "{}", outcome.stdout);
+    assert!(outcome.stdout.contains("responded with export 5 instead of export 86446"), "{}", outcome.stdout);
 }

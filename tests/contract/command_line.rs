@@ -1,7 +1,7 @@
 //! `--help`, `--version`, and unknown arguments.
 
-use webadmit_export::commands::help;
 use webadmit_export::config;
+use webadmit_export::error::ExitCode;
 use webadmit_export::report::outputs;
 
 use crate::support::{API_KEY, StandIn, Step, github};
@@ -10,14 +10,15 @@ use crate::support::{API_KEY, StandIn, Step, github};
 fn help_lists_every_input_output_and_exit_code() {
     for argument in ["--help", "-h"] {
         let outcome = Step::in_shell().arg(argument).run().exited(0);
-        for input in &config::INPUTS {
+        for input in config::INPUTS {
             assert!(outcome.stdout.contains(&format!("{} ({})", input.variable(), input.name)), "{}", input.name);
         }
         for output in &outputs::OUTPUTS {
             assert!(outcome.stdout.contains(&format!("{} ({})", output.name, outputs::variable(output.name))));
         }
-        for (codes, meaning) in help::EXIT_CODES {
-            assert!(outcome.stdout.contains(codes) && outcome.stdout.contains(meaning), "{codes}");
+        for code in ExitCode::ALL {
+            let line = format!("  {:<5}{}", u8::from(code), code.description());
+            assert!(outcome.stdout.contains(&line), "{line}");
         }
         assert!(outcome.stdout.lines().all(|line| line.chars().count() <= 120), "{}", outcome.stdout);
         assert_eq!(outcome.stderr, "");

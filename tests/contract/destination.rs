@@ -123,7 +123,7 @@ fn warns_about_a_path_that_is_valid_only_inside_the_container() {
         let (before, after) = outcome.stdout.split_at(at);
         assert!(!before.contains("run 74780 of export") && warning(&after[1..]).is_none(), "{}", outcome.stdout);
         let path = outcome.outputs["path"].strip_suffix("/Test-API-Export.csv").unwrap();
-        let words = format!("directory {path} is outside of the workspace: the output path will be valid only inside");
+        let words = format!("directory {path} is outside the workspace");
         assert!(after.contains(&words), "{words}: {}", outcome.stdout);
     }
     for directory in ["exports", "/github/workspace/exports"] {
@@ -132,7 +132,7 @@ fn warns_about_a_path_that_is_valid_only_inside_the_container() {
         assert_eq!(warning(&outcome.stdout), None, "{directory}: {}", outcome.stdout);
     }
     let elsewhere = run("/outside").env("GITHUB_ACTIONS", "false").run().exited(0);
-    assert!(!elsewhere.stdout.contains("valid only inside"), "{}", elsewhere.stdout);
+    assert!(!elsewhere.stdout.contains("is outside the workspace"), "{}", elsewhere.stdout);
     let bad = run("/outside").input("timeout", "never").run().exited(2);
     assert_eq!(warning(&bad.stdout), None, "{}", bad.stdout);
 }
@@ -157,7 +157,7 @@ fn accepts_a_workspace_that_is_a_link() {
     let step = github(&stand_in);
     let another_path = format!("{}/../workspace/a.csv", step.workspace().display());
     let step = step.input("output-file", &another_path).input("filename", "a.csv");
-    step.run().exited(2).with_error("is the path of the export file too");
+    step.run().exited(2).with_error("is also the path of the export file");
 }
 
 #[test]

@@ -7,8 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pulldown_cmark::{Event, Options, Parser, Tag};
-use webadmit_export::commands::help;
 use webadmit_export::config;
+use webadmit_export::error::ExitCode;
 use webadmit_export::report::outputs;
 
 use crate::support::{API_KEY, CYCLES, StandIn, Step};
@@ -45,14 +45,14 @@ fn assert_section(path: &str, (begin, end): (&str, &str), expected: &str) {
 #[test]
 fn action_yml_declares_every_input_and_output() {
     let mut section = String::new();
-    for input in &config::INPUTS {
-        let (name, description, required) = (input.name, quoted(input.meaning), input.required);
+    for input in config::INPUTS {
+        let (name, description, required) = (input.name, quoted(input.description), input.is_required);
         section.push_str(&format!("  {name}:\n    description: {description}\n    required: {required}\n"));
         section.extend(input.default.map(|default| format!("    default: {}\n", quoted(default))));
     }
     section.push_str("\noutputs:\n");
     for output in &outputs::OUTPUTS {
-        section.push_str(&format!("  {}:\n    description: {}\n", output.name, quoted(output.meaning)));
+        section.push_str(&format!("  {}:\n    description: {}\n", output.name, quoted(output.description)));
     }
     assert_section("action.yml", ("\ninputs:\n", "\nruns:\n"), &section);
 }
@@ -69,17 +69,17 @@ fn the_readme_lists_every_input_output_and_exit_code() {
     let rows = config::INPUTS.iter().map(|input| {
         let default = match input.default {
             Some(default) => format!("`{default}`"),
-            None if input.required => "required".to_owned(),
+            None if input.is_required => "required".to_owned(),
             None => String::new(),
         };
-        format!("| `{}` | {default} | {} |", input.name, input.meaning)
+        format!("| `{}` | {default} | {} |", input.name, input.description)
     });
     assert_table("inputs", "| input | default | description |", rows);
 
-    let rows = outputs::OUTPUTS.iter().map(|output| format!("| `{}` | {} |", output.name, output.meaning));
+    let rows = outputs::OUTPUTS.iter().map(|output| format!("| `{}` | {} |", output.name, output.description));
     assert_table("outputs", "| output | description |", rows);
 
-    let rows = help::EXIT_CODES.iter().map(|(codes, meaning)| format!("| {codes} | {meaning} |"));
+    let rows = ExitCode::ALL.iter().map(|&code| format!("| {} | {} |", u8::from(code), code.description()));
     assert_table("exit codes", "| code | meaning |", rows);
 }
 

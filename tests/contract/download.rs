@@ -185,7 +185,7 @@ fn obeys_retry_after_of_the_store() {
     let stand_in = stand_in();
     stand_in.next_store_response(|_, _| respond(503, &[("Retry-After", "1")], b"<Code>SlowDown</Code>"));
     let outcome = github(&stand_in).run().exited(0);
-    assert!(outcome.stdout.contains("code SlowDown; trying again in 1 s\n"), "{}", outcome.stdout);
+    assert!(outcome.stdout.contains("code SlowDown; retrying in 1 s\n"), "{}", outcome.stdout);
 }
 
 /// A file large enough for several connections.
@@ -301,9 +301,9 @@ fn restarts_in_parallel_if_the_file_is_overwritten() {
     };
     let several = |outcome: &Outcome| outcome.stdout.matches(SEVERAL).count();
     let (_, outcome) = repeat_until(|| downloads(stand_in, SEVERAL), |(_, outcome)| several(outcome) == 2);
-    assert_eq!(outcome.stdout.matches("has a new version of the file: starting over").count(), 1, "{}", outcome.stdout);
+    assert_eq!(outcome.stdout.matches("has a new version of the file; starting over").count(), 1, "{}", outcome.stdout);
     assert_eq!(several(&outcome), 2, "{}", outcome.stdout);
-    assert!(outcome.summary.contains("1 × 412 from the store, 1 fresh URL."), "{}", outcome.summary);
+    assert!(outcome.summary.contains("1 × 412 from the store, 1 new signed URL."), "{}", outcome.summary);
 }
 
 #[test]
@@ -311,7 +311,7 @@ fn restarts_if_the_file_is_overwritten() {
     let stand_in = stand_in();
     stand_in.cut_next_download_after(5000).next_store_error(412, "PreconditionFailed");
     let outcome = github(&stand_in).run().exited(0);
-    assert_eq!(outcome.stdout.matches("has a new version of the file: starting over").count(), 1, "{}", outcome.stdout);
+    assert_eq!(outcome.stdout.matches("has a new version of the file; starting over").count(), 1, "{}", outcome.stdout);
     assert!(outcome.summary.contains("1 × 412 from the store"), "{}", outcome.summary);
 }
 
@@ -346,7 +346,7 @@ fn refreshes_the_signed_url_at_once_the_first_time() {
     stand_in.next_store_error(403, "AccessDenied");
     stand_in.next_store_error(403, "AccessDenied");
     let outcome = github(&stand_in).run().exited(0);
-    let (immediately, later) = ("code AccessDenied; trying a new signed URL\n", "code AccessDenied; trying again in ");
+    let (immediately, later) = ("code AccessDenied; requesting a new signed URL\n", "code AccessDenied; retrying in ");
     assert_eq!((outcome.stdout.matches(immediately).count(), outcome.stdout.matches(later).count()), (1, 1));
     assert_eq!(stand_in.api_requests().len(), 3);
 }
@@ -459,7 +459,13 @@ fn resumes_after_the_connection_is_cut() {
     assert!(requests[1].header("if-match").is_some_and(|tag| tag.starts_with('"')));
     let targets: std::collections::BTreeSet<_> = requests.iter().map(|request| &request.target).collect();
     assert_eq!(targets.len(), 3, "each attempt has a URL of its own");
-    assert!(outcome.summary.contains("1 cut at 10.0 kB, 2 fresh URLs, 1 cut at 30.0 kB"), "{}", outcome.summary);
+    assert!(
+        outcome
+            .summary
+            .contains("1 interrupted download at 10.0 kB, 1 interrupted download at 30.0 kB, 2 new signed URLs"),
+        "{}",
+        outcome.summary
+    );
     assert!(outcome.stdout.contains("going on at 10.0 kB"), "{}", outcome.stdout);
 }
 
@@ -470,7 +476,7 @@ fn gives_up_after_eight_attempts_without_a_new_byte() {
     assert_eq!(stand_in.store().requests().len(), 8);
     assert_eq!((outcome.files(), outcome.read(FILENAME)), (vec![FILENAME.to_owned()], b"older".to_vec()));
     assert_eq!(outcome.outputs["status"], "available");
-    outcome.with_error("8 attempts in a row brought no new byte").with_error("code AccessDenied");
+    outcome.with_error("8 attempts without a new byte").with_error("code AccessDenied");
 }
 
 #[test]
@@ -585,7 +591,7 @@ fn rejects_unusable_download_urls() {
         let stand_in = StandIn::start();
         stand_in.next_api_json(run_json_with_url("Available", url));
         let outcome = github(&stand_in).run().exited(1);
-        assert!(outcome.error().contains("handed out a download URL that"), "{url}: {}", outcome.error());
+        assert!(outcome.error().contains("sent a download URL that"), "{url}: {}", outcome.error());
     }
 }
 
@@ -597,7 +603,11 @@ fn summarizes_a_hundred_cuts_in_one_line() {
     }
     let outcome = github(&stand_in).input("poll-interval", "1ms").run().exited(0);
     assert_eq!(outcome.read(FILENAME), stand_in.file());
-    assert!(outcome.summary.contains("1 cut at 9.0 kB, 91 × cut."), "{}", outcome.summary);
+    assert!(
+        outcome.summary.contains("1 interrupted download at 10.0 kB, 90 × interrupted download, 100 new signed URLs."),
+        "{}",
+        outcome.summary
+    );
 }
 
 #[test]

@@ -12,15 +12,16 @@ use proptest::prelude::*;
 use reqwest::Url;
 use rustls::RootCertStore;
 use webadmit_export::config::{self, Encoding};
-use webadmit_export::context::Context;
+use webadmit_export::context::Step;
 use webadmit_export::deadline::Deadline;
 use webadmit_export::download::destination::Destination;
 use webadmit_export::download::parallel::ParallelConfig;
 use webadmit_export::download::{DownloadOptions, download};
+use webadmit_export::environment::CiSystem;
 use webadmit_export::error::StepError;
 use webadmit_export::http::{self, Timeouts};
-use webadmit_export::report::history::{History, SavedFile, TextEncoding};
-use webadmit_export::report::log::{CiSystem, Log};
+use webadmit_export::report::history::{RunHistory, SavedFile, TextEncoding};
+use webadmit_export::report::log::Log;
 use webadmit_export::webadmit::SignedUrl;
 use webadmit_export::workspace::Workspace;
 
@@ -253,13 +254,15 @@ fn play(
     let variables = [("API_KEY", "k"), ("POLL_INTERVAL", "1ms")];
     let variables = variables.map(|(name, value)| (format!("INPUT_{name}").into(), value.into()));
     let api_config = config::parse(&variables).api_config.unwrap();
-    let deadline = Deadline::start().bounded(api_config.timeout);
-    let (log, history) = (Log::to(io::sink(), io::sink(), CiSystem::Other, deadline), RefCell::new(History::default()));
-    let context = Context { api_config: &api_config, deadline, log: &log, history: &history };
+    let start = Deadline::start();
+    let log = Log::to(io::sink(), io::sink(), CiSystem::Other, start);
+    let history = RefCell::new(RunHistory::default());
+    let step = Step::new(&api_config, start, &log);
+    let context = step.context(&history);
     let workspace = Workspace::find(None, directory.path()).unwrap();
     let destination = Destination::prepare(&workspace, directory.path(), None, None).unwrap();
     let timeouts = Timeouts { connect: Duration::from_secs(5), read: read_timeout };
-    let clients = http::clients(RootCertStore::empty(), timeouts, &api_config.base_url, log.redactor()).unwrap();
+    let clients = http::clients(RootCertStore::empty(), timeouts, true, log.redactor()).unwrap();
     let url = || SignedUrl::new(Url::parse(&format!("{}/object", server.url())).unwrap(), UNIX_EPOCH);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let options = DownloadOptions { filename: Some("file"), fallback_name: "other", encoding, parallel };
@@ -279,7 +282,7 @@ fn check(script: &[Behavior], size: usize, has_etag: bool, parallel: ParallelCon
     match result {
         Err(_) => assert_eq!(file, EXISTING, "an error changed the existing file"),
         Ok(saved) => {
-            let expected = |source: &[u8]| match &saved.text {
+            let expected = |source: &[u8]| match &saved.encoding {
                 TextEncoding::Converted(_) => encoding_rs::WINDOWS_1252.decode(source).0.into_owned().into_bytes(),
                 TextEncoding::AsSent | TextEncoding::NotConverted(_) => source.to_vec(),
             };
@@ -287,7 +290,7 @@ fn check(script: &[Behavior], size: usize, has_etag: bool, parallel: ParallelCon
             let Some(source) = source else { panic!("{} bytes are no version of the object", file.len()) };
             assert_eq!((&saved.sha256, &saved.source_sha256), (&sha256_hex(&file), &sha256_hex(&source)));
             assert_eq!(saved.size, file.len() as u64);
-            assert_eq!(saved.text == TextEncoding::AsSent, encoding == Encoding::AsSent);
+            assert_eq!(saved.encoding == TextEncoding::AsSent, encoding == Encoding::AsSent);
         }
     }
 }
@@ -354,7 +357,10 @@ fn joins_parts_with_status_200() {
         let script = [vec![Behavior::Cut(20)], vec![Behavior::PartWith200; 30]].concat();
         let outcome = play(script, 5000, true, parallel(connections), Encoding::AsSent);
         assert!(outcome.result.is_ok() && outcome.file == version(0, 5000), "{connections} connections");
-        assert_eq!(outcome.recovery_summary, "1 cut at 1.0 kB, 1 fresh URL", "{connections} connections");
+        assert_eq!(
+            outcome.recovery_summary, "1 interrupted download at 1.0 kB, 1 new signed URL",
+            "{connections} connections"
+        );
     }
 }
 
@@ -363,7 +369,7 @@ fn converts_text_across_cuts_and_connections() {
     for connections in [1, 4] {
         let outcome = play(vec![Behavior::Cut(20); 30], 5000, true, parallel(connections), Encoding::Utf8);
         let text = encoding_rs::WINDOWS_1252.decode(&version(0, 5000)).0.into_owned();
-        assert_eq!(outcome.result.unwrap().text, TextEncoding::Converted("windows-1252"));
+        assert_eq!(outcome.result.unwrap().encoding, TextEncoding::Converted("windows-1252"));
         assert_eq!(outcome.file, text.into_bytes());
     }
 }

@@ -22,8 +22,8 @@ fn converts_a_text_file_to_utf_8() {
     assert_eq!(outcome.outputs["sha256"], sha256_hex(text.as_bytes()));
     assert_eq!(outcome.outputs["source-sha256"], sha256_hex(&stand_in.file()));
     assert_eq!(outcome.outputs["content-type"], "text/csv;charset=utf-8");
-    assert!(outcome.stdout.contains("its text: converted from windows-1252 to UTF-8"), "{}", outcome.stdout);
-    assert!(outcome.summary.contains("| Text | converted from windows-1252 to UTF-8 |"), "{}", outcome.summary);
+    assert!(outcome.stdout.contains("encoding: converted from windows-1252 to UTF-8"), "{}", outcome.stdout);
+    assert!(outcome.summary.contains("| Encoding | converted from windows-1252 to UTF-8 |"), "{}", outcome.summary);
     assert_eq!(outcome.files(), [FILENAME]);
 }
 
@@ -58,7 +58,7 @@ fn leaves_other_files_as_sent_and_logs_why() {
             outcome.outputs.get("content-type").map(String::as_str),
             Some(content_type).filter(|it| !it.is_empty())
         );
-        let line = format!("left as sent, not converted to UTF-8: {why}\n");
+        let line = format!("not converted to UTF-8: {why}\n");
         assert!(outcome.stdout.contains(&line) && outcome.files() == [FILENAME], "{why}: {}", outcome.stdout);
         assert!(!outcome.stdout.contains("::warning"), "{}", outcome.stdout);
     }
@@ -78,8 +78,8 @@ fn removes_a_byte_order_mark() {
         let outcome = github_utf8(&stand_in).run().exited(0);
         assert_eq!(outcome.read(FILENAME), "Zoë".as_bytes(), "{content_type}");
         assert_eq!(outcome.outputs["content-type"], "text/csv;charset=utf-8");
-        assert!(outcome.stdout.contains(&format!("its text: {text}\n")), "{}", outcome.stdout);
-        assert!(outcome.summary.contains(&format!("| Text | {text} |")), "{}", outcome.summary);
+        assert!(outcome.stdout.contains(&format!("encoding: {text}\n")), "{}", outcome.stdout);
+        assert!(outcome.summary.contains(&format!("| Encoding | {text} |")), "{}", outcome.summary);
         let is_same = outcome.outputs["sha256"] == outcome.outputs["source-sha256"];
         assert_eq!(is_same, text == "in UTF-8 already");
     }

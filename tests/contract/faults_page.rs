@@ -157,8 +157,8 @@ const EIGHT_ATTEMPTS: &str = "Given up after eight attempts without a new byte. 
 
 /// What takes longer than a test may. The long mode sees these lines come (`long.rs`).
 pub(crate) const SILENT_STORE: &str =
-    "at 100 bytes of 2.1 kB of the download, no bytes came for too long; trying again in …";
-pub(crate) const SILENT_API: &str = "run 74780 of export 86446: API gave no readable answer within 2 min: no connection to API: connection refused (… attempts in …); nothing was saved, and an older file is as it was\nhint: check base-url, and whether a proxy stands between";
+    "at 100 bytes of 2.1 kB of the download, no bytes came for too long; retrying in …";
+pub(crate) const SILENT_API: &str = "run 74780 of export 86446: API gave no readable answer within 2 min: cannot connect to API: connection refused (… attempts in …); no file was written; an existing file was left unchanged\nhint: check base-url, and whether a proxy stands between";
 
 #[test]
 fn the_page_about_faults_says_what_the_program_says() {
@@ -212,7 +212,7 @@ fn words(outcome: &Outcome) -> String {
     let log = outcome.stdout.lines().filter(|line| !line.starts_with("::")).filter(|line| {
         [
             "trying again in",
-            "trying a new signed URL",
+            "requesting a new signed URL",
             "warning: ",
             "going on at",
             "survived",
@@ -237,7 +237,7 @@ fn words(outcome: &Outcome) -> String {
 pub(crate) fn steady(line: &str) -> String {
     let mut line = line.to_owned();
     for (before, until) in [
-        ("trying again in ", ";"),
+        ("retrying in ", ";"),
         ("gave up after ", ";"),
         ("(seen at ", ")"),
         // Each system has words of its own for a name that is not known.
@@ -282,7 +282,7 @@ fn without_port(word: &str) -> String {
 fn tried_again(run: impl Fn() -> Step) -> Outcome {
     with_growing_timeout(
         |timeout| run().input("timeout", timeout).run(),
-        |outcome| outcome.stdout.contains("; trying again in "),
+        |outcome| outcome.stdout.contains("; retrying in "),
     )
     .exited(4)
 }
@@ -363,7 +363,7 @@ fn broken() -> Outcome {
 
 fn no_answer() -> Outcome {
     let api = Server::start(|_| vec![Action::Hang]);
-    timed_out(|| github_at(&api.url()), "the last fault: ")
+    timed_out(|| github_at(&api.url()), "last error: ")
 }
 
 /// A night on which the API gives this answer first.
@@ -477,7 +477,7 @@ fn other_run() -> Outcome {
 
 fn timeout() -> Outcome {
     let stand_in = StandIn::with_statuses(&["In Progress"]);
-    timed_out(|| github(&stand_in), "its last status was ")
+    timed_out(|| github(&stand_in), "last status: ")
 }
 
 fn failed() -> Outcome {

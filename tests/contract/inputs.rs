@@ -63,7 +63,7 @@ fn reports_all_invalid_inputs_before_any_request() {
     ] {
         assert!(error.contains(&format!("\n{input}: `{value}` ")), "{input} is not in:\n{error}");
     }
-    assert!(error.starts_with("11 bad inputs"), "{error}");
+    assert!(error.starts_with("11 invalid inputs"), "{error}");
     assert!(stand_in.api_requests().is_empty());
     assert_eq!((outcome.files(), outcome.output_text.as_str()), (vec![], ""));
     assert!(outcome.summary.contains("eighty"), "{}", outcome.summary);
@@ -73,7 +73,7 @@ fn reports_all_invalid_inputs_before_any_request() {
 fn names_the_variables_of_missing_inputs() {
     let outcome = Step::in_shell().run().exited(2);
     for words in [
-        "api-key: missing or empty: is the secret there",
+        "api-key: missing or empty; check that the secret exists",
         "INPUT_API_KEY",
         "INPUT_EXPORT_NAME",
         "INPUT_EXPORT_ID",
@@ -96,15 +96,15 @@ fn rejects_contradictory_inputs() {
         .run()
         .exited(2);
     outcome
-        .with_error("export-name: `Nightly Applicants` is given together with export-id `86446`: ")
-        .with_error("identity: `SOPHAS` is given together with user-identity-id `305`: ");
+        .with_error("export-name: `Nightly Applicants` is given together with export-id `86446`; ")
+        .with_error("identity: `SOPHAS` is given together with user-identity-id `305`; ");
     let latest = github(&stand_in).input("export-file-id", "latest").run().exited(2);
     latest.with_error("export-file-id: latest needs an identity");
     github(&stand_in)
         .input("encoding", "latin1")
         .run()
         .exited(2)
-        .with_error("encoding: `latin1` is neither as-sent nor utf-8");
+        .with_error("encoding: `latin1` must be as-sent or utf-8");
     assert!(stand_in.api_requests().is_empty());
 }
 
@@ -113,7 +113,7 @@ fn rejects_the_key_in_another_input() {
     let stand_in = StandIn::start();
     for input in ["export-name", "identity", "directory", "output-file", "ca-file", "timeout", "filename"] {
         let step = shell(&stand_in).input(input, &format!("../{API_KEY}"));
-        let outcome = step.run().exited(2).with_error(&format!("{input}: holds the API key"));
+        let outcome = step.run().exited(2).with_error(&format!("{input}: contains the API key"));
         assert!(!outcome.mentions(API_KEY));
     }
 }
@@ -133,9 +133,9 @@ fn no_input_error_shows_the_key() {
 fn rejects_values_that_are_not_utf_8() {
     let bytes = || OsString::from_vec(vec![b'5', 0xff]);
     let step = Step::in_shell().env("INPUT_API_KEY", bytes()).env("INPUT_EXPORT_ID", bytes());
-    let outcome = step.env("INPUT_EXPORT_FILE_ID", bytes()).run().exited(2).with_error("3 bad inputs; ");
+    let outcome = step.env("INPUT_EXPORT_FILE_ID", bytes()).run().exited(2).with_error("3 invalid inputs; ");
     let error = outcome.error();
-    assert_eq!(error.matches(": its value is not valid UTF-8").count(), 3, "each input once: {error}");
+    assert_eq!(error.matches(": is not valid UTF-8").count(), 3, "each input once: {error}");
     github(&StandIn::start()).env("ANOTHER_VARIABLE", bytes()).run().exited(0);
 }
 
@@ -153,7 +153,7 @@ fn rejects_plain_http_to_other_hosts_unless_allowed() {
     let run = || github_at(&url);
     run().run().exited(2).with_error(&format!("base-url: `{url}` would send the key unencrypted"));
     let allowed = |timeout: &_| run().input("allow-http", "true").input("timeout", timeout).run();
-    let cause = format!("no connection to {UNKNOWN_HOST}");
+    let cause = format!("cannot connect to {UNKNOWN_HOST}");
     let outcome = with_growing_timeout(allowed, |outcome| outcome.stdout.contains(&cause));
     outcome.exited(4).with_error(&cause);
 }
@@ -162,6 +162,6 @@ fn rejects_plain_http_to_other_hosts_unless_allowed() {
 fn warns_about_an_unknown_input() {
     let stand_in = StandIn::start();
     let outcome = github(&stand_in).input("time-out", "1h").run().exited(0);
-    let warning = "::warning title=webadmit-export::INPUT_TIME-OUT is no input and is ignored: was timeout meant?\n";
+    let warning = "::warning title=webadmit-export::unknown input INPUT_TIME-OUT ignored; did you mean timeout?\n";
     assert!(outcome.stdout.contains(warning), "{}", outcome.stdout);
 }

@@ -48,7 +48,7 @@ fn lists_the_others_if_the_exports_of_one_identity_are_forbidden() {
         list(&stand_in).arg(form).run().exited(0)
     };
     let table = list("");
-    assert!(table.stderr.contains("the exports of identity 7 cannot be listed: "), "{}", table.stderr);
+    assert!(table.stderr.contains("cannot list the exports of identity 7: "), "{}", table.stderr);
     assert!(table.stdout.contains("\n86446   305       Nightly Applicants"), "{}", table.stdout);
     let value: Value = serde_json::from_str(&list("--json").stdout).unwrap();
     assert_eq!(value["user_identities"][0]["exports"], Value::Null);
@@ -85,8 +85,8 @@ fn prints_the_rest_if_some_exports_cannot_be_listed() {
     80113   290       Interviews of the Week  Comma-Separated Values  all
     "#);
     for words in [
-        "the exports of identity 305 cannot be listed: 127.0.0.1:",
-        "answered 500 (Internal Server Error) (4 attempts in ",
+        "cannot list the exports of identity 305: 127.0.0.1:",
+        "responded 500 (Internal Server Error) (4 attempts in ",
         "\nerror: the list is incomplete: the exports of identity 305 are missing: 127.0.0.1:",
         "\nhint: ",
     ] {
@@ -135,9 +135,11 @@ fn prints_what_it_has_at_the_timeout() {
     // A Retry-After beyond the timeout ends the list, too.
     with_identities(&stand_in).next_api_response(ResponseTemplate::new(429).insert_header("Retry-After", "7200"));
     let outcome = list(&stand_in).run().exited(4);
-    for words in
-        ["exports of identities 305, 311 and 290 are missing: ", "for 2 h, which is past the timeout of 1 h", "\n305 "]
-    {
+    for words in [
+        "exports of identities 305, 311 and 290 are missing: ",
+        "after 2 h (Retry-After), which is beyond the timeout of 1 h",
+        "\n305 ",
+    ] {
         assert!(outcome.stderr.contains(words) || outcome.stdout.contains(words), "{words}: {}", outcome.stderr);
     }
     assert_eq!(stand_in.api_requests().len(), 2);
@@ -149,7 +151,7 @@ fn reports_a_key_without_identities() {
     for form in ["", "--json"] {
         stand_in.next_api_json(json!({ "user_identities": [] }));
         let outcome = list(&stand_in).arg(form).run().exited(0);
-        assert!(outcome.stderr.contains("this key has no identities: "), "{}", outcome.stderr);
+        assert!(outcome.stderr.contains("this key has no identities; "), "{}", outcome.stderr);
         assert!(outcome.stderr.contains("the permission API Access"), "{}", outcome.stderr);
         let is_empty = |value: Value| value["user_identities"] == json!([]);
         assert!(form.is_empty() || is_empty(serde_json::from_str(&outcome.stdout).unwrap()), "{}", outcome.stdout);
@@ -271,16 +273,20 @@ fn validates_only_the_inputs_of_the_api() {
     let stand_in = StandIn::start();
     list(&stand_in).input("export-file-id", "nonsense").input("directory", "../out").run().exited(0);
     let outcome = list(&stand_in).input("api-key", "").input("timeout", "never").input("fail-on", "x").run().exited(2);
-    let outcome = outcome.with_error("2 bad inputs").with_error("api-key: missing").with_error("timeout: `never`");
+    let outcome = outcome.with_error("2 invalid inputs").with_error("api-key: missing").with_error("timeout: `never`");
     assert_eq!(outcome.stdout, "");
-    list(&stand_in).input("ca-file", "none.pem").run().exited(2).with_error("ca-file: `none.pem` is not a file");
+    list(&stand_in)
+        .input("ca-file", "none.pem")
+        .run()
+        .exited(2)
+        .with_error("ca-file: `none.pem` is not a readable file");
 }
 
 #[test]
 fn a_refusal_a_timeout_and_a_signal_have_their_exit_codes() {
     let stand_in = StandIn::start();
     let outcome = list(&stand_in).input("api-key", "another").run().exited(5);
-    let outcome = outcome.with_error("the list of identities and exports: ").with_error("check the api-key");
+    let outcome = outcome.with_error("cannot list identities and exports: ").with_error("check api-key");
     assert!(!outcome.error().contains("saved") && outcome.stdout.is_empty(), "{}", outcome.stderr);
     let silent = || Server::start(|_| vec![Action::Hang]);
     let waiting = |api: &Server| shell_at(&api.url()).arg("list");
@@ -307,7 +313,7 @@ fn rejects_unknown_arguments() {
     let stand_in = StandIn::start();
     list(&stand_in).arg("--yaml").run().exited(2).with_error("unknown argument --yaml");
     let alone = Step::in_shell().arg("--json").run().exited(2);
-    alone.with_error("unknown argument --json; known are list, list --json, --help and --version");
+    alone.with_error("unknown argument --json; use list, list --json, --help or --version");
     list(&stand_in).arg("--json").arg("x").run().exited(2).with_error("unknown argument x;");
     assert!(list(&stand_in).arg("--help").run().exited(0).stdout.contains("Usage:"));
 }
@@ -319,7 +325,7 @@ fn a_failed_write_of_the_list_is_an_error() {
         |target: &str, run: Step| run.wrapped_in(&["bash", "-c", &format!("exec \"$0\" \"$@\" {target}")]).run();
     for form in ["", "--json"] {
         let outcome = written_to(">/dev/full", list(&stand_in).arg(form)).exited(1);
-        outcome.with_error("the list cannot be written to stdout: No space left on device");
+        outcome.with_error("cannot write the list to stdout: No space left on device");
     }
     let help = written_to(">/dev/full", Step::in_shell().arg("--help")).exited(1);
     help.with_error("stdout cannot be written: No space left on device");
@@ -338,11 +344,11 @@ fn a_signal_ends_a_list_without_a_reader() {
     stand_in.next_api_status(403);
     let nobody_reads = "mkfifo list && exec 3<>list && exec \"$0\" \"$@\" >list";
     let running = list(&stand_in).wrapped_in(&["bash", "-c", nobody_reads]).spawn();
-    running.wait_for_stderr("the exports of identity 7 cannot be listed");
+    running.wait_for_stderr("cannot list the exports of identity 7");
     running.signal(Signal::TERM);
     let outcome = running.wait().exited(143);
     assert!(
-        outcome.stderr.contains("\nerror: the list of identities and exports: interrupted by SIGTERM"),
+        outcome.stderr.contains("\nerror: cannot list identities and exports: interrupted by SIGTERM"),
         "{}",
         outcome.stderr
     );

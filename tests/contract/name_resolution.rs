@@ -83,12 +83,12 @@ fn finds_an_export_without_an_identity() {
     assert_eq!(calls(&stand_in), ["GET /api/v1/exports", "GET /api/v1/exports/86446/export_files/74780"]);
     // Each cycle has an export of this name.
     let outcome = by_name().run().exited(5);
-    let outcome = outcome
-        .with_error("export `Nightly Applicants` found more than once: 2 of the 5 exports that this key can see");
+    let outcome =
+        outcome.with_error("export `Nightly Applicants` is ambiguous: 2 of the 5 exports that this key can see");
     outcome
         .with_error("\n  80112  Nightly Applicants\n")
         .with_error("\n  86446  Nightly Applicants\n")
-        .with_error("hint: say with identity whose export it is, or give its id as export-id instead");
+        .with_error("hint: set identity to the identity that has the export, or set export-id instead");
     by_name().input("identity", "sophas").run().exited(0);
 }
 
@@ -97,25 +97,25 @@ fn lists_the_identities_if_none_or_several_match() {
     let stand_in = StandIn::start();
     let outcome = by_names(&stand_in).input("identity", "SOHPAS").run().exited(5);
     let outcome = outcome.with_error(
-        "identity `SOHPAS` not found: none of the 3 identities of this key has all of these words; nothing was started or saved",
+        "identity `SOHPAS` not found: none of the 3 identities of this key contains all of these words; no run was started and no file was written",
     );
     let outcome = outcome.with_error(
-        "\nthere are, the nearest first:\n  305  SOPHAS, 2026 - 2027, Demo School of Public Health, Demo University, Admissions User\n  290  SOPHAS",
+        "\nclosest matches first:\n  305  SOPHAS, 2026 - 2027, Demo School of Public Health, Demo University, Admissions User\n  290  SOPHAS",
     );
-    let outcome = outcome.with_error("\nhint: take words from this list");
+    let outcome = outcome.with_error("\nhint: use words from this list");
     assert_eq!(calls(&stand_in), ["GET /api/v1/user_identities"]);
     assert!(outcome.summary.contains("| Identity | `SOHPAS` |"), "{}", outcome.summary);
     assert_eq!((outcome.output_text.as_str(), outcome.files()), ("", vec![]));
     let several = by_names(&stand_in).input("identity", "demo").run().exited(5);
     several
-        .with_error("identity `demo` found more than once: 3 of the 3 identities of this key have all of these words")
-        .with_error("\nthese are:\n  305  SOPHAS")
-        .with_error("\nhint: add a word that only the right one has, or mark");
+        .with_error("identity `demo` is ambiguous: 3 of the 3 identities of this key contain all of these words")
+        .with_error("\nmatches:\n  305  SOPHAS")
+        .with_error("\nhint: add a word that only the right identity has, or match");
     stand_in.next_api_json(identities_json(&[]));
     by_names(&stand_in)
         .run()
         .exited(5)
-        .with_error("identity `SOPHAS` not found: this key can see no identity at all")
+        .with_error("identity `SOPHAS` not found: this key has no identities")
         .with_error("the permission API Access");
 }
 
@@ -124,7 +124,7 @@ fn chooses_only_between_cycles() {
     let stand_in = StandIn::start();
     let two = [identity_json(1, "SOPHAS", "Nursing", "2026"), identity_json(2, "SOPHAS", "Public Health", "2025")];
     stand_in.next_api_json(identities_json(&two));
-    by_names(&stand_in).run().exited(5).with_error("their cycle alone does not tell them apart");
+    by_names(&stand_in).run().exited(5).with_error("differ in more than their cycle");
     assert_eq!(calls(&stand_in).len(), 1);
 }
 
@@ -133,7 +133,7 @@ fn lists_the_exports_if_none_or_several_match() {
     let stand_in = StandIn::start();
     let outcome = by_names(&stand_in).input("export-name", "Nightly Aplicants").run().exited(5);
     let outcome = outcome.with_error(
-        "export `Nightly Aplicants` not found: not among the 2 exports of identity 305 (SOPHAS, 2026 - 2027, Demo School of Public Health, Demo University); nothing was started or saved",
+        "export `Nightly Aplicants` not found among the 2 exports of identity 305 (SOPHAS, 2026 - 2027, Demo School of Public Health, Demo University); no run was started and no file was written",
     );
     let outcome = outcome.with_error("\n  86446  Nightly Applicants\n  86447  Interviews of the Week\n");
     assert_eq!(outcome.outputs["user-identity-id"], "305");
@@ -154,7 +154,9 @@ fn suggests_names_that_contain_the_words_first() {
     let all: Vec<Value> = names.iter().zip(1..).map(|(name, id)| export_json(id, name)).collect();
     stand_in.next_api_json(only_identity_json()).next_api_json(exports_json(&all));
     let outcome = by_names(&stand_in).input("export-name", "Banner").run().exited(5);
-    outcome.with_error("nearest first:\n  2  Nightly Banner Export of all Applicants\n  3  Panner\n  1  Planner\n");
+    outcome.with_error(
+        "closest matches first:\n  2  Nightly Banner Export of all Applicants\n  3  Panner\n  1  Planner\n",
+    );
 }
 
 #[test]
@@ -164,7 +166,7 @@ fn an_error_lists_at_most_twenty_names() {
     let many: Vec<Value> = (1..=50).map(|id| export_json(id, &format!("{long}{id}"))).collect();
     stand_in.next_api_json(only_identity_json()).next_api_json(exports_json(&many));
     let outcome = by_names(&stand_in).run().exited(5).with_error("\n  … and 30 more\n");
-    let outcome = outcome.with_error("webadmit-export list shows all there is");
+    let outcome = outcome.with_error("webadmit-export list shows everything that the key can see");
     assert_eq!(outcome.error().lines().filter(|line| line.contains("a long name")).count(), 20);
     assert!(outcome.error().len() < 4096, "{}", outcome.error().len());
 }
@@ -179,7 +181,7 @@ fn latest_selects_the_newest_file_of_the_export() {
         let outcome = run.run().exited(0);
         assert_eq!(outputs(&outcome, &["user-identity-id", "export-id", "export-file-id"]), ["305", "86446", "74780"]);
         assert_eq!(outcome.read("Test-API-Export.csv"), stand_in.file());
-        assert!(outcome.stdout.contains("latest: run 74780 of export 86446"), "{}", outcome.stdout);
+        assert!(outcome.stdout.contains("latest run of export 86446: 74780"), "{}", outcome.stdout);
         assert!(outcome.summary.contains("| Run | 74780, the latest |"), "{}", outcome.summary);
     }
     assert!(!calls(&stand_in).iter().any(|call| call.starts_with("POST")), "nothing is started");
@@ -191,16 +193,18 @@ fn latest_lists_the_recent_files_if_the_export_has_none() {
     let step = by_names(&stand_in).input("export-name", "").input("export-id", "5").input("export-file-id", "latest");
     let outcome = step.run().exited(5);
     outcome
-        .with_error("latest file of export 5 under identity 305 (SOPHAS, 2026 - 2027, ")
-        .with_error(" not found: not among the 4 recent files of identity 305 (SOPHAS, 2026 - 2027, ")
-        .with_error("\nthere are, the newest first:\n  74787  of export 86447, available\n  74780  of export 86446, available\n")
-        .with_error("without export-file-id this step starts a run itself");
+        .with_error("latest run of export 5, identity 305 (SOPHAS, 2026 - 2027, ")
+        .with_error(" not found among the 4 recent runs of identity 305 (SOPHAS, 2026 - 2027, ")
+        .with_error(
+            "\nrecent runs, newest first:\n  74787  of export 86447, available\n  74780  of export 86446, available\n",
+        )
+        .with_error("without export-file-id, this step starts a run");
     stand_in.next_api_json(json!({ "export_files": [] }));
     let step = github(&stand_in).input("export-file-id", "latest");
     step.input("user-identity-id", "305")
         .run()
         .exited(5)
-        .with_error("under identity 305 not found: there are no recent files");
+        .with_error("identity 305 not found: there are no recent runs of identity 305");
 }
 
 #[test]
@@ -228,7 +232,7 @@ fn retries_every_look_up() {
         let call = format!("GET /api/v1/{path}");
         assert_eq!(calls(&stand_in).iter().filter(|other| **other == call).count(), 7, "{path}");
     }
-    assert!(outcome.stdout.contains("sent JSON that lacks the list that was asked for"), "{}", outcome.stdout);
+    assert!(outcome.stdout.contains("sent JSON without the requested list"), "{}", outcome.stdout);
 }
 
 #[test]
@@ -239,7 +243,7 @@ fn rejects_a_list_over_8_mib() {
     };
     let stand_in = StandIn::start();
     let (all, one) = (only_identity_json(), exports_json(&[export_json(5, EXPORT_NAME)]));
-    let words = "sent more than 8 MiB in one answer";
+    let words = "sent more than 8 MiB in one response";
     stand_in.next_api_response(endless("user_identities"));
     by_names(&stand_in).run().exited(1).with_error(words);
     stand_in.next_api_json(all.clone()).next_api_response(endless("exports"));
@@ -262,31 +266,34 @@ fn compares_names_in_full() {
         let outcome = list().input("export-name", name).input("export-file-id", "1").run();
         assert!(outcome.stdout.contains(&format!("  export: {id}, ")), "{name}: {}", outcome.stdout);
     }
-    list().input("export-name", &format!("{long}3")).run().exited(5).with_error("not among the 4 exports");
+    list().input("export-name", &format!("{long}3")).run().exited(5).with_error("not found among the 4 exports");
 }
 
 #[test]
 fn a_refused_look_up_names_the_inputs_to_check() {
     let stand_in = StandIn::start();
     stand_in.next_api_status(401);
-    by_names(&stand_in).run().exited(5).with_error("export `Nightly Applicants` under identity `SOPHAS`: ");
+    by_names(&stand_in).run().exited(5).with_error("new run of export `Nightly Applicants`, identity `SOPHAS`: ");
     let step = by_names(&stand_in).input("identity", "").input("user-identity-id", "999");
     let outcome = step.run().exited(5).with_error("User identity '999' not found;");
-    outcome.with_error("check user-identity-id and export-name: ids change with each application cycle");
+    outcome.with_error("check user-identity-id and export-name; ids change with each application cycle");
     // Every WebAdMIT has the list of identities, so a 404 comes from another server. The hint names only inputs that are set.
     stand_in.next_api_status(404);
-    by_names(&stand_in).run().exited(5).with_error("check base-url: is that really WebAdMIT?");
+    by_names(&stand_in).run().exited(5).with_error("check that base-url is WebAdMIT");
     stand_in.next_api_json(only_identity_json()).next_api_status(404);
-    by_names(&stand_in).run().exited(5).with_error("check identity and export-name: the key's user must see");
+    by_names(&stand_in)
+        .run()
+        .exited(5)
+        .with_error("check identity and export-name; the key's user must be able to see");
 }
 
 #[test]
 fn an_id_in_place_of_a_name_gets_a_hint() {
     let stand_in = StandIn::start();
     let by_id = by_names(&stand_in).input("identity", "305").run().exited(5);
-    by_id.with_error("hint: that is an id: give it as user-identity-id, or words instead");
+    by_id.with_error("hint: this is an id; set it as user-identity-id, or set identity to words");
     let by_id = by_names(&stand_in).input("export-name", &EXPORT_ID.to_string()).run().exited(5);
-    by_id.with_error("hint: that is an id: give it as export-id, or the name instead");
+    by_id.with_error("hint: this is an id; set it as export-id, or set export-name to the name");
 }
 
 #[test]
@@ -305,7 +312,7 @@ fn double_quotes_match_a_whole_text() {
     let step = by_names(&stand_in).input("identity", "\"SOPHAS\"").input("export-file-id", &RUN_ID.to_string());
     assert_eq!(step.run().exited(0).outputs["user-identity-id"], "2");
     stand_in.next_api_json(identities_json(&two));
-    by_names(&stand_in).run().exited(5).with_error("in YAML as '\"SOPHAS\"', which does not fit SOPHAS Express");
+    by_names(&stand_in).run().exited(5).with_error("in YAML as '\"SOPHAS\"', which does not match SOPHAS Express");
 }
 
 #[test]
@@ -362,7 +369,7 @@ fn a_word_of_digits_matches_whole_numbers_only() {
     assert_eq!(run("SOPHAS 2026").run().exited(0).outputs["user-identity-id"], "305");
     for words in ["SOPHAS 20", "SOPHAS 202", "SOPHAS 026-2027", "SOPHAS 2026-27"] {
         stand_in.next_api_json(identities_json(&all));
-        run(words).run().exited(5).with_error("none of the 2 identities of this key has all of these words");
+        run(words).run().exited(5).with_error("none of the 2 identities of this key contains all of these words");
     }
 }
 
@@ -400,10 +407,10 @@ fn tabs_and_line_breaks_separate_words() {
     let stand_in = StandIn::start();
     let outcome = by_names(&stand_in).input("identity", "SOPHAS\n2025\t-\r\n2026").run().exited(0);
     assert_eq!(outcome.outputs["user-identity-id"], "290");
-    assert!(outcome.stdout.contains("under identity `SOPHAS 2025 -  2026`"), "{}", outcome.stdout);
+    assert!(outcome.stdout.contains(", identity `SOPHAS 2025 -  2026`"), "{}", outcome.stdout);
     for words in ["SOPHAS\u{b}2026", "SOPHAS\u{1b}[1m", "SOPHAS\u{2028}2026", "SOP\u{202e}HAS"] {
         let outcome = by_names(&stand_in).input("identity", words).run().exited(2);
-        outcome.with_error("identity: `").with_error("holds control or bidirectional characters");
+        outcome.with_error("identity: `").with_error("contains control or bidirectional characters");
     }
 }
 
@@ -411,10 +418,14 @@ fn tabs_and_line_breaks_separate_words() {
 fn misplaced_quotes_get_a_hint() {
     let stand_in = StandIn::start();
     let all = by_names(&stand_in).input("identity", "\"SOPHAS 2026 - 2027\"").run().exited(5);
-    all.with_error("hint: in double quotes stands the whole of one text, such as \"SOPHAS\" \"2026 - 2027\"");
-    by_names(&stand_in).input("identity", "'SOPHAS'").run().exited(5).with_error("hint: in double quotes stands");
+    all.with_error("hint: double quotes match a whole field, such as \"SOPHAS\" \"2026 - 2027\"");
+    by_names(&stand_in)
+        .input("identity", "'SOPHAS'")
+        .run()
+        .exited(5)
+        .with_error("hint: double quotes match a whole field");
     for name in ["\"Nightly Applicants\"", "'Nightly Applicants'"] {
-        by_names(&stand_in).input("export-name", name).run().exited(5).with_error("hint: leave the quotes out");
+        by_names(&stand_in).input("export-name", name).run().exited(5).with_error("hint: remove the quotes");
     }
 }
 
@@ -428,7 +439,7 @@ fn a_new_cycle_without_the_export_gets_a_hint() {
         .run()
         .exited(5)
         .with_error("there are no exports of identity 340 (SOPHAS, 2027 - 2028, x, Demo University)")
-        .with_error("if this new cycle does not have the export yet, hold on to the older one with both its years");
+        .with_error("if the new cycle does not have the export yet, add both years of the older cycle");
 }
 
 #[test]
@@ -447,11 +458,11 @@ fn large_lists_use_little_memory() {
     let wide = format!("{{\"user_identities\":[{{\"id\":5,\"cycle\":[{}[]]}}]}}", "[],".repeat(1 << 21));
     let one_text = |text: &str| json!({ "user_identities": [{ "id": 5, "organization": text }] }).to_string();
     for (body, code, words) in [
-        (many("{}"), 1, "sent a list of more than 30000 entries"),
-        (many("[]"), 1, "sent a list of more than 30000 entries"),
-        (wide, 5, "the only identity of this key does not have all of these words"),
-        (one_text(&"a ".repeat(1 << 21)), 5, "the only identity of this key does not have all of these words"),
-        (one_text(&"%41%42 ".repeat(1 << 19)), 5, "the only identity of this key does not have all of these words"),
+        (many("{}"), 1, "sent more than 30000 entries in a list"),
+        (many("[]"), 1, "sent more than 30000 entries in a list"),
+        (wide, 5, "the only identity of this key does not contain all of these words"),
+        (one_text(&"a ".repeat(1 << 21)), 5, "the only identity of this key does not contain all of these words"),
+        (one_text(&"%41%42 ".repeat(1 << 19)), 5, "the only identity of this key does not contain all of these words"),
     ] {
         stand_in.next_api_response(ResponseTemplate::new(200).set_body_string(body));
         let step = shell(&stand_in).by_names();

@@ -25,7 +25,7 @@ fn trusting(url: &str, authority: Option<&Authority>) -> Step {
 #[test]
 fn retries_an_unknown_host() {
     let url = format!("http://{UNKNOWN_HOST}");
-    let cause = format!("no connection to {UNKNOWN_HOST}: failed to lookup address information");
+    let cause = format!("cannot connect to {UNKNOWN_HOST}: failed to lookup address information");
     let run = |timeout: &_| github_at(&url).input("allow-http", "true").input("timeout", timeout);
     let tries_again = format!("{cause}: ");
     let outcome =
@@ -61,13 +61,13 @@ fn trusts_ssl_cert_dir() {
 fn an_untrusted_certificate_of_the_api_ends_the_step() {
     let authority = Authority::new();
     for (flaw, trusted, words) in [
-        (Flaw::None, None, "it is not signed by an authority that is trusted here"),
+        (Flaw::None, None, "it is not signed by a trusted certificate authority"),
         (Flaw::Expired, Some(&authority), "it has expired"),
-        (Flaw::AnotherHost, Some(&authority), "it was made out to another host"),
+        (Flaw::AnotherHost, Some(&authority), "it is not valid for this host"),
     ] {
         let api = tls_api(&authority, flaw);
         let outcome = trusting(&api.url(), trusted).run().exited(1).with_error(words).with_error("ca-file");
-        assert!(!outcome.stdout.contains("trying again"), "{}", outcome.stdout);
+        assert!(!outcome.stdout.contains("retrying"), "{}", outcome.stdout);
         assert!(api.requests().is_empty());
     }
 }
@@ -75,13 +75,13 @@ fn an_untrusted_certificate_of_the_api_ends_the_step() {
 #[test]
 fn retries_a_server_without_tls() {
     let url = format!("https://localhost:{}", server_without_tls());
-    let tries_again = |outcome: &Outcome| outcome.stdout.contains("; trying again in ");
+    let tries_again = |outcome: &Outcome| outcome.stdout.contains("; retrying in ");
     let outcome = with_growing_timeout(|timeout| trusting(&url, None).input("timeout", timeout).run(), tries_again);
     assert!(tries_again(&outcome), "{}", outcome.stdout);
     outcome
         .exited(4)
-        .with_error("no connection to localhost")
-        .with_error("it does not speak TLS: is it plain http, or another port?");
+        .with_error("cannot connect to localhost")
+        .with_error("the server does not use TLS on this port; is it plain http?");
 }
 
 #[test]
@@ -92,8 +92,8 @@ fn an_untrusted_certificate_of_the_store_ends_the_step() {
     let api = Server::start_tls(ours.server(Flaw::None), move |_| respond(200, &[], run.as_bytes()));
     let outcome = trusting(&api.url(), Some(&ours)).run().exited(1);
     outcome
-        .with_error("the certificate of the store (localhost:")
-        .with_error("it is not signed by an authority that is trusted here")
+        .with_error("cannot verify the certificate of the store (localhost:")
+        .with_error("it is not signed by a trusted certificate authority")
         .with_error("ca-file");
     assert!(store.requests().is_empty());
 }
@@ -105,8 +105,8 @@ fn only_https_needs_a_certificate_authority() {
         run.existing_file("empty.pem", b"").env("SSL_CERT_FILE", file)
     };
     let outcome = empty(github_at("https://localhost:9")).run().exited(1);
-    assert!(outcome.stdout.contains("no certificate authority could be read from"), "{}", outcome.stdout);
-    outcome.with_error("no certificate authorities were found on this machine").with_error("ca-file");
+    assert!(outcome.stdout.contains("found no certificate authority in"), "{}", outcome.stdout);
+    outcome.with_error("found no certificate authorities on this machine").with_error("ca-file");
     empty(github(&StandIn::start())).run().exited(0);
 }
 
@@ -139,7 +139,7 @@ fn rejects_a_redirect_from_https_to_plain_http() {
         if code == 0 {
             assert_eq!(outcome.read("file.csv"), b"bytes");
         } else {
-            outcome.with_error("redirected from https to a place without it");
+            outcome.with_error("redirected from https to http");
         }
     }
     assert!(plain.requests().is_empty());
@@ -223,11 +223,15 @@ fn plain_http_to_loopback_bypasses_the_proxy() {
 #[test]
 fn a_proxy_error_shows_no_credentials() {
     for (status, cause, hint) in [
-        (403, "tunnel error: unsuccessful", "whether a proxy stands between"),
-        (407, "tunnel error: proxy authorization required", "hint: a proxy asks for a user name and a password"),
+        (403, "tunnel error: unsuccessful", "whether this machine needs a proxy"),
+        (
+            407,
+            "the proxy requires a user name and a password",
+            "hint: put the proxy's user name and password into its variable",
+        ),
     ] {
         let proxy = Server::start(move |_| respond(status, &[], b""));
-        let cause = format!("no connection to webadmit.invalid: {cause}");
+        let cause = format!("cannot connect to webadmit.invalid: {cause}");
         let run = |timeout: &_| through(&proxy, "https://webadmit.invalid").input("timeout", timeout).run();
         let outcome = with_growing_timeout(run, |outcome| outcome.stdout.contains(&cause));
         assert!(!outcome.mentions("proxy-password") && !outcome.mentions("b2ZmaWNl"), "{cause}: {}", outcome.stdout);
@@ -235,11 +239,11 @@ fn a_proxy_error_shows_no_credentials() {
     }
     let proxy = Server::start(|_| respond(407, &[], b""));
     let outcome = through(&proxy, "http://webadmit.invalid").run().exited(1);
-    outcome.with_error("hint: a proxy asks for a user name and a password");
+    outcome.with_error("hint: put the proxy's user name and password into its variable");
     let proxy = ClosedPort::new();
     let address = format!("http://office:proxy-password@{}", proxy.address());
     let run = || github_at("https://webadmit.invalid").env("HTTPS_PROXY", &address);
-    let cause = "no connection to webadmit.invalid";
+    let cause = "cannot connect to webadmit.invalid";
     let outcome =
         with_growing_timeout(|timeout| run().input("timeout", timeout).run(), |outcome| outcome.stdout.contains(cause));
     let outcome = outcome.exited(4).with_error(cause);
@@ -292,5 +296,5 @@ fn names_a_store_that_refuses_connections() {
         stand_in.next_api_json(run_json_with_url("Available", &url));
     }
     let outcome = github(&stand_in).input("poll-interval", "1ms").run().exited(1);
-    outcome.with_error(&format!("no connection to the store ({}): connection refused", store.address()));
+    outcome.with_error(&format!("cannot connect to the store ({}): connection refused", store.address()));
 }

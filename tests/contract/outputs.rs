@@ -91,7 +91,7 @@ fn unwritable_outputs_fail_before_the_first_request() {
         .exited(1)
         .with_error("the output-file taken cannot be written");
     let same = run().input("output-file", "./a.csv").input("filename", "a.csv").run().exited(2);
-    same.with_error("output-file: `a.csv` is the path of the export file too");
+    same.with_error("output-file: `a.csv` is also the path of the export file");
     assert!(stand_in.api_requests().is_empty());
 }
 
@@ -129,12 +129,12 @@ fn clears_no_file_that_is_not_the_output_file() {
     for path in ["exports/older.csv", "exports/../exports/older.csv", "./exports//older.csv"] {
         let run = run().input("output-file", path).input("directory", "exports").input("filename", "older.csv");
         let outcome =
-            run.run().exited(2).with_error("output-file: `exports/older.csv` is the path of the export file too");
+            run.run().exited(2).with_error("output-file: `exports/older.csv` is also the path of the export file");
         assert_eq!(outcome.read("exports/older.csv"), b"older", "{path}");
     }
     let run = run().existing_file("ca.pem", authority.pem().as_bytes()).input("ca-file", "ca.pem");
     let outcome =
-        run.input("output-file", "./ca.pem").run().exited(2).with_error("output-file: `ca.pem` is the ca-file too");
+        run.input("output-file", "./ca.pem").run().exited(2).with_error("output-file: `ca.pem` is also the ca-file");
     assert_eq!(outcome.read("ca.pem"), authority.pem().as_bytes());
 }
 
@@ -161,9 +161,9 @@ fn does_not_block_on_a_pipe_without_a_reader() {
         .run()
         .exited(1)
         .with_error("the output-file out.env cannot be written");
-    piped("ca.pem").input("ca-file", "ca.pem").run().exited(2).with_error("ca-file: `ca.pem` is not a file");
+    piped("ca.pem").input("ca-file", "ca.pem").run().exited(2).with_error("ca-file: `ca.pem` is not a readable file");
     let summary = piped("summary").env("GITHUB_STEP_SUMMARY", "summary").run().exited(0);
-    assert!(summary.stdout.contains("the step summary cannot be written: "), "{}", summary.stdout);
+    assert!(summary.stdout.contains("cannot write the step summary: "), "{}", summary.stdout);
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn a_failed_write_of_the_outputs_fails_the_step() {
         .exited(1)
         .with_error("the outputs cannot be written to the output-file: No space left on device");
     let outcome = github(&stand_in).env("GITHUB_OUTPUT", "/dev/full").run().exited(1);
-    outcome.with_error("the outputs cannot be written to GITHUB_OUTPUT").with_error("its file is saved as");
+    outcome.with_error("the outputs cannot be written to GITHUB_OUTPUT").with_error("the file was saved as");
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn the_summary_shows_request_and_result() {
     let outcome = github(&stand_in).input("directory", "exports").run().exited(0);
     let sha256 = &outcome.outputs["sha256"];
     for part in [
-        "### WebAdMIT export: ✅ `exports/Test-API-Export.csv` is here",
+        "### WebAdMIT export: ✅ `exports/Test-API-Export.csv` saved",
         "| Export | 86446 |",
         "| Run | 74780 |",
         &format!("| SHA-256 | `{sha256}` |"),
@@ -225,7 +225,7 @@ fn workflow_commands_are_printed_on_github_only() {
     let in_shell = shell(&stand_in).run().exited(3);
     assert!(!in_shell.stdout.contains("::") && !in_shell.stdout.contains(API_KEY), "{}", in_shell.stdout);
     assert!(
-        in_shell.stderr.starts_with("error: run 74780 of export 86446 ended as failed; nothing was saved"),
+        in_shell.stderr.starts_with("error: run 74780 of export 86446 ended with status failed; no file was written"),
         "{}",
         in_shell.stderr
     );

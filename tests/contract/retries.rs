@@ -21,8 +21,8 @@ fn retries_these_statuses_of_the_api() {
     stand_in.next_api_response(ResponseTemplate::new(403).insert_header("X-RateLimit-Remaining", "0"));
     let outcome = github(&stand_in).run().exited(0);
     assert_eq!(outcome.read(FILENAME), stand_in.file());
-    assert!(outcome.stdout.contains("answered 503 (Service Unavailable); trying again in "), "{}", outcome.stdout);
-    assert!(outcome.summary.contains("Survived on the way: 1 × 408 from the API"), "{}", outcome.summary);
+    assert!(outcome.stdout.contains("responded 503 (Service Unavailable); retrying in "), "{}", outcome.stdout);
+    assert!(outcome.summary.contains("Recovered from: 1 × 408 from the API"), "{}", outcome.summary);
     assert_eq!(outcome.stdout.matches("::error").count(), 0);
 }
 
@@ -82,8 +82,8 @@ fn obeys_retry_after() {
     stand_in.next_api_response(unavailable(&[date, ("Retry-After", "Sun, 06 Nov 1994 08:49:38 GMT")]));
     stand_in.next_api_response(unavailable(&[("Retry-After", "soon")]));
     let outcome = github(&stand_in).run().exited(0);
-    assert_eq!(outcome.stdout.matches("trying again in 1 s\n").count(), 2, "{}", outcome.stdout);
-    assert_eq!(outcome.stdout.matches("; trying again in ").count(), 3, "{}", outcome.stdout);
+    assert_eq!(outcome.stdout.matches("retrying in 1 s\n").count(), 2, "{}", outcome.stdout);
+    assert_eq!(outcome.stdout.matches("; retrying in ").count(), 3, "{}", outcome.stdout);
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn a_retry_after_beyond_the_timeout_ends_the_step() {
     let stand_in = StandIn::start();
     stand_in.next_api_response(unavailable(&[("Retry-After", "7200")]));
     let outcome = github(&stand_in).input("timeout", "30m").run().exited(4);
-    outcome.with_error("asks to be left alone for 2 h, which is past the timeout of 30 min");
+    outcome.with_error("the server asked to retry after 2 h (Retry-After), which is beyond the timeout of 30 min");
     assert_eq!(stand_in.api_requests().len(), 1);
 }
 
@@ -102,7 +102,9 @@ fn accepts_a_retry_after_with_any_number_of_digits() {
         stand_in.next_api_json(run_json("Queued"));
         stand_in.next_api_response(unavailable(&[("Retry-After", digits)]));
         let outcome = github(&stand_in).input("timeout", timeout).run().exited(4);
-        outcome.with_error("asks to be left alone for more than a century, which is past the timeout of ");
+        outcome.with_error(
+            "the server asked to retry after more than a century (Retry-After), which is beyond the timeout of ",
+        );
     }
 }
 
@@ -117,14 +119,14 @@ fn retries_a_broken_connection() {
         let api = api_with_first_response(actions);
         let outcome = github_at(&api.url()).run().exited(3);
         assert_eq!(outcome.outputs["status"], "empty_list");
-        assert_eq!(outcome.stdout.matches("; trying again in ").count(), 1, "{}", outcome.stdout);
+        assert_eq!(outcome.stdout.matches("; retrying in ").count(), 1, "{}", outcome.stdout);
     }
 }
 
 #[test]
 fn retries_a_host_that_refuses_connections() {
     let api = ClosedPort::new();
-    let cause = format!("no connection to {}: connection refused", api.address());
+    let cause = format!("cannot connect to {}: connection refused", api.address());
     let run = || github_at(&api.url());
     let outcome = with_growing_timeout(
         |timeout| run().input("timeout", timeout).run(),
@@ -144,7 +146,7 @@ fn retries_a_response_that_is_not_http() {
     ] {
         let api = api_with_first_response(vec![Action::Send(bytes), Action::Close]);
         let outcome = github_at(&api.url()).run().exited(3);
-        assert_eq!(outcome.stdout.matches("; trying again in ").count(), 1, "{what}: {}", outcome.stdout);
+        assert_eq!(outcome.stdout.matches("; retrying in ").count(), 1, "{what}: {}", outcome.stdout);
     }
 }
 
@@ -167,7 +169,7 @@ fn obeys_a_long_retry_after_of_the_first_response() {
     ] {
         let api = Server::start(move |_| respond(status, &headers, b""));
         let running = github_at(&api.url()).input("timeout", "1h").spawn();
-        running.wait_for_stdout(&format!("; trying again in {wait}\n"));
+        running.wait_for_stdout(&format!("; retrying in {wait}\n"));
         running.signal(Signal::TERM);
         running.wait().exited(143).with_error("interrupted by SIGTERM");
         assert_eq!(api.requests().len(), 1, "{status}");

@@ -51,7 +51,7 @@ fn fail_on_selects_the_statuses_that_fail_the_step() {
     ] {
         let stand_in = StandIn::with_statuses(&[sent]);
         let outcome = github(&stand_in).input("fail-on", fail_on).run().exited(code);
-        let passes = outcome.stdout.contains(": there is no file, and fail-on lets that pass\n");
+        let passes = outcome.stdout.contains("; allowed by fail-on\n");
         assert_eq!(passes, code == 0 && sent != "Available", "{}", outcome.stdout);
     }
 }
@@ -60,8 +60,9 @@ fn fail_on_selects_the_statuses_that_fail_the_step() {
 fn downloads_the_file_before_its_status_fails_the_step() {
     let stand_in = StandIn::with_statuses(&["Success With Errors"]);
     let lenient = github(&stand_in).run().exited(0);
-    let headline =
-        format!("### WebAdMIT export: ⚠️ `{FILENAME}` is here, but WebAdMIT met errors: it may lack applicants\n");
+    let headline = format!(
+        "### WebAdMIT export: ⚠️ `{FILENAME}` saved, but WebAdMIT reported errors; applicants may be missing\n"
+    );
     assert!(lenient.summary.starts_with(&headline), "{}", lenient.summary);
     let outcome = github(&stand_in).input("fail-on", "success_with_errors").run().exited(3);
     assert_eq!(outcome.read(FILENAME), stand_in.file());
@@ -69,7 +70,7 @@ fn downloads_the_file_before_its_status_fails_the_step() {
         (outcome.outputs["status"].as_str(), outcome.outputs["path"].as_str()),
         ("success_with_errors", FILENAME)
     );
-    outcome.with_error(&format!("its file is saved as {FILENAME}"));
+    outcome.with_error(&format!("the file was saved as {FILENAME}"));
 }
 
 #[test]
@@ -81,7 +82,7 @@ fn warns_once_about_unknown_statuses() {
     }
     let outcome = github(&stand_in).run().exited(0);
     assert_eq!(outcome.stdout.matches("::warning ").count(), 1, "{}", outcome.stdout);
-    assert!(outcome.stdout.contains("`almost_available` is no status that this version knows"), "{}", outcome.stdout);
+    assert!(outcome.stdout.contains("unknown status `almost_available`"), "{}", outcome.stdout);
     assert_eq!(stand_in.store().requests().len(), 1);
     // GitHub shows at most ten warnings of a step.
     for number in 0..20 {

@@ -41,7 +41,7 @@ fn redacts_the_key_in_api_responses() {
         step(&stand_in).run().exited(0);
         stand_in.next_api_error(404, json!({ "message": disguised }));
         let outcome = step(&stand_in).run().exited(5);
-        assert!(disguised != API_KEY || outcome.error().contains(" and says: ***"), "{}", outcome.error());
+        assert!(disguised != API_KEY || outcome.error().contains("): ***"), "{}", outcome.error());
         let to = format!(
             "https://{}.example/{disguised}",
             disguised.split(' ').next().unwrap().replace(['/', ':', '?'], ".")
@@ -86,7 +86,7 @@ fn never_requests_a_url_with_the_key() {
             let stand_in = StandIn::start();
             let url = format!("{}{}", stand_in.store().url(), url.replace(' ', "%20"));
             stand_in.next_api_json(run_json_with_url("Available", &url));
-            step(&stand_in).run().exited(1).with_error("holds the API key, which goes to the API only");
+            step(&stand_in).run().exited(1).with_error("contains the API key, which must only be sent to the API");
             assert!(stand_in.store().requests().is_empty(), "{disguised}");
         }
     }

@@ -54,15 +54,17 @@ fn a_signal_during_a_request_or_a_backoff_ends_the_step() {
         let stand_in = StandIn::start();
         stand_in.next_api_response(ResponseTemplate::new(503).insert_header("Retry-After", "100"));
         let running = github(&stand_in).input("poll-interval", "1h").spawn();
-        running.wait_for_stdout("trying again in ");
+        running.wait_for_stdout("retrying in ");
         running.signal(signal);
         running.wait().exited(code).with_error("interrupted by SIG");
         stand_in.next_store_response(|_, _| vec![Action::Hang]);
         let running = github(&stand_in).input("directory", "new").spawn();
         stand_in.store().wait_for_requests(1);
         running.signal(signal);
-        let outcome =
-            running.wait().exited(code).with_error("hint: the run stays in WebAdMIT: take it with export-file-id");
+        let outcome = running
+            .wait()
+            .exited(code)
+            .with_error("hint: the run continues in WebAdMIT; to get its file, set export-file-id:");
         assert_eq!(
             (outcome.files(), outcome.outputs["status"].as_str()),
             (vec![], "available"),

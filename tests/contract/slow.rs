@@ -62,7 +62,7 @@ fn a_slow_error_response_does_not_use_up_the_timeout() {
         vec![Action::Send(head), Action::Drip(b"<Code>Late".repeat(1000), Duration::from_millis(100))]
     });
     let outcome = github(&stand_in).run().exited(0);
-    assert!(outcome.stdout.contains("answered 403 (Forbidden); trying a new signed URL"), "{}", outcome.stdout);
+    assert!(outcome.stdout.contains("responded 403 (Forbidden); requesting a new signed URL"), "{}", outcome.stdout);
 }
 
 #[test]

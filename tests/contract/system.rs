@@ -17,7 +17,7 @@ fn a_full_disk_keeps_the_existing_file() {
     assert!(outcome.stdout.ends_with("Test-API-Export.csv\nexisting\n"), "{}", outcome.stdout);
     outcome
         .with_error("the disk took no more of the file")
-        .with_error("nothing was saved, and an older file is as it was");
+        .with_error("no file was written; an existing file was left unchanged");
 }
 
 #[test]
@@ -44,9 +44,7 @@ fn a_read_only_disk_fails_before_the_first_request() {
     let wrapper = ["unshare", "--mount", "--map-root-user", "sh", "-c", read_only];
     let outcome = shell(&stand_in).input("directory", "disk").wrapped_in(&wrapper).run().exited(1);
     assert!(outcome.stdout.ends_with("older\nTest-API-Export.csv\n"), "{}", outcome.stdout);
-    outcome
-        .with_error("no file can be made in disk: Read-only file system")
-        .with_error("nothing was asked of WebAdMIT");
+    outcome.with_error("no file can be made in disk: Read-only file system").with_error("no request was sent");
     assert!(stand_in.api_requests().is_empty());
 }
 
@@ -111,7 +109,7 @@ fn a_limit_of_open_files_is_reported() {
         };
         let is_reported = |outcome: &Outcome| {
             let error = outcome.error().to_lowercase();
-            error.contains("too many open files") || error.contains("the program broke off (")
+            error.contains("too many open files") || error.contains("the program panicked")
         };
         // With fewer files its libraries cannot be loaded (127), with more it succeeds.
         let has_nothing_to_report = |outcome: &Outcome| [Some(0), Some(127)].contains(&outcome.status.code());

@@ -19,7 +19,7 @@ fn names_the_timeout_and_the_last_status() {
     };
     let outcome = with_growing_timeout(run, |outcome| outcome.outputs.contains_key("status")).exited(4);
     assert_eq!(outcome.outputs["status"], "in_progress");
-    let outcome = outcome.with_error("its last status was in_progress");
+    let outcome = outcome.with_error("last status: in_progress");
     assert_eq!(outcome.files(), [""; 0]);
 }
 
@@ -46,7 +46,7 @@ fn ends_a_stalled_download() {
         let outcome = github(&stand_in).input("timeout", timeout).run().exited(4);
         outcome.with_error(&format!("timed out after {}", displayed(timeout)))
     };
-    let words = " in the download, at 500 bytes of 1.0 kB";
+    let words = " during the download, at 500 bytes of 1.0 kB";
     let outcome = with_growing_timeout(run, |outcome| outcome.error().contains(words)).with_error(words);
     assert_eq!((outcome.files().len(), outcome.outputs["status"].as_str()), (0, "available"));
 }
@@ -56,9 +56,10 @@ fn ends_a_request_without_a_response() {
     let api = Server::start(|_| vec![Action::Hang]);
     let run = |timeout: &_| {
         let outcome = github_at(&api.url()).input("timeout", timeout).run().exited(4);
-        outcome.with_error(&format!("timed out after {}; no status was seen", displayed(timeout)))
+        outcome.with_error(&format!("timed out after {}; no status was received", displayed(timeout)))
     };
-    with_growing_timeout(run, |outcome| outcome.error().contains("no answer in time")).with_error("no answer in time");
+    with_growing_timeout(run, |outcome| outcome.error().contains("did not respond in time"))
+        .with_error("did not respond in time");
 }
 
 #[test]
@@ -66,8 +67,8 @@ fn ends_a_backoff_and_names_the_last_error() {
     let api = Server::start(|_| respond(500, &[], b""));
     let run = || github_at(&api.url()).input("poll-interval", "1h");
     let run = |timeout: &_| run().input("timeout", timeout).run().exited(4);
-    let outcome = with_growing_timeout(run, |outcome| outcome.error().contains("answered 500"));
-    outcome.with_error("the last fault: 127.0.0.1").with_error("answered 500");
+    let outcome = with_growing_timeout(run, |outcome| outcome.error().contains("responded 500"));
+    outcome.with_error("last error: 127.0.0.1").with_error("responded 500");
 }
 
 #[test]
@@ -78,7 +79,7 @@ fn starts_no_run_after_the_timeout() {
         stand_in.next_api_response(slow.set_delay(Duration::from_millis(400)));
     }
     let step = github(&stand_in).by_names().input("timeout", "600ms");
-    step.run().exited(4).with_error("timed out after 600 ms; no status was seen");
+    step.run().exited(4).with_error("timed out after 600 ms; no status was received");
     assert!(stand_in.api_requests().iter().all(|request| request.method.as_str() == "GET"), "a run was started");
 }
 
@@ -90,12 +91,12 @@ fn names_the_last_error_of_the_store() {
         let outcome = run().input("timeout", timeout).run().exited(4);
         outcome.with_error(&format!("timed out after {}", displayed(timeout)))
     };
-    let outcome = with_growing_timeout(run, |outcome| outcome.error().contains("the last fault: the store ("));
+    let outcome = with_growing_timeout(run, |outcome| outcome.error().contains("last error: the store ("));
     outcome
-        .with_error(" in the download, before its first byte")
-        .with_error("the last fault: the store (")
-        .with_error("answered 403 (Forbidden), code AccessDenied")
-        .with_error("hint: run the step again, with export-file-id 74780");
+        .with_error(" before the first byte of the file")
+        .with_error("last error: the store (")
+        .with_error("responded 403 (Forbidden): code AccessDenied")
+        .with_error("hint: re-run the step with export-file-id: 74780");
 }
 
 #[test]
@@ -105,7 +106,7 @@ fn names_the_last_error_before_a_request_without_a_response() {
         let api = Server::start(move |_| first.lock().unwrap().take().unwrap_or_else(|| vec![Action::Hang]));
         github_at(&api.url()).by_names().input("timeout", timeout).run().exited(4)
     };
-    let words = "answered 503 (Service Unavailable) (2 attempts in ";
+    let words = "responded 503 (Service Unavailable) (2 attempts in ";
     with_growing_timeout(run, |outcome| outcome.error().contains(words)).with_error(words);
 }
 
@@ -116,10 +117,10 @@ fn suggests_a_longer_timeout_if_the_store_does_not_respond() {
         stand_in.next_store_response(|_, _| vec![Action::Hang]);
         github(&stand_in).input("timeout", timeout).run().exited(4)
     };
-    let words = "in the download, before its first byte; its last status was available";
+    let words = "before the first byte of the file; last status: available";
     with_growing_timeout(run, |outcome| outcome.error().contains(words))
         .with_error(words)
-        .with_error("hint: give a longer timeout");
+        .with_error("hint: set a longer timeout");
 }
 
 #[test]
@@ -132,7 +133,7 @@ fn ends_a_slow_download() {
         });
         github(&stand_in).input("timeout", timeout).run().exited(4)
     };
-    let words = " in the download, at ";
+    let words = " during the download, at ";
     let outcome = with_growing_timeout(run, |outcome| outcome.error().contains(words)).with_error(words);
     assert_eq!(outcome.files(), [""; 0]);
 }
@@ -144,5 +145,7 @@ fn ends_a_look_up() {
         stand_in.next_api_status(503);
     }
     let step = github(&stand_in).by_names().input("timeout", "300ms");
-    step.run().exited(4).with_error("export `Nightly Applicants` under identity `SOPHAS`: timed out after 300 ms");
+    step.run()
+        .exited(4)
+        .with_error("new run of export `Nightly Applicants`, identity `SOPHAS`: timed out after 300 ms");
 }

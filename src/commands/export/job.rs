@@ -1,272 +1,288 @@
-//! The job itself: find out what is meant, start a run or take one that is there, wait until it has ended, bring its file
-//! home.
+//! The job: resolve names, start or select a run, poll it, and download its file.
 
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use crate::config::{ExportRequest, ExportSelector, Id, IdentitySelector, RunSelector};
-use crate::context::Context;
+use super::super::connect;
+use crate::config::{ExportRequest, ExportSelector, IdentitySelector, RunSelector};
+use crate::context::{Context, RequestLimits};
 use crate::download::destination::Destination;
 use crate::download::parallel::ParallelConfig;
 use crate::download::{DownloadOptions, download};
 use crate::error::{LookupTarget, StepError};
 use crate::http::Clients;
 use crate::http::error::{ErrorKind, RequestError};
-use crate::http::retry::{Attempts, GiveUpReason, RetryFailure};
+use crate::http::retry::{AttemptLimits, Attempts, GiveUpReason, NEW_RUN_NOT_FOUND_PERIOD, RetryFailure};
 use crate::poll;
 use crate::report::history::{ResolvedName, SavedFile, TextEncoding};
-use crate::text::format;
-use crate::text::sanitize;
-use crate::webadmit::resolve;
+use crate::text::{format, sanitize};
+use crate::webadmit::resolve::{self, ResolveError};
 use crate::webadmit::status::Status;
-use crate::webadmit::{ApiClient, RunResponse, SignedUrl};
+use crate::webadmit::{ApiClient, Id, RunResponse, SignedUrl};
 
-/// So many characters of a name stand in a message.
-const MAX_TITLE_LENGTH: usize = 120;
+/// Maximum length of a name in messages, in characters.
+const MAX_NAME_LENGTH: usize = 120;
 
-/// Does the job.
-///
-/// # Errors
-///
-/// The [`StepError`] that ends the step. What was reached before it is in the journal.
-pub(super) async fn run(
-    context: &Context<'_>,
-    request: &ExportRequest,
-    clients: &Clients,
-    destination: &Destination,
-) -> Result<(), StepError> {
-    let api = ApiClient::new(clients.api.clone(), context.api_config, context.deadline, context.log.redactor().clone());
-    let made = select_run(context, &api, request).await?;
-    context.history.borrow_mut().run = Some(made.run);
-    let response = poll::until_terminal(context, async || check_run(context, &api, made).await).await?;
-    if let Some(url) = response.url {
-        let fresh = async || refresh_url(context, &api, made, request).await;
-        let saved = download_export(context, request, clients, destination, url, fresh).await?;
-        log_result(context, &saved);
-        context.history.borrow_mut().saved = Some(saved);
-    }
-    let status = response.status;
-    if request.fail_on.contains(&status) {
-        return Err(StepError::Status(status));
-    }
-    if !status.has_file() {
-        context.log.line(&format!("ended as {status}: there is no file, and fail-on lets that pass"));
-    }
-    Ok(())
+/// What the job needs.
+pub(super) struct Job<'a> {
+    context: Context<'a>,
+    api: ApiClient,
+    request: &'a ExportRequest,
+    clients: &'a Clients,
+    destination: &'a Destination,
+    /// The identity, once its id is known.
+    identity: &'a RefCell<Option<ResolvedName>>,
 }
 
-/// A run, and the export that it is of.
-#[derive(Clone, Copy)]
+/// A run of an export.
 struct RunRef {
     export: Id,
-    run: Id,
+    id: Id,
+    /// When this step started the run. Cleared when its first status is read: until then, the API may respond 404.
+    started_at: Cell<Option<Duration>>,
 }
 
-/// Finds out what the names mean, and which run is to be waited for. An id is taken as it is, so that nothing is asked
-/// for what is known.
-async fn select_run(context: &Context<'_>, api: &ApiClient, request: &ExportRequest) -> Result<RunRef, StepError> {
-    let identity = match &request.identity {
-        Some(asked) if request.uses_identity() => Some(identity(context, api, asked).await?),
-        _ => None,
-    };
-    let export = export(context, api, &request.export, identity).await?;
-    let run = match (request.run, identity) {
-        (RunSelector::Id(run), _) => run,
-        (RunSelector::Latest, Some(identity)) => latest(context, api, identity, export).await?,
-        (RunSelector::New, Some(identity)) => start(context, api, identity, export).await?,
-        (RunSelector::Latest | RunSelector::New, None) => return Err(anyhow::anyhow!("no identity was given").into()),
-    };
-    Ok(RunRef { export, run })
-}
+impl<'a> Job<'a> {
+    pub(super) fn new(
+        context: Context<'a>,
+        request: &'a ExportRequest,
+        clients: &'a Clients,
+        destination: &'a Destination,
+        identity: &'a RefCell<Option<ResolvedName>>,
+    ) -> Self {
+        let api = connect::api_client(&context, clients);
+        Self { context, api, request, clients, destination, identity }
+    }
 
-async fn identity(context: &Context<'_>, api: &ApiClient, selector: &IdentitySelector) -> Result<Id, StepError> {
-    let known = match selector {
-        IdentitySelector::Id(id) => ResolvedName { id: *id, title: None, is_newest: false },
-        IdentitySelector::Words(words) => {
-            let all = context.request(async |limit| api.identities(limit).await).await?;
-            let resolve_error =
-                |resolve_error| StepError::Unresolved { target: LookupTarget::IdentityWords, resolve_error };
-            let chosen = resolve::identity(&all, words).map_err(resolve_error)?;
-            context.log.line(&format!("identity: {}, {}", chosen.id, chosen.title()));
-            let is_newest = all.iter().any(|one| one.id != chosen.id && resolve::differ_only_in_cycle(one, chosen));
-            ResolvedName {
-                id: chosen.id,
-                title: Some(sanitize::truncate(&chosen.title(), MAX_TITLE_LENGTH)),
-                is_newest,
-            }
+    /// Runs the job. What happened is in the history, also if the job fails or is dropped.
+    ///
+    /// # Errors
+    ///
+    /// What ends the step.
+    pub(super) async fn run(&self) -> Result<(), StepError> {
+        let run = self.select_run().await?;
+        self.context.history.borrow_mut().id = Some(run.id);
+
+        let RunResponse { status, url, .. } =
+            poll::until_terminal(&self.context, async || self.check(&run).await).await?;
+        if let Some(url) = url {
+            let saved = self.download(&run, url).await?;
+            self.log_saved(&saved);
+            self.context.history.borrow_mut().saved = Some(saved);
         }
-    };
-    let id = known.id;
-    context.history.borrow_mut().identity = Some(known);
-    Ok(id)
-}
 
-async fn export(
-    context: &Context<'_>,
-    api: &ApiClient,
-    selector: &ExportSelector,
-    identity: Option<Id>,
-) -> Result<Id, StepError> {
-    let known = match selector {
-        ExportSelector::Id(id) => ResolvedName { id: *id, title: None, is_newest: false },
-        ExportSelector::Name(name) => {
-            let all = context.request(async |limit| api.exports(identity, limit).await).await?;
-            let resolve_error =
-                |resolve_error| StepError::Unresolved { target: LookupTarget::ExportName, resolve_error };
-            let chosen = resolve::export(&all, name).map_err(resolve_error)?;
-            context.log.line(&format!("export: {}, {}", chosen.id, chosen.name));
-            ResolvedName {
-                id: chosen.id,
-                title: Some(sanitize::truncate(&chosen.name.to_string(), MAX_TITLE_LENGTH)),
-                is_newest: false,
-            }
+        if self.request.fail_on.contains(&status) {
+            return Err(StepError::Status(status));
         }
-    };
-    let id = known.id;
-    context.history.borrow_mut().export = Some(known);
-    Ok(id)
-}
+        if !status.has_file() {
+            self.context.log.line(&format!("no file was produced ({status}); allowed by fail-on"));
+        }
+        Ok(())
+    }
 
-async fn latest(context: &Context<'_>, api: &ApiClient, identity: Id, export: Id) -> Result<Id, StepError> {
-    let all = context.request(async |limit| api.runs(identity, limit).await).await?;
-    let resolve_error = |resolve_error| StepError::Unresolved { target: LookupTarget::LatestRun, resolve_error };
-    let file = resolve::latest(&all, export).map_err(resolve_error)?;
-    context.log.line(&format!("latest: run {} of export {export}", file.id));
-    Ok(file.id)
-}
+    /// Resolves the names, and starts or selects a run. Nothing is requested for what is given by its id.
+    async fn select_run(&self) -> Result<RunRef, StepError> {
+        let identity = match &self.request.identity {
+            Some(identity) if self.request.uses_identity() => Some(self.resolve_identity(identity).await?),
+            _ => None,
+        };
+        let export = self.resolve_export(&self.request.export, identity).await?;
 
-async fn start(context: &Context<'_>, api: &ApiClient, identity: Id, export: Id) -> Result<Id, StepError> {
-    let started = context.request(async |limit| api.start_run(identity, export, limit).await).await?;
-    context.history.borrow_mut().started = Some(context.deadline.elapsed());
-    context.log.line(&format!("started: run {} of export {export}", started.run));
-    Ok(started.run)
-}
+        let existing = |id| RunRef { export, id, started_at: Cell::new(None) };
+        match (self.request.run, identity) {
+            (RunSelector::Id(run), _) => Ok(existing(run)),
+            (RunSelector::Latest, Some(identity)) => Ok(existing(self.find_latest_run(identity, export).await?)),
+            (RunSelector::New, Some(identity)) => self.start_run(identity, export).await,
+            // The inputs require an identity for both.
+            (RunSelector::Latest | RunSelector::New, None) => Err(anyhow::anyhow!("no identity was given").into()),
+        }
+    }
 
-/// How far the run is. An answer that promises a file but has no URL for it is a fault.
-async fn check_run(context: &Context<'_>, api: &ApiClient, made: RunRef) -> Result<RunResponse, StepError> {
-    context
-        .request_with_grace(async |limit| {
-            let response = api.run_status(made.export, made.run, limit).await?;
-            record_status(context, made.export, &response);
+    async fn resolve_identity(&self, selector: &IdentitySelector) -> Result<Id, StepError> {
+        let resolved = match selector {
+            IdentitySelector::Id(id) => ResolvedName::from_id(*id),
+            IdentitySelector::Words(words) => {
+                let all = self.request_list(async |timeout| self.api.identities(timeout).await).await?;
+                let found = resolve::identity(&all, words).map_err(unresolved(LookupTarget::IdentityWords))?;
+                self.context.log.line(&format!("identity: {}, {}", found.id, found.title()));
+                let is_newest_cycle =
+                    all.iter().any(|other| other.id != found.id && resolve::differ_only_in_cycle(other, found));
+                ResolvedName { id: found.id, name: Some(shorten(&found.title())), is_newest_cycle }
+            }
+        };
+
+        let id = resolved.id;
+        *self.identity.borrow_mut() = Some(resolved);
+        Ok(id)
+    }
+
+    async fn resolve_export(&self, selector: &ExportSelector, identity: Option<Id>) -> Result<Id, StepError> {
+        let resolved = match selector {
+            ExportSelector::Id(id) => ResolvedName::from_id(*id),
+            ExportSelector::Name(name) => {
+                let all = self.request_list(async |timeout| self.api.exports(identity, timeout).await).await?;
+                let found = resolve::export(&all, name).map_err(unresolved(LookupTarget::ExportName))?;
+                self.context.log.line(&format!("export: {}, {}", found.id, found.name));
+                let name = Some(shorten(&found.name.to_string()));
+                ResolvedName { id: found.id, name, is_newest_cycle: false }
+            }
+        };
+
+        let id = resolved.id;
+        self.context.history.borrow_mut().export = Some(resolved);
+        Ok(id)
+    }
+
+    async fn find_latest_run(&self, identity: Id, export: Id) -> Result<Id, StepError> {
+        let all = self.request_list(async |timeout| self.api.runs(identity, timeout).await).await?;
+        let run = resolve::latest(&all, export).map_err(unresolved(LookupTarget::LatestRun))?;
+        self.context.log.line(&format!("latest run of export {export}: {}", run.id));
+        Ok(run.id)
+    }
+
+    async fn request_list<T>(
+        &self,
+        send: impl AsyncFnMut(Duration) -> Result<T, RequestError>,
+    ) -> Result<T, StepError> {
+        self.context.request(RequestLimits::default(), send).await
+    }
+
+    async fn start_run(&self, identity: Id, export: Id) -> Result<RunRef, StepError> {
+        let send = async |timeout| self.api.start_run(identity, export, timeout).await;
+        let response = self.context.request(RequestLimits::default(), send).await?;
+        self.context.log.line(&format!("started run {} of export {export}", response.run));
+        Ok(RunRef { export, id: response.run, started_at: Cell::new(Some(self.context.deadline.elapsed())) })
+    }
+
+    /// Requests the status of the run. A status that has a file without a URL for it is an error.
+    async fn check(&self, run: &RunRef) -> Result<RunResponse, StepError> {
+        let not_found_until = run.started_at.get().map(|started_at| started_at + NEW_RUN_NOT_FOUND_PERIOD);
+        let attempts = AttemptLimits { not_found_until, max_attempts: None };
+        let send = async |timeout| {
+            let response = self.request_status(run, timeout).await?;
             if response.status.has_file() && response.url.is_none() {
-                return Err(without_url(api, &response.status));
+                return Err(self.missing_url(&response.status));
             }
             Ok(response)
-        })
-        .await
-}
-
-/// Another URL for the file: the last one has expired by now, or will have when it is needed.
-async fn refresh_url(
-    context: &Context<'_>,
-    api: &ApiClient,
-    made: RunRef,
-    request: &ExportRequest,
-) -> Result<SignedUrl, StepError> {
-    let since = context.deadline.elapsed();
-    let response = context
-        .request(async |limit| {
-            let response = api.run_status(made.export, made.run, limit).await?;
-            record_status(context, made.export, &response);
-            let is_over = response.status.is_terminal() && !response.status.has_file();
-            if response.url.is_none() && !is_over { Err(without_url(api, &response.status)) } else { Ok(response) }
-        })
-        .await?;
-    match response.url {
-        Some(url) => Ok(url),
-        None if request.fail_on.contains(&response.status) => Err(StepError::Status(response.status)),
-        None => {
-            let words = format!("the run turned to {} while its file was on its way", response.status);
-            let attempts = Attempts { made: 1, without_progress: 1, ..Attempts::new(since) };
-            let failure = RetryFailure {
-                error: RequestError::api(ErrorKind::MissingUrl, words),
-                attempts,
-                took: context.deadline.elapsed() - since,
-            };
-            Err(StepError::Request { failure, reason: GiveUpReason::NotRetryable })
-        }
+        };
+        self.context.request(RequestLimits { has_grace_period: true, attempts }, send).await
     }
-}
 
-fn without_url(api: &ApiClient, status: &Status) -> RequestError {
-    RequestError::api(ErrorKind::MissingUrl, format!("{} answered {status} without a URL", api.host()))
-}
-
-async fn download_export(
-    context: &Context<'_>,
-    request: &ExportRequest,
-    clients: &Clients,
-    destination: &Destination,
-    url: SignedUrl,
-    fresh: impl AsyncFnMut() -> Result<SignedUrl, StepError>,
-) -> Result<SavedFile, StepError> {
-    let run = context.history.borrow().run;
-    let fallback_name = run.map_or_else(|| "export".to_owned(), |run| format!("export-{run}"));
-    let options = DownloadOptions {
-        filename: request.filename.as_deref(),
-        fallback_name: &fallback_name,
-        encoding: request.encoding,
-        parallel: ParallelConfig::default(),
-    };
-    let download = download(context, &clients.store, url, fresh, destination, options);
-    match tokio::time::timeout(context.deadline.remaining_with_grace(), download).await {
-        Ok(end) => end,
-        Err(_) => Err(StepError::TimedOut),
-    }
-}
-
-/// Notes an answer in the journal, and tells what is new in it.
-fn record_status(context: &Context<'_>, export: Id, response: &RunResponse) {
-    let mut history = context.history.borrow_mut();
-    let now = context.deadline.elapsed();
-    history.answered = true;
-    history.started = None;
-    let is_first = history.asked.is_none();
-    history.asked.get_or_insert(now);
-    let is_unknown = |status: &Status| matches!(status, Status::Unknown(_));
-    // GitHub shows ten warnings of a step: one for all unknown statuses is enough.
-    let warned = history
-        .statuses
-        .iter()
-        .any(|seen| seen.status == response.status || is_unknown(&seen.status) && is_unknown(&response.status));
-    if history.record_status(&response.status, now) {
-        context.log.line(&format!("status: {}", response.status));
-        match &response.status {
-            Status::Unknown(name) if !warned => {
-                context.log.warning(&format!("`{name}` is no status that this version knows: waiting on"));
+    /// Requests a new signed URL for the file.
+    async fn refresh_url(&self, run: &RunRef) -> Result<SignedUrl, StepError> {
+        let started_at = self.context.deadline.elapsed();
+        let send = async |timeout| {
+            let response = self.request_status(run, timeout).await?;
+            let has_ended_without_file = response.status.is_terminal() && !response.status.has_file();
+            if response.url.is_none() && !has_ended_without_file {
+                return Err(self.missing_url(&response.status));
             }
-            Status::SuccessWithErrors if !warned => {
-                context.log.warning("WebAdMIT met errors while it made this file: it may lack applicants");
+            Ok(response)
+        };
+
+        let RunResponse { status, url, .. } = self.context.request(RequestLimits::default(), send).await?;
+        match url {
+            Some(url) => Ok(url),
+            None if self.request.fail_on.contains(&status) => Err(StepError::Status(status)),
+            None => {
+                let mut attempts = Attempts::new(started_at);
+                attempts.record(false);
+                let elapsed = self.context.deadline.elapsed() - started_at;
+                let failure = RetryFailure { error: self.missing_url(&status), attempts, elapsed };
+                Err(StepError::Request { failure: Box::new(failure), reason: GiveUpReason::NotRetryable })
             }
-            _ => {}
         }
     }
-    if let Some(named) = response.export.filter(|&named| is_first && named != export) {
-        context.log.warning(&format!("the API's answer names export {named}, asked for was export {export}"));
+
+    async fn request_status(&self, run: &RunRef, timeout: Duration) -> Result<RunResponse, RequestError> {
+        let response = self.api.run_status(run.export, run.id, timeout).await?;
+        run.started_at.set(None);
+        self.record_status(run.export, &response);
+        Ok(response)
+    }
+
+    fn missing_url(&self, status: &Status) -> RequestError {
+        self.api.error(ErrorKind::MissingUrl, status.name())
+    }
+
+    async fn download(&self, run: &RunRef, url: SignedUrl) -> Result<SavedFile, StepError> {
+        let fallback_name = format!("export-{}", run.id);
+        let options = DownloadOptions {
+            filename: self.request.filename.as_deref(),
+            fallback_name: &fallback_name,
+            encoding: self.request.encoding,
+            parallel: ParallelConfig::default(),
+        };
+        let refresh = async || self.refresh_url(run).await;
+        let download = download(&self.context, &self.clients.store, url, refresh, self.destination, options);
+        match tokio::time::timeout(self.context.deadline.remaining_with_grace(), download).await {
+            Ok(result) => result,
+            Err(_) => Err(StepError::TimedOut),
+        }
+    }
+
+    /// Records a status in the history, and logs what is new.
+    fn record_status(&self, export: Id, response: &RunResponse) {
+        let RunResponse { status, .. } = response;
+        let log = self.context.log;
+        let mut history = self.context.history.borrow_mut();
+        let is_first = history.checks == 0;
+        // GitHub shows at most ten warnings of a step, so there is one for all unknown statuses.
+        let is_unknown = |status: &Status| matches!(status, Status::Unknown(_));
+        let has_warned = history
+            .statuses
+            .iter()
+            .any(|seen| seen.status == *status || is_unknown(&seen.status) && is_unknown(status));
+
+        if history.record_status(status, self.context.deadline.elapsed()) {
+            log.line(&format!("status: {status}"));
+            match status {
+                Status::Unknown(name) if !has_warned => {
+                    log.warning(&format!("unknown status `{name}`; polling continues"));
+                }
+                Status::SuccessWithErrors if !has_warned => {
+                    log.warning("WebAdMIT reported errors while it created the file; applicants may be missing");
+                }
+                _ => {}
+            }
+        }
+
+        if let Some(other) = response.export.filter(|&other| is_first && other != export) {
+            log.warning(&format!("the API responded with export {other} instead of export {export}"));
+        }
+    }
+
+    fn log_saved(&self, saved: &SavedFile) {
+        let log = self.context.log;
+        let history = self.context.history.borrow();
+        log.line(&format!(
+            "saved {} ({}, sha256 {}), waited {}, downloaded in {}",
+            saved.path,
+            format::bytes(saved.size),
+            saved.sha256,
+            format::duration(history.waited()),
+            format::duration(saved.elapsed)
+        ));
+
+        match &saved.encoding {
+            TextEncoding::AsSent => {}
+            TextEncoding::Converted(charset) => {
+                log.line(&format!("encoding: {}", format::conversion(charset, saved.has_changed())));
+            }
+            TextEncoding::NotConverted(reason) => log.line(&format!("not converted to UTF-8: {reason}")),
+        }
+
+        let recovery = history.recovery_summary();
+        if !recovery.is_empty() {
+            log.line(&format!("recovered from: {recovery}"));
+        }
     }
 }
 
-fn log_result(context: &Context<'_>, saved: &SavedFile) {
-    let history = context.history.borrow();
-    let waited = match (history.asked, history.statuses.last()) {
-        (Some(asked), Some(seen)) => format::duration(seen.first.saturating_sub(asked)),
-        _ => format::duration(Duration::ZERO),
-    };
-    context.log.line(&format!(
-        "saved {} ({}, sha256 {}), waited {waited}, downloaded in {}",
-        saved.path,
-        format::bytes(saved.size),
-        saved.sha256,
-        format::duration(saved.took)
-    ));
-    match &saved.text {
-        TextEncoding::AsSent => {}
-        TextEncoding::Converted(charset) => {
-            context.log.line(&format!("its text: {}", format::conversion(charset, saved.has_changed())))
-        }
-        TextEncoding::NotConverted(why) => context.log.line(&format!("left as sent, not converted to UTF-8: {why}")),
-    }
-    let recovery_summary = history.recovery_summary();
-    if !recovery_summary.is_empty() {
-        context.log.line(&format!("survived on the way: {recovery_summary}"));
-    }
+fn unresolved(target: LookupTarget) -> impl Fn(ResolveError) -> StepError {
+    move |error| StepError::Unresolved { target, error }
+}
+
+fn shorten(name: &str) -> String {
+    sanitize::truncate(name, MAX_NAME_LENGTH)
 }

@@ -3,8 +3,8 @@ use proptest::prelude::*;
 
 const STATE: RetryState = RetryState {
     failures: 1,
-    answered: true,
-    started: None,
+    has_responded: true,
+    not_found_until: None,
     timeout: Duration::from_secs(3600),
     poll_interval: Duration::from_secs(15),
     connections: 1,
@@ -18,6 +18,14 @@ fn seconds(number: u64) -> Duration {
     Duration::from_secs(number)
 }
 
+fn api_error(kind: ErrorKind) -> RequestError {
+    RequestError::new(Endpoint::Api, kind, "", "")
+}
+
+fn store_error(kind: ErrorKind) -> RequestError {
+    RequestError::new(Endpoint::Store, kind, "", "")
+}
+
 #[test]
 fn every_status_of_the_api_is_tried_again_refused_or_final() {
     for status in 100..=599 {
@@ -26,24 +34,22 @@ fn every_status_of_the_api_is_tried_again_refused_or_final() {
             401 | 403 | 404 => RetryDecision::GiveUp(GiveUpReason::Refused),
             _ => RetryDecision::GiveUp(GiveUpReason::NotRetryable),
         };
-        assert_eq!(decide(&RequestError::api(ErrorKind::Status(status), ""), &STATE, NOW, 1.0), expected, "{status}");
+        assert_eq!(decide(&api_error(ErrorKind::Status(status)), &STATE, NOW, 1.0), expected, "{status}");
         let wait = seconds(u64::from(status != 403));
-        let store =
-            decide(&RequestError::store(ErrorKind::Status(status), ""), &RetryState { refused: 1, ..STATE }, NOW, 1.0);
+        let store = decide(&store_error(ErrorKind::Status(status)), &RetryState { refused: 1, ..STATE }, NOW, 1.0);
         assert_eq!(store, RetryDecision::Retry(wait), "{status}");
     }
 }
 
 #[test]
 fn only_the_first_403_of_the_store_is_retried_at_once() {
-    let error = RequestError::store(ErrorKind::Status(403), "");
+    let error = store_error(ErrorKind::Status(403));
     let mut attempts = Attempts::new(NOW);
-    for (error, refused) in [(&error, 1), (&error, 2), (&RequestError::api(ErrorKind::Status(403), ""), 0), (&error, 1)]
-    {
+    for (error, refused) in [(&error, 1), (&error, 2), (&api_error(ErrorKind::Status(403)), 0), (&error, 1)] {
         attempts.record_error(error);
         assert_eq!(attempts.refused, refused);
     }
-    attempts.record_error(&RequestError::store(ErrorKind::UnexpectedEof, ""));
+    attempts.record_error(&store_error(ErrorKind::UnexpectedEof));
     assert_eq!(attempts.refused, 0);
     let decide = |refused, retry_after| {
         super::decide(&RequestError { retry_after, ..error.clone() }, &RetryState { refused, ..STATE }, NOW, 1.0)
@@ -57,6 +63,7 @@ fn only_the_first_403_of_the_store_is_retried_at_once() {
 fn every_other_kind_is_tried_again_or_final() {
     for (kind, again) in [
         (ErrorKind::Connect, true),
+        (ErrorKind::ProxyAuthentication, true),
         (ErrorKind::Timeout, true),
         (ErrorKind::ConnectionLost, true),
         (ErrorKind::Stalled, true),
@@ -76,7 +83,7 @@ fn every_other_kind_is_tried_again_or_final() {
     ] {
         let expected =
             if again { RetryDecision::Retry(seconds(1)) } else { RetryDecision::GiveUp(GiveUpReason::NotRetryable) };
-        for error in [RequestError::api(kind, ""), RequestError::store(kind, "")] {
+        for error in [api_error(kind), store_error(kind)] {
             assert_eq!(decide(&error, &STATE, NOW, 1.0), expected, "{error:?}");
         }
     }
@@ -86,7 +93,7 @@ fn every_other_kind_is_tried_again_or_final() {
 fn waits_double_up_to_the_poll_interval_and_are_jittered_down_to_half() {
     for (failures, max) in [(0, 1), (1, 1), (2, 2), (3, 4), (4, 8), (5, 15), (6, 15), (u32::MAX, 15)] {
         let state = RetryState { failures, ..STATE };
-        let wait = |random| decide(&RequestError::api(ErrorKind::Connect, ""), &state, NOW, random);
+        let wait = |random| decide(&api_error(ErrorKind::Connect), &state, NOW, random);
         assert_eq!(wait(1.0), RetryDecision::Retry(seconds(max)), "{failures}");
         assert_eq!(wait(0.0), RetryDecision::Retry(seconds(max) / 2), "{failures}");
     }
@@ -95,7 +102,7 @@ fn waits_double_up_to_the_poll_interval_and_are_jittered_down_to_half() {
 #[test]
 fn retry_after_is_obeyed_unless_it_reaches_past_the_timeout() {
     let with = |wait, now| {
-        let error = RequestError { retry_after: Some(seconds(wait)), ..RequestError::api(ErrorKind::Status(503), "") };
+        let error = RequestError { retry_after: Some(seconds(wait)), ..api_error(ErrorKind::Status(503)) };
         decide(&error, &STATE, seconds(now), 1.0)
     };
     assert_eq!(with(600, 0), RetryDecision::Retry(seconds(600)));
@@ -107,8 +114,8 @@ fn retry_after_is_obeyed_unless_it_reaches_past_the_timeout() {
 
 #[test]
 fn an_api_that_never_answered_readably_is_given_two_minutes() {
-    let silent = RetryState { answered: false, ..STATE };
-    let error = RequestError::api(ErrorKind::Connect, "");
+    let silent = RetryState { has_responded: false, ..STATE };
+    let error = api_error(ErrorKind::Connect);
     assert_eq!(decide(&error, &silent, seconds(119), 1.0), RetryDecision::Retry(seconds(1)));
     assert_eq!(
         decide(&error, &RetryState { failures: 5, ..silent }, seconds(110), 1.0),
@@ -116,20 +123,14 @@ fn an_api_that_never_answered_readably_is_given_two_minutes() {
     );
     assert_eq!(decide(&error, &silent, seconds(120), 1.0), RetryDecision::GiveUp(GiveUpReason::NoFirstResponse));
     assert_eq!(decide(&error, &STATE, seconds(120), 1.0), RetryDecision::Retry(seconds(1)));
-    assert_eq!(
-        decide(&RequestError::store(ErrorKind::Connect, ""), &silent, seconds(120), 1.0),
-        RetryDecision::Retry(seconds(1))
-    );
+    assert_eq!(decide(&store_error(ErrorKind::Connect), &silent, seconds(120), 1.0), RetryDecision::Retry(seconds(1)));
 }
 
 #[test]
 fn a_response_with_retry_after_counts_as_an_answer() {
-    let silent = RetryState { answered: false, ..STATE };
+    let silent = RetryState { has_responded: false, ..STATE };
     for status in [408, 425, 429, 500, 502, 503, 504] {
-        let busy = |wait| RequestError {
-            retry_after: Some(seconds(wait)),
-            ..RequestError::api(ErrorKind::Status(status), "")
-        };
+        let busy = |wait| RequestError { retry_after: Some(seconds(wait)), ..api_error(ErrorKind::Status(status)) };
         for (wait, now, expected) in [
             (120, 0, RetryDecision::Retry(seconds(120))),
             (600, 0, RetryDecision::Retry(seconds(600))),
@@ -140,43 +141,43 @@ fn a_response_with_retry_after_counts_as_an_answer() {
         ] {
             assert_eq!(decide(&busy(wait), &silent, seconds(now), 1.0), expected, "{status} {wait}");
         }
-        assert!(is_response(&busy(0)));
-        assert!(!is_response(&RequestError::api(ErrorKind::Status(status), "")));
+        assert!(proves_availability(&busy(0)));
+        assert!(!proves_availability(&api_error(ErrorKind::Status(status))));
     }
-    assert!(!is_response(&RequestError {
+    assert!(!proves_availability(&RequestError {
         retry_after: Some(seconds(1)),
-        ..RequestError::store(ErrorKind::Status(503), "")
+        ..store_error(ErrorKind::Status(503))
     }));
 }
 
 #[test]
 fn a_404_right_after_the_start_of_a_run_is_tried_again() {
-    let started = RetryState { started: Some(seconds(5)), ..STATE };
-    let not_found = RequestError::api(ErrorKind::Status(404), "");
+    let started = RetryState { not_found_until: Some(seconds(35)), ..STATE };
+    let not_found = api_error(ErrorKind::Status(404));
     assert_eq!(decide(&not_found, &started, seconds(34), 1.0), RetryDecision::Retry(seconds(1)));
     assert_eq!(decide(&not_found, &started, seconds(35), 1.0), RetryDecision::GiveUp(GiveUpReason::Refused));
     assert_eq!(
-        decide(&RequestError::api(ErrorKind::Status(403), ""), &started, seconds(6), 1.0),
+        decide(&api_error(ErrorKind::Status(403)), &started, seconds(6), 1.0),
         RetryDecision::GiveUp(GiveUpReason::Refused)
     );
 }
 
 #[test]
 fn a_store_is_given_up_after_eight_attempts_without_a_new_byte() {
-    let error = RequestError::store(ErrorKind::UnexpectedEof, "");
+    let error = store_error(ErrorKind::UnexpectedEof);
     assert!(matches!(decide(&error, &RetryState { failures: 7, ..STATE }, NOW, 1.0), RetryDecision::Retry(_)));
     assert_eq!(
         decide(&error, &RetryState { failures: 8, ..STATE }, NOW, 1.0),
         RetryDecision::GiveUp(GiveUpReason::NoProgress)
     );
-    let api = RequestError::api(ErrorKind::Connect, "");
+    let api = api_error(ErrorKind::Connect);
     assert!(matches!(decide(&api, &RetryState { failures: 80, ..STATE }, NOW, 1.0), RetryDecision::Retry(_)));
 }
 
 #[test]
 fn a_request_to_the_api_that_is_worth_some_attempts_gets_no_more_unless_the_api_asks_for_a_wait() {
     let of = |failures, wait| {
-        let error = RequestError { retry_after: wait, ..RequestError::api(ErrorKind::Status(500), "") };
+        let error = RequestError { retry_after: wait, ..api_error(ErrorKind::Status(500)) };
         decide(&error, &RetryState { failures, max_attempts: Some(4), ..STATE }, NOW, 1.0)
     };
     assert_eq!(of(3, None), RetryDecision::Retry(seconds(4)));
@@ -185,13 +186,13 @@ fn a_request_to_the_api_that_is_worth_some_attempts_gets_no_more_unless_the_api_
     assert_eq!(of(9, Some(seconds(60))), RetryDecision::Retry(seconds(60)));
     assert_eq!(of(4, Some(seconds(4000))), RetryDecision::GiveUp(GiveUpReason::RetryAfterTooLong(seconds(4000))));
     let refused = decide(
-        &RequestError::api(ErrorKind::Status(403), ""),
+        &api_error(ErrorKind::Status(403)),
         &RetryState { failures: 4, max_attempts: Some(4), ..STATE },
         NOW,
         1.0,
     );
     assert_eq!(refused, RetryDecision::GiveUp(GiveUpReason::Refused));
-    let store = RequestError::store(ErrorKind::UnexpectedEof, "");
+    let store = store_error(ErrorKind::UnexpectedEof);
     assert!(matches!(
         decide(&store, &RetryState { failures: 4, max_attempts: Some(4), ..STATE }, NOW, 1.0),
         RetryDecision::Retry(_)
@@ -201,7 +202,7 @@ fn a_request_to_the_api_that_is_worth_some_attempts_gets_no_more_unless_the_api_
 #[test]
 fn a_store_that_asks_for_less_gets_one_connection_less_as_long_as_there_are_others() {
     let of = |status, wait, connections| {
-        let error = RequestError { retry_after: wait, ..RequestError::store(ErrorKind::Status(status), "") };
+        let error = RequestError { retry_after: wait, ..store_error(ErrorKind::Status(status)) };
         decide(&error, &RetryState { connections, ..STATE }, NOW, 1.0)
     };
     for status in 100..=599 {
@@ -223,18 +224,18 @@ fn a_store_that_asks_for_less_gets_one_connection_less_as_long_as_there_are_othe
             "{status}"
         );
     }
-    let api = RequestError::api(ErrorKind::Status(503), "");
+    let api = api_error(ErrorKind::Status(503));
     assert_eq!(decide(&api, &RetryState { connections: 8, ..STATE }, NOW, 1.0), RetryDecision::Retry(seconds(1)));
     let without_progress = RetryState { connections: 8, failures: 8, ..STATE };
     assert_eq!(
-        decide(&RequestError::store(ErrorKind::Status(503), ""), &without_progress, NOW, 1.0),
+        decide(&store_error(ErrorKind::Status(503)), &without_progress, NOW, 1.0),
         RetryDecision::GiveUp(GiveUpReason::NoProgress)
     );
 }
 
 #[test]
 fn the_last_wait_ends_at_the_timeout() {
-    let error = RequestError::api(ErrorKind::Connect, "");
+    let error = api_error(ErrorKind::Connect);
     let state = RetryState { failures: 5, ..STATE };
     assert_eq!(decide(&error, &state, seconds(3599), 1.0), RetryDecision::Retry(seconds(1)));
     assert_eq!(decide(&error, &state, seconds(3600), 1.0), RetryDecision::GiveUp(GiveUpReason::TimedOut));
@@ -308,12 +309,12 @@ proptest! {
         now in 0_u64..4000,
         poll_interval in 1_u64..100_000,
         random in 0.0..=1.0,
-        answered: bool,
+        has_responded: bool,
     ) {
-        let state = RetryState { failures, answered, poll_interval: Duration::from_millis(poll_interval), ..STATE };
-        if let RetryDecision::Retry(wait) = decide(&RequestError::api(ErrorKind::Timeout, ""), &state, seconds(now), random) {
+        let state = RetryState { failures, has_responded, poll_interval: Duration::from_millis(poll_interval), ..STATE };
+        if let RetryDecision::Retry(wait) = decide(&api_error(ErrorKind::Timeout), &state, seconds(now), random) {
             prop_assert!(wait <= state.poll_interval && seconds(now) + wait <= state.timeout);
-            prop_assert!(answered || seconds(now) + wait <= FIRST_RESPONSE_TIMEOUT);
+            prop_assert!(has_responded || seconds(now) + wait <= FIRST_RESPONSE_TIMEOUT);
             prop_assert!(!wait.is_zero());
         }
     }
@@ -321,7 +322,7 @@ proptest! {
     #[test]
     fn no_retry_after_leads_past_the_timeout(value in ".*", date in proptest::option::of(".*")) {
         let wait = retry_after(&value, date.as_deref(), SystemTime::UNIX_EPOCH);
-        let error = RequestError { retry_after: wait, ..RequestError::api(ErrorKind::Status(503), "") };
+        let error = RequestError { retry_after: wait, ..api_error(ErrorKind::Status(503)) };
         if let RetryDecision::Retry(wait) = decide(&error, &STATE, NOW, 0.5) {
             prop_assert!(NOW + wait <= STATE.timeout);
         }

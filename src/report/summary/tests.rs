@@ -1,9 +1,11 @@
 use super::*;
-use crate::config::{Id, ParsedInputs};
+use crate::config::ParsedInputs;
+use crate::report::history::RunHistory;
+use crate::webadmit::Id;
 use proptest::prelude::*;
 
 #[test]
-fn names_are_shown_as_they_are() {
+fn names_are_shown_unchanged() {
     for (text, markdown) in [
         ("exports/a.csv", "`exports/a.csv`"),
         ("<b>*x*", "`<b>*x*`"),
@@ -19,10 +21,10 @@ fn names_are_shown_as_they_are() {
 #[test]
 fn a_diagram_is_drawn_only_when_there_was_something_to_wait_for() {
     let second = Duration::from_secs(1);
-    let seen = |status, first, last| StatusChange { status, first: second * first, last: second * last };
+    let seen = |status, first, last| StatusChange { status, first_seen: second * first, last_seen: second * last };
     let statuses = |statuses: Vec<StatusChange>| {
-        let history = History { statuses, ..History::default() };
-        Report { asked: None, history: &history, error: None, took: second }.diagram()
+        let history = History { run: RunHistory { statuses, ..RunHistory::default() }, ..History::default() };
+        Summary { context: None, history: &history, error: None, elapsed: second }.diagram()
     };
     assert_eq!(statuses(vec![]), None);
     assert_eq!(statuses(vec![seen(Status::Available, 0, 0)]), None);
@@ -35,7 +37,7 @@ fn a_diagram_is_drawn_only_when_there_was_something_to_wait_for() {
         ]).unwrap(), @r"
     ```mermaid
     gantt
-        accTitle: The course of the run
+        accTitle: Statuses of the run over time
         dateFormat YYYY-MM-DD HH:mm:ss
         axisFormat %H:%M:%S
         queued :done, 2000-01-01 00:00:00, 2000-01-01 00:00:02
@@ -47,7 +49,7 @@ fn a_diagram_is_drawn_only_when_there_was_something_to_wait_for() {
 }
 
 #[test]
-fn a_small_size_is_told_once() {
+fn a_small_size_is_shown_once() {
     let size = |size| {
         let saved = SavedFile {
             path: String::new(),
@@ -56,8 +58,8 @@ fn a_small_size_is_told_once() {
             sha256: String::new(),
             source_sha256: String::new(),
             content_type: None,
-            text: TextEncoding::AsSent,
-            took: Duration::ZERO,
+            encoding: TextEncoding::AsSent,
+            elapsed: Duration::ZERO,
         };
         file_rows(&saved).into_iter().find(|(name, _)| *name == "Size").unwrap().1
     };
@@ -71,7 +73,7 @@ fn parsed(variables: &[(&str, &str)]) -> ParsedInputs {
     crate::config::parse(&variables)
 }
 
-fn asked(parsed: &ParsedInputs) -> Option<MessageContext<'_>> {
+fn context(parsed: &ParsedInputs) -> Option<MessageContext<'_>> {
     Some(MessageContext { api_config: parsed.api_config.as_ref().unwrap(), request: parsed.request.as_ref() })
 }
 
@@ -80,9 +82,9 @@ fn at(seconds: u64) -> Duration {
 }
 
 #[test]
-fn a_good_night_is_told_in_full() {
+fn a_successful_step_is_reported_in_full() {
     let parsed = parsed(&[("EXPORT_NAME", "nightly | applicants"), ("IDENTITY", "sophas")]);
-    let seen = |status, first, last| StatusChange { status, first: at(first), last: at(last) };
+    let seen = |status, first, last| StatusChange { status, first_seen: at(first), last_seen: at(last) };
     let saved = SavedFile {
         path: "exports/a|b.csv".to_owned(),
         filename: "a|b.csv".to_owned(),
@@ -90,29 +92,28 @@ fn a_good_night_is_told_in_full() {
         sha256: "ab".repeat(32),
         source_sha256: "cd".repeat(32),
         content_type: Some("text/csv".to_owned()),
-        text: TextEncoding::Converted("windows-1252"),
-        took: at(10),
+        encoding: TextEncoding::Converted("windows-1252"),
+        elapsed: at(10),
     };
-    let history = History {
-        identity: Some(ResolvedName { id: Id(305), title: Some("SOPHAS, 2026 - 2027".to_owned()), is_newest: true }),
-        export: Some(ResolvedName { id: Id(86446), title: Some("Nightly | Applicants".to_owned()), is_newest: false }),
-        run: Some(Id(74780)),
-        asked: Some(at(1)),
+    let name =
+        |id, name: &str, is_newest_cycle| ResolvedName { id: Id(id), name: Some(name.to_owned()), is_newest_cycle };
+    let run = RunHistory {
+        export: Some(name(86446, "Nightly | Applicants", false)),
+        id: Some(Id(74780)),
+        first_check: Some(at(1)),
         checks: 3,
         statuses: vec![seen(Status::Queued, 1, 1), seen(Status::Available, 90_061, 90_061)],
-        retries: vec![
-            ("503 from the API".to_owned(), 3),
-            ("cut at 41.0 MB".to_owned(), 1),
-            ("fresh URL".to_owned(), 2),
-        ],
+        retries: vec![("503 from the API".to_owned(), 3), ("interrupted download at 41.0 MB".to_owned(), 1)],
+        new_urls: 2,
         saved: Some(saved),
-        ..History::default()
+        ..RunHistory::default()
     };
-    let report = Report { asked: asked(&parsed), history: &history, error: None, took: at(90_072) };
+    let history = History { identity: Some(name(305, "SOPHAS, 2026 - 2027", true)), has_responded: true, run };
+    let report = Summary { context: context(&parsed), history: &history, error: None, elapsed: at(90_072) };
     insta::assert_snapshot!(report.markdown(), @r#"
-    ### WebAdMIT export: ✅ <code>exports&#47;a&#124;b&#46;csv</code> is here
+    ### WebAdMIT export: ✅ <code>exports&#47;a&#124;b&#46;csv</code> saved
 
-    | Request and result | |
+    | | |
     | --- | --- |
     | Identity | 305, `SOPHAS, 2026 - 2027` |
     | Export | 86446, <code>Nightly &#124; Applicants</code> |
@@ -122,17 +123,17 @@ fn a_good_night_is_told_in_full() {
     | File | <code>exports&#47;a&#124;b&#46;csv</code> |
     | Size | 104.9 MB (104857600 bytes) |
     | SHA-256 | `abababababababababababababababababababababababababababababababab` |
-    | Text | converted from windows-1252 to UTF-8 |
-    | SHA-256 as sent | `cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd` |
+    | Encoding | converted from windows-1252 to UTF-8 |
+    | SHA-256 before conversion | `cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd` |
     | Content type | `text/csv` |
     | Download | 10 s, 10.5 MB/s |
-    | Whole step | 25 h 1 min |
+    | Total time | 25 h 1 min |
 
-    Survived on the way: 3 × 503 from the API, 1 cut at 41.0 MB, 2 fresh URLs.
+    Recovered from: 3 × 503 from the API, 1 interrupted download at 41.0 MB, 2 new signed URLs.
 
     ```mermaid
     gantt
-        accTitle: The course of the run
+        accTitle: Statuses of the run over time
         dateFormat YYYY-MM-DD HH:mm:ss
         axisFormat %H:%M:%S
         queued :done, 2000-01-01 00:00:01, 2000-01-02 01:01:01
@@ -143,11 +144,11 @@ fn a_good_night_is_told_in_full() {
 }
 
 #[test]
-fn a_bad_night_is_told_with_its_error() {
+fn a_failed_step_is_reported_with_its_error() {
     let parsed = parsed(&[("EXPORT_ID", "86446"), ("EXPORT_FILE_ID", "305")]);
     let mut history = History::default();
     let report = |history: &History| {
-        Report { asked: asked(&parsed), history, error: Some("it went wrong"), took: at(5) }.markdown()
+        Summary { context: context(&parsed), history, error: Some("it went wrong"), elapsed: at(5) }.markdown()
     };
     insta::assert_snapshot!(report(&history), @r#"
     ### WebAdMIT export: ❌ No file was saved
@@ -156,20 +157,20 @@ fn a_bad_night_is_told_with_its_error() {
     it went wrong
     ```
 
-    | Request and result | |
+    | | |
     | --- | --- |
     | Export | 86446 |
     | Run | 305 |
     | WebAdMIT | `api.webadmit.org` |
-    | Whole step | 5 s |
+    | Total time | 5 s |
     "#);
-    history.record_status(&Status::EmptyList, at(2));
-    history.count_retry("503 from the API");
+    history.run.record_status(&Status::EmptyList, at(2));
+    history.run.count_retry("503 from the API".to_owned());
     assert!(report(&history).contains("\n| Status | `empty_list` (1 check) |\n"));
-    assert!(report(&history).contains("\n\nFaults on the way: 1 × 503 from the API.\n\n"));
-    let quiet = Report { asked: None, history: &history, error: None, took: at(5) }.markdown();
+    assert!(report(&history).contains("\n\nRetried: 1 × 503 from the API.\n\n"));
+    let quiet = Summary { context: None, history: &history, error: None, elapsed: at(5) }.markdown();
     assert!(
-        quiet.starts_with("### WebAdMIT export: ✅ The run ended as `empty_list`: there is no file\n\n"),
+        quiet.starts_with("### WebAdMIT export: ✅ No file: the run ended with status `empty_list`\n\n"),
         "{quiet}"
     );
 }
@@ -189,7 +190,7 @@ proptest! {
 
     #[test]
     fn nothing_gets_out_of_a_block(text in "(?:[`~\n]|.)*") {
-        let block = fenced(&text);
+        let block = code_block(&text);
         let fence = block.split("text\n").next().unwrap();
         prop_assert!(fence.len() >= 3 && fence.chars().all(|c| c == '`'));
         prop_assert!(!text.contains(fence));

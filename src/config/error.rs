@@ -1,0 +1,141 @@
+//! Input errors. Each names its input, shows the value, and says what is accepted.
+
+use std::fmt;
+
+use super::spec::INPUTS;
+use crate::text::sanitize;
+
+/// Maximum length of a value in a message, in characters.
+const MAX_VALUE_LENGTH: usize = 80;
+
+/// Keys that are shorter than this could occur in another value by chance.
+const MIN_KEY_LENGTH: usize = 16;
+
+/// Why an input cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputError {
+    /// Name of the input.
+    pub input: &'static str,
+    /// What is wrong and what is accepted. Shows the value, but never the key.
+    pub message: String,
+}
+
+impl InputError {
+    /// An error whose message begins with the value.
+    #[must_use]
+    pub fn with_value(input: &'static str, value: &str, reason: &str) -> Self {
+        Self { input, message: format!("{} {reason}", quote(value)) }
+    }
+}
+
+impl fmt::Display for InputError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.input, self.message)
+    }
+}
+
+impl std::error::Error for InputError {}
+
+/// Sorts errors into the order of [`INPUTS`].
+pub fn sort(errors: &mut [InputError]) {
+    errors.sort_by_key(|error| INPUTS.iter().position(|spec| spec.name == error.input));
+}
+
+/// Whether a text contains what API keys look like: 32 hexadecimal digits in a row.
+#[must_use]
+pub fn looks_like_a_key(text: &str) -> bool {
+    text.split(|c: char| !c.is_ascii_hexdigit()).any(|digits| digits.len() >= 32)
+}
+
+/// Returns a value as messages show it.
+pub(super) fn quote(value: &str) -> String {
+    format!("`{}`", sanitize::truncate(&sanitize::line(value), MAX_VALUE_LENGTH))
+}
+
+/// Why a parser rejects a value.
+pub(super) struct Rejection {
+    /// The value, unless it must not be shown.
+    pub(super) value: Option<String>,
+    pub(super) reason: String,
+}
+
+/// Rejects a value that may be shown.
+pub(super) fn reject<T>(value: &str, reason: impl Into<String>) -> Result<T, Rejection> {
+    Err(Rejection { value: Some(value.to_owned()), reason: reason.into() })
+}
+
+/// Rejects a value without showing it.
+pub(super) fn reject_hidden<T>(reason: impl Into<String>) -> Result<T, Rejection> {
+    Err(Rejection { value: None, reason: reason.into() })
+}
+
+/// Collects the errors of all inputs, so that they are reported at once.
+#[derive(Default)]
+pub(super) struct InputErrors {
+    pub(super) found: Vec<InputError>,
+    /// The value of `api-key`, which no message may show.
+    pub(super) key: Option<String>,
+}
+
+impl InputErrors {
+    pub(super) fn add(&mut self, input: &'static str, message: impl Into<String>) {
+        self.found.push(InputError { input, message: message.into() });
+    }
+
+    /// Whether there is an error of this input.
+    pub(super) fn has(&self, input: &str) -> bool {
+        self.found.iter().any(|error| error.input == input)
+    }
+
+    /// Adds an error if both of two inputs are given that exclude each other.
+    pub(super) fn exclusive(
+        &mut self,
+        (first, value): (&'static str, &Option<String>),
+        (second, other): (&'static str, &Option<String>),
+    ) {
+        if let (Some(value), Some(other)) = (value, other) {
+            let (value, other) = (self.display_value(value), self.display_value(other));
+            self.add(first, format!("{value} is given together with {second} {other}; give only one of them"));
+        }
+    }
+
+    /// Parses a value. Returns `None` if it is not given, or is rejected, which adds an error.
+    pub(super) fn parse<T>(
+        &mut self,
+        input: &'static str,
+        value: &Option<String>,
+        parse: impl FnOnce(&str) -> Result<T, Rejection>,
+    ) -> Option<T> {
+        let value = value.as_deref()?;
+        if self.key.as_deref().is_some_and(|key| key.len() >= MIN_KEY_LENGTH && value.contains(key)) {
+            self.add(input, "contains the API key, which belongs only in api-key (value not shown)");
+            return None;
+        }
+        self.accept(input, parse(value))
+    }
+
+    /// Returns the parsed value, or adds an error.
+    pub(super) fn accept<T>(&mut self, input: &'static str, parsed: Result<T, Rejection>) -> Option<T> {
+        match parsed {
+            Ok(value) => Some(value),
+            Err(Rejection { value, reason }) => {
+                let value = value.map(|value| self.display_value(&value)).unwrap_or_default();
+                // The reason can quote a part of the value.
+                let parts = reason.split('`').map(|part| if self.is_key(part) { "***" } else { part });
+                let reason = parts.collect::<Vec<_>>().join("`");
+                self.add(input, format!("{value} {reason}").trim_start());
+                None
+            }
+        }
+    }
+
+    /// Returns a value as a message shows it.
+    fn display_value(&self, value: &str) -> String {
+        if self.is_key(value) { "a value that looks like an API key (not shown)".to_owned() } else { quote(value) }
+    }
+
+    /// Whether a value contains the key or looks like one: then it was given to the wrong input.
+    fn is_key(&self, value: &str) -> bool {
+        looks_like_a_key(value) || self.key.as_deref().is_some_and(|key| value.contains(key))
+    }
+}

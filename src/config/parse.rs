@@ -1,0 +1,185 @@
+//! Parsers of single values.
+
+use std::time::Duration;
+
+use reqwest::Url;
+
+use super::error::{Rejection, reject, reject_hidden};
+use super::{Encoding, RunSelector};
+use crate::http;
+use crate::text::sanitize;
+use crate::webadmit::status::{FAILING, Status};
+use crate::webadmit::{ApiKey, BaseUrl, Id};
+
+/// Maximum length of a name, in bytes.
+const MAX_NAME_LENGTH: usize = 1000;
+
+/// Maximum length of a file name, in bytes.
+const MAX_FILENAME_LENGTH: usize = 255;
+
+type Parsed<T> = Result<T, Rejection>;
+
+pub(super) fn api_key(value: &str) -> Parsed<ApiKey> {
+    let reason = "contains white space, quotes or characters that no key has; give only the key, usually 32 hexadecimal digits (value not shown)";
+    ApiKey::new(value).map_or_else(|| reject_hidden(reason), Ok)
+}
+
+pub(super) fn id(value: &str) -> Parsed<Id> {
+    let number = value.bytes().all(|byte| byte.is_ascii_digit()).then(|| value.parse().ok()).flatten();
+    match number {
+        Some(number) if number > 0 => Ok(Id(number)),
+        _ => reject(value, "is not an id; must be a positive integer, such as 74780"),
+    }
+}
+
+pub(super) fn run(value: &str) -> Parsed<RunSelector> {
+    if value.eq_ignore_ascii_case("latest") {
+        return Ok(RunSelector::Latest);
+    }
+    match id(value) {
+        Ok(id) => Ok(RunSelector::Id(id)),
+        Err(_) => reject(value, "must be a positive integer, such as 74780, or latest"),
+    }
+}
+
+pub(super) fn encoding(value: &str) -> Parsed<Encoding> {
+    let letters: String = value.to_lowercase().chars().filter(|c| !matches!(c, '-' | '_' | ' ')).collect();
+    match letters.as_str() {
+        "assent" => Ok(Encoding::AsSent),
+        "utf8" => Ok(Encoding::Utf8),
+        _ => reject(value, "must be as-sent or utf-8"),
+    }
+}
+
+pub(super) fn boolean(value: &str) -> Parsed<bool> {
+    match value.to_lowercase().as_str() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => reject(value, "must be true or false"),
+    }
+}
+
+pub(super) fn duration(value: &str) -> Parsed<Duration> {
+    const ACCEPTED: &str = "90s, 45m, 1h30m, 250ms, or a plain number of seconds";
+
+    // humantime reads `M` as months; here, 45M means minutes.
+    let text = value.to_lowercase();
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    let parsed =
+        if is_number { text.parse().ok().map(Duration::from_secs) } else { humantime::parse_duration(&text).ok() };
+
+    match parsed {
+        Some(Duration::ZERO) => reject(value, format!("must be greater than zero, such as {ACCEPTED}")),
+        Some(duration) => Ok(duration),
+        None => reject(value, format!("is not a duration; use {ACCEPTED}")),
+    }
+}
+
+pub(super) fn statuses(value: &str) -> Parsed<Vec<Status>> {
+    let accepted = || FAILING.iter().map(Status::name).collect::<Vec<_>>().join(", ");
+    let mut statuses = Vec::new();
+
+    // WebAdMIT's spelling has spaces in it, which can also separate two statuses.
+    let parts = value.split([',', '\n', '\r']).flat_map(|part| match FAILING.contains(&Status::parse(part)) {
+        true => vec![part],
+        false => part.split_whitespace().collect(),
+    });
+    for word in parts {
+        let status = Status::parse(word);
+        if !FAILING.contains(&status) {
+            return reject(
+                value,
+                format!("contains `{}`, which is not one of {}", sanitize::excerpt(word), accepted()),
+            );
+        }
+        if !statuses.contains(&status) {
+            statuses.push(status);
+        }
+    }
+
+    if statuses.is_empty() {
+        return reject(value, format!("contains no status; use any of {}", accepted()));
+    }
+    Ok(statuses)
+}
+
+pub(super) fn filename(value: &str) -> Parsed<String> {
+    if value.contains(['/', '\\']) {
+        return reject(value, "must be a file name without a path; use the input directory for the path");
+    }
+    if value == "." || value == ".." {
+        return reject(value, "is a directory, not a file name");
+    }
+    if value.len() > MAX_FILENAME_LENGTH {
+        let length = value.len();
+        return reject(value, format!("is {length} bytes long; a file name has at most {MAX_FILENAME_LENGTH}"));
+    }
+    printable(value)
+}
+
+pub(super) fn name(value: &str) -> Parsed<String> {
+    if value.len() > MAX_NAME_LENGTH {
+        return reject(value, format!("is {} bytes long; at most {MAX_NAME_LENGTH} are accepted", value.len()));
+    }
+    printable(value)
+}
+
+/// Parses the words of an identity, which may be on several lines.
+pub(super) fn identity_words(value: &str) -> Parsed<String> {
+    let value = &value.replace(['\t', '\n', '\r'], " ");
+    if sanitize::normalize(value).matches('"').count() % 2 == 1 {
+        return reject(value, "has a double quote that is not closed");
+    }
+    if !value.chars().any(char::is_alphanumeric) {
+        return reject(value, "contains no word; give words of the identity, such as SOPHAS");
+    }
+    name(value)
+}
+
+pub(super) fn path(value: &str) -> Parsed<String> {
+    if value.starts_with('~') {
+        return reject(
+            value,
+            "begins with ~, which is not expanded; give a path relative to the workspace, or an absolute one",
+        );
+    }
+    printable(value)
+}
+
+fn printable(value: &str) -> Parsed<String> {
+    if value.chars().any(sanitize::is_unprintable) {
+        return reject(value, "contains control or bidirectional characters");
+    }
+    Ok(value.to_owned())
+}
+
+pub(super) fn base_url(value: &str, allow_http: bool) -> Parsed<BaseUrl> {
+    const ACCEPTED: &str = "give the root of the API, such as https://api.webadmit.org";
+
+    let Ok(url) = Url::parse(value) else {
+        let reason = if value.contains("://") { "is not a URL" } else { "does not begin with https://" };
+        return reject(value, format!("{reason}; {ACCEPTED}"));
+    };
+    if http::has_credentials(&url) {
+        return reject_hidden(format!("contains a user name or password; {ACCEPTED} (value not shown)"));
+    }
+    match url.scheme() {
+        "https" => {}
+        "http" if allow_http || http::is_loopback(&url) => {}
+        "http" => {
+            return reject(
+                value,
+                "would send the key unencrypted; use https (http is for loopback hosts, or with allow-http)",
+            );
+        }
+        _ if url.host_str().is_none() => return reject(value, format!("does not begin with https://; {ACCEPTED}")),
+        scheme => return reject(value, format!("has the scheme `{}`; {ACCEPTED}", sanitize::excerpt(scheme))),
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return reject_hidden(format!("contains a query or a fragment; {ACCEPTED} (value not shown)"));
+    }
+    match BaseUrl::new(url) {
+        Some(base_url) => Ok(base_url),
+        None => reject(value, format!("continues after /api/v1; {ACCEPTED}")),
+    }
+}

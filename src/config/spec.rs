@@ -1,0 +1,85 @@
+//! The inputs as users see them: in action.yml, in `--help` and in messages.
+
+use serde::Deserialize;
+
+/// An input.
+pub struct InputSpec {
+    /// Its name in kebab-case.
+    pub name: &'static str,
+    /// Whether it must always be given.
+    pub is_required: bool,
+    /// Its value if it is not given.
+    pub default: Option<&'static str>,
+    /// What it means, in one sentence or two.
+    pub description: &'static str,
+}
+
+impl InputSpec {
+    /// Returns the variable that a shell can set: `INPUT_EXPORT_ID` for `export-id`.
+    #[must_use]
+    pub fn variable(&self) -> String {
+        variable(self.name)
+    }
+}
+
+/// Returns the variable that a shell can set for an input.
+#[must_use]
+pub fn variable(input: &str) -> String {
+    format!("INPUT_{}", input.replace('-', "_").to_uppercase())
+}
+
+/// Declares each input once: its entry in [`INPUTS`], and its field in [`RawInputs`].
+macro_rules! inputs {
+    ($($field:ident: $name:literal, $is_required:literal, $default:expr, $description:literal;)*) => {
+        /// All inputs, in the order of the documentation. A test compares them with action.yml and the README.
+        pub const INPUTS: &[InputSpec] = &[
+            $(InputSpec { name: $name, is_required: $is_required, default: $default, description: $description },)*
+        ];
+
+        /// The values in the environment, trimmed; `None` if empty. An input that nothing reads fails to compile.
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        #[deny(dead_code)]
+        pub(super) struct RawInputs {
+            $(pub(super) $field: Option<String>,)*
+        }
+
+        #[cfg(test)]
+        pub(super) const FIELDS: &[&str] = &[$(stringify!($field),)*];
+    };
+}
+
+inputs! {
+    api_key: "api-key", true, None,
+        "WebAdMIT API key, sent only to the API; store it as a secret.";
+    export_name: "export-name", false, None,
+        "Name of the export as WebAdMIT shows it, in any letter case; or use export-id.";
+    export_id: "export-id", false, None,
+        "Id of the export, instead of export-name. Ids change with each application cycle.";
+    identity: "identity", false, None,
+        "Words that identify the WebAdMIT identity, such as SOPHAS or PharmCAS 2025 - 2026; double quotes match a whole field. If identities differ only in their cycle, the newest is used.";
+    user_identity_id: "user-identity-id", false, None,
+        "Id of the identity, instead of identity. Ids change with each application cycle.";
+    export_file_id: "export-file-id", false, None,
+        "Id of an existing run to download, or latest for the newest run of the export; a new run is started if this is not set.";
+    base_url: "base-url", false, Some("https://api.webadmit.org"),
+        "Root URL of the API; must be https, except for loopback hosts or with allow-http.";
+    directory: "directory", false, Some("."),
+        "Directory for the file, relative to the workspace; created if missing.";
+    filename: "filename", false, None,
+        "Name for the file; the server's file name is used if this is not set.";
+    encoding: "encoding", false, Some("as-sent"),
+        "Set to utf-8 to convert text files to UTF-8 from the charset that the server declares; as-sent leaves files unchanged.";
+    timeout: "timeout", false, Some("1h"),
+        "Maximum duration of the whole step, such as 90s, 45m or 1h30m; a plain number is seconds.";
+    poll_interval: "poll-interval", false, Some("15s"),
+        "Maximum time between two status checks; same syntax as timeout.";
+    fail_on: "fail-on", false, Some("failed,empty_list"),
+        "Statuses that fail the step, separated by commas, spaces or newlines: failed, empty_list, success_with_errors.";
+    allow_http: "allow-http", false, Some("false"),
+        "Set to true to allow plain http to a host that is not loopback, for tests only.";
+    ca_file: "ca-file", false, None,
+        "PEM file with additional certificate authorities to trust, relative to the workspace.";
+    output_file: "output-file", false, None,
+        "File to which the outputs are also written as `WEBADMIT_<NAME>=value` lines, relative to the workspace; always overwritten.";
+}
