@@ -37,7 +37,7 @@ impl<'a> Step<'a> {
 
     /// Whether the API has sent a valid response, or one with `Retry-After`.
     #[must_use]
-    pub fn has_responded(&self) -> bool {
+    pub(crate) fn has_responded(&self) -> bool {
         self.has_responded.get()
     }
 
@@ -58,23 +58,23 @@ impl<'a> Step<'a> {
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     /// How to use the API.
-    pub api_config: &'a ApiConfig,
+    pub(crate) api_config: &'a ApiConfig,
     /// The start and the timeout of the step.
-    pub deadline: Deadline,
+    pub(crate) deadline: Deadline,
     /// The log of the step.
-    pub log: &'a Log,
+    pub(crate) log: &'a Log,
     /// The history of the run.
-    pub history: &'a RefCell<RunHistory>,
+    pub(crate) history: &'a RefCell<RunHistory>,
     has_responded: &'a Cell<bool>,
 }
 
 /// Until when an API request is retried.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct RequestLimits {
+pub(crate) struct RequestLimits {
     /// Whether the request may start at the timeout, and end in the grace period.
-    pub has_grace_period: bool,
+    pub(crate) has_grace_period: bool,
     /// Limits of the attempts.
-    pub attempts: AttemptLimits,
+    pub(crate) attempts: AttemptLimits,
 }
 
 impl Context<'_> {
@@ -83,7 +83,7 @@ impl Context<'_> {
     /// # Errors
     ///
     /// If the request cannot succeed, or not in time.
-    pub async fn request<T>(
+    pub(crate) async fn request<T>(
         &self,
         limits: RequestLimits,
         mut send: impl AsyncFnMut(Duration) -> Result<T, RequestError>,
@@ -113,7 +113,7 @@ impl Context<'_> {
 
     /// Decides what happens after an error. `connections` is the number of connections that receive the file.
     #[must_use]
-    pub fn decide(&self, error: &RequestError, attempts: Attempts, connections: usize) -> RetryDecision {
+    pub(crate) fn decide(&self, error: &RequestError, attempts: Attempts, connections: usize) -> RetryDecision {
         let state = RetryState {
             failures: attempts.without_progress,
             has_responded: self.has_responded.get(),
@@ -132,7 +132,7 @@ impl Context<'_> {
     /// # Errors
     ///
     /// If there is no next attempt.
-    pub async fn back_off(&self, error: RequestError, attempts: Attempts) -> Result<(), StepError> {
+    pub(crate) async fn back_off(&self, error: RequestError, attempts: Attempts) -> Result<(), StepError> {
         if retry::proves_availability(&error) {
             self.has_responded.set(true);
         }
@@ -162,7 +162,7 @@ impl Context<'_> {
     }
 
     /// Sleeps, and logs a heartbeat if the log is silent for too long.
-    pub async fn sleep_with_heartbeat(&self, delay: Duration, heartbeat: impl Fn() -> String) {
+    pub(crate) async fn sleep_with_heartbeat(&self, delay: Duration, heartbeat: impl Fn() -> String) {
         self.with_heartbeat(tokio::time::sleep(delay), heartbeat).await;
     }
 

@@ -24,38 +24,38 @@ impl Deadline {
 
     /// Returns the same start with a timeout.
     #[must_use]
-    pub fn with_timeout(self, timeout: Duration) -> Self {
+    pub(crate) fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
     }
 
     /// Time since the start.
     #[must_use]
-    pub fn elapsed(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         self.start.elapsed()
     }
 
     /// Maximum duration of the step.
     #[must_use]
-    pub fn timeout(&self) -> Duration {
+    pub(crate) fn timeout(&self) -> Duration {
         self.timeout
     }
 
     /// Time until the timeout; zero if it has passed.
     #[must_use]
-    pub fn remaining(&self) -> Duration {
+    pub(crate) fn remaining(&self) -> Duration {
         self.timeout.saturating_sub(self.elapsed())
     }
 
     /// Whether the timeout has passed.
     #[must_use]
-    pub fn has_passed(&self) -> bool {
+    pub(crate) fn has_passed(&self) -> bool {
         self.remaining().is_zero()
     }
 
     /// Returns how long a status check or download may take that starts now: until the timeout, or ten seconds if that is
     /// longer (but at most the timeout itself). Nothing takes longer than ten seconds past the timeout.
     #[must_use]
-    pub fn remaining_with_grace(&self) -> Duration {
+    pub(crate) fn remaining_with_grace(&self) -> Duration {
         let grace = GRACE_PERIOD.min(self.timeout);
         let end = self.timeout.saturating_add(grace);
         self.remaining().max(grace.min(end.saturating_sub(self.elapsed())))

@@ -28,14 +28,14 @@ pub enum CiSystem {
 impl Environment {
     /// Returns a variable; `None` if it is empty.
     #[must_use]
-    pub fn variable(&self, name: &str) -> Option<&OsStr> {
+    pub(crate) fn variable(&self, name: &str) -> Option<&OsStr> {
         let (_, value) = self.variables.iter().find(|(known, _)| known == name)?;
         Some(value.as_os_str()).filter(|value| !value.is_empty())
     }
 
     /// Returns the CI system that the process runs in.
     #[must_use]
-    pub fn ci_system(&self) -> CiSystem {
+    pub(crate) fn ci_system(&self) -> CiSystem {
         match () {
             () if self.variable("GITHUB_ACTIONS").is_some_and(|value| value == "true") => CiSystem::GitHub,
             () if self.variable("TF_BUILD").is_some() => CiSystem::Azure,
@@ -47,7 +47,7 @@ impl Environment {
     /// workspace as `/github/workspace` there (actions/runner, `ContainerActionHandler.cs`), and nowhere else: in a job with
     /// a `container`, and without a container, later steps see the same paths.
     #[must_use]
-    pub fn is_container_action(&self) -> bool {
+    pub(crate) fn is_container_action(&self) -> bool {
         self.ci_system() == CiSystem::GitHub
             && self.variable("GITHUB_WORKSPACE").is_some_and(|path| path == "/github/workspace")
     }

@@ -145,7 +145,7 @@ impl ExitCode {
 impl StepError {
     /// Returns the exit code of the step.
     #[must_use]
-    pub fn exit_code(&self) -> ExitCode {
+    pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Inputs(_) | Self::Argument(_) => ExitCode::Inputs,
             Self::Status(_) => ExitCode::Status,
@@ -156,5 +156,45 @@ impl StepError {
             Self::Interrupted(Signal::Interrupt) => ExitCode::Interrupted,
             Self::Interrupted(Signal::Terminate) => ExitCode::Terminated,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use anyhow::anyhow;
+
+    use super::*;
+    use crate::http::error::{Endpoint, ErrorKind, RequestError};
+    use crate::http::retry::Attempts;
+
+    fn request(reason: GiveUpReason) -> StepError {
+        let error = RequestError::new(Endpoint::Api, ErrorKind::Connect, "", "");
+        let failure = RetryFailure { error, attempts: Attempts::new(Duration::ZERO), elapsed: Duration::ZERO };
+        StepError::Request { failure: Box::new(failure), reason }
+    }
+
+    #[test]
+    fn every_exit_code_is_used() {
+        let incomplete = StepError::IncompleteList { missing: Vec::new(), cause: Box::new(StepError::TimedOut) };
+        let errors = [
+            (request(GiveUpReason::NotRetryable), ExitCode::Other),
+            (StepError::Local(anyhow!("disk full")), ExitCode::Other),
+            (StepError::Inputs(Vec::new()), ExitCode::Inputs),
+            (StepError::Argument(String::new()), ExitCode::Inputs),
+            (StepError::Status(Status::Failed), ExitCode::Status),
+            (StepError::TimedOut, ExitCode::TimedOut),
+            (request(GiveUpReason::RetryAfterTooLong(Duration::MAX)), ExitCode::TimedOut),
+            (incomplete, ExitCode::TimedOut),
+            (request(GiveUpReason::Refused), ExitCode::Refused),
+            (StepError::Interrupted(Signal::Interrupt), ExitCode::Interrupted),
+            (StepError::Interrupted(Signal::Terminate), ExitCode::Terminated),
+        ];
+        for (error, code) in &errors {
+            assert_eq!(error.exit_code(), *code, "{error}");
+        }
+        let is_used = |code| code == ExitCode::Success || errors.iter().any(|(_, used)| *used == code);
+        assert!(ExitCode::ALL.into_iter().all(is_used));
     }
 }

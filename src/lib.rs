@@ -33,9 +33,11 @@
 //! - Everything runs on one thread, except name look-ups, the checksum of a large file, and the conversion of text.
 //! - A file is renamed to its destination when it is complete and verified; a partial file never has that name.
 
+#![warn(clippy::too_many_lines)]
+
 use environment::Environment;
 
-pub mod commands;
+pub(crate) mod commands;
 pub mod config;
 pub mod context;
 pub mod deadline;
@@ -43,9 +45,9 @@ pub mod download;
 pub mod environment;
 pub mod error;
 pub mod http;
-pub mod poll;
+pub(crate) mod poll;
 pub mod report;
-pub mod signals;
+pub(crate) mod signals;
 #[cfg(test)]
 mod testing;
 pub mod text;

@@ -1,4 +1,4 @@
-//! Collects what the process was given, calls the library, and turns its end into an exit code.
+//! Passes the arguments, the environment and the working directory to the library, and exits with its code.
 
 use std::process::ExitCode;
 

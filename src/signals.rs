@@ -19,7 +19,7 @@ pub enum Signal {
 impl Signal {
     /// Its name.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Interrupt => "SIGINT",
             Self::Terminate => "SIGTERM",
@@ -32,7 +32,7 @@ impl Signal {
 /// # Errors
 ///
 /// If the runtime cannot be started, if the signals cannot be handled, or if the future panics.
-pub fn run_until_signal<F: Future>(work: F) -> anyhow::Result<Result<F::Output, Signal>> {
+pub(crate) fn run_until_signal<F: Future>(work: F) -> anyhow::Result<Result<F::Output, Signal>> {
     // tokio panics if it cannot start a thread. The step still ends with its outputs and a message.
     catch_unwind(AssertUnwindSafe(|| block_on(work))).unwrap_or_else(|_| {
         Err(anyhow!("the program panicked (see above); this machine may be out of threads or file descriptors"))

@@ -10,11 +10,11 @@ const WIDTH: usize = 100;
 const INDENT: usize = 6;
 
 /// Name and version of the program.
-pub const VERSION: &str = concat!("webadmit-export ", env!("CARGO_PKG_VERSION"));
+pub(crate) const VERSION: &str = concat!("webadmit-export ", env!("CARGO_PKG_VERSION"));
 
 /// Returns the text of `--help`.
 #[must_use]
-pub fn text() -> String {
+pub(crate) fn text() -> String {
     let mut text = format!(
         "{VERSION}\n\
          Downloads the file of a WebAdMIT export: starts a run or uses an existing one, waits until it ends, and saves its file.\n\n\

@@ -14,13 +14,13 @@ use crate::text::sanitize;
 use list::ListFormat;
 
 mod connect;
-pub mod export;
-pub mod help;
-pub mod list;
+pub(crate) mod export;
+pub(crate) mod help;
+pub(crate) mod list;
 
 /// Runs the command that the arguments name, and returns the exit code of the process.
 #[must_use]
-pub fn run(environment: &Environment) -> u8 {
+pub(crate) fn run(environment: &Environment) -> u8 {
     // Some systems pass an empty argument instead of none.
     let arguments = environment.arguments.iter().filter(|argument| !argument.is_empty());
     let arguments: Vec<_> = arguments.map(|argument| argument.to_string_lossy()).collect();

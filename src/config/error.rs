@@ -15,15 +15,15 @@ const MIN_KEY_LENGTH: usize = 16;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InputError {
     /// Name of the input.
-    pub input: &'static str,
+    pub(crate) input: &'static str,
     /// What is wrong and what is accepted. Shows the value, but never the key.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 impl InputError {
     /// An error whose message begins with the value.
     #[must_use]
-    pub fn with_value(input: &'static str, value: &str, reason: &str) -> Self {
+    pub(crate) fn with_value(input: &'static str, value: &str, reason: &str) -> Self {
         Self { input, message: format!("{} {reason}", quote(value)) }
     }
 }
@@ -37,13 +37,13 @@ impl fmt::Display for InputError {
 impl std::error::Error for InputError {}
 
 /// Sorts errors into the order of [`INPUTS`].
-pub fn sort(errors: &mut [InputError]) {
+pub(crate) fn sort(errors: &mut [InputError]) {
     errors.sort_by_key(|error| INPUTS.iter().position(|spec| spec.name == error.input));
 }
 
 /// Whether a text contains what API keys look like: 32 hexadecimal digits in a row.
 #[must_use]
-pub fn looks_like_a_key(text: &str) -> bool {
+pub(crate) fn looks_like_a_key(text: &str) -> bool {
     text.split(|c: char| !c.is_ascii_hexdigit()).any(|digits| digits.len() >= 32)
 }
 

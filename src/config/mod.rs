@@ -11,11 +11,12 @@ use std::ffi::OsString;
 use std::fmt;
 use std::time::Duration;
 
-pub use error::{InputError, looks_like_a_key, sort};
+pub(crate) use error::{InputError, looks_like_a_key, sort};
 use error::{InputErrors, quote};
-pub use raw::UnknownInput;
+pub(crate) use raw::UnknownInput;
 use spec::RawInputs;
-pub use spec::{INPUTS, InputSpec, variable};
+use spec::variable;
+pub use spec::{INPUTS, InputSpec};
 
 use crate::webadmit::status::Status;
 use crate::webadmit::{ApiKey, BaseUrl, Id};
@@ -28,54 +29,54 @@ const DEFAULT_POLL_INTERVAL: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub struct ApiConfig {
     /// The API key.
-    pub api_key: ApiKey,
+    pub(crate) api_key: ApiKey,
     /// The root of the API.
-    pub base_url: BaseUrl,
+    pub(crate) base_url: BaseUrl,
     /// Maximum duration of the whole step.
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
     /// Maximum time between two status checks.
-    pub poll_interval: Duration,
+    pub(crate) poll_interval: Duration,
 }
 
 /// The export to download.
 #[derive(Debug)]
-pub struct ExportRequest {
+pub(crate) struct ExportRequest {
     /// The export.
-    pub export: ExportSelector,
+    pub(crate) export: ExportSelector,
     /// The identity that has the export.
-    pub identity: Option<IdentitySelector>,
+    pub(crate) identity: Option<IdentitySelector>,
     /// The run of the export.
-    pub run: RunSelector,
+    pub(crate) run: RunSelector,
     /// Name of the file, if not the server's.
-    pub filename: Option<String>,
+    pub(crate) filename: Option<String>,
     /// Whether text is converted.
-    pub encoding: Encoding,
+    pub(crate) encoding: Encoding,
     /// The statuses that fail the step.
-    pub fail_on: Vec<Status>,
+    pub(crate) fail_on: Vec<Status>,
 }
 
 impl ExportRequest {
     /// Whether the identity is needed: to look up a name, or to start or find a run.
     #[must_use]
-    pub fn uses_identity(&self) -> bool {
+    pub(crate) fn uses_identity(&self) -> bool {
         matches!(self.export, ExportSelector::Name(_)) || !matches!(self.run, RunSelector::Id(_))
     }
 }
 
 /// The paths in the inputs, not resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Paths {
+pub(crate) struct Paths {
     /// Directory for the file.
-    pub directory: String,
+    pub(crate) directory: String,
     /// File with additional certificate authorities.
-    pub ca_file: Option<String>,
+    pub(crate) ca_file: Option<String>,
     /// File for the outputs.
-    pub output_file: Option<String>,
+    pub(crate) output_file: Option<String>,
 }
 
 /// How an export is selected.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ExportSelector {
+pub(crate) enum ExportSelector {
     /// `export-id`.
     Id(Id),
     /// `export-name`.
@@ -84,7 +85,7 @@ pub enum ExportSelector {
 
 /// How an identity is selected.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum IdentitySelector {
+pub(crate) enum IdentitySelector {
     /// `user-identity-id`.
     Id(Id),
     /// `identity`: words that occur in its description.
@@ -93,7 +94,7 @@ pub enum IdentitySelector {
 
 /// How a run of the export is selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RunSelector {
+pub(crate) enum RunSelector {
     /// `export-file-id`.
     Id(Id),
     /// The newest existing run.
@@ -133,17 +134,17 @@ impl fmt::Display for IdentitySelector {
 #[derive(Debug)]
 pub struct ParsedInputs {
     /// The key, even if other inputs are invalid: it is masked before anything is printed.
-    pub api_key: Option<ApiKey>,
+    pub(crate) api_key: Option<ApiKey>,
     /// The valid paths.
-    pub paths: Paths,
+    pub(crate) paths: Paths,
     /// `None` if an input that it needs is invalid.
     pub api_config: Option<ApiConfig>,
     /// `None` if an input that it needs is invalid.
-    pub request: Option<ExportRequest>,
+    pub(crate) request: Option<ExportRequest>,
     /// All errors, in the order of [`INPUTS`].
-    pub errors: Vec<InputError>,
+    pub(crate) errors: Vec<InputError>,
     /// `INPUT_…` variables that are not inputs.
-    pub unknown: Vec<UnknownInput>,
+    pub(crate) unknown: Vec<UnknownInput>,
 }
 
 /// Parses the inputs in the environment and reports all errors at once.

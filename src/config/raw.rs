@@ -8,11 +8,11 @@ use crate::text::sanitize;
 
 /// An unknown `INPUT_…` variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnknownInput {
+pub(crate) struct UnknownInput {
     /// Name of the variable.
-    pub variable: String,
+    pub(crate) variable: String,
     /// The input with a similar name, most likely a misspelled one.
-    pub similar: Option<&'static str>,
+    pub(crate) similar: Option<&'static str>,
 }
 
 impl UnknownInput {

@@ -24,7 +24,7 @@ impl InputSpec {
 
 /// Returns the variable that a shell can set for an input.
 #[must_use]
-pub fn variable(input: &str) -> String {
+pub(super) fn variable(input: &str) -> String {
     format!("INPUT_{}", input.replace('-', "_").to_uppercase())
 }
 

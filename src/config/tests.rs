@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 const KEY: &str = "00112233445566778899aabbccddeeff";
 
-/// The variables of a runner: what is always needed, and more.
+/// Returns the variables of a valid step, and these.
 fn variables(more: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
     let needed = [("INPUT_API-KEY", KEY), ("INPUT_EXPORT-ID", "86446"), ("INPUT_EXPORT-FILE-ID", "74780")];
     let needed = needed.iter().filter(|(name, _)| more.iter().all(|(other, _)| input_name(other) != input_name(name)));
@@ -69,7 +69,7 @@ fn every_spelling_of_a_variable_is_the_same_input() {
 }
 
 #[test]
-fn an_identity_starts_a_run_unless_one_is_given() {
+fn a_run_is_started_unless_one_is_given() {
     let no_run = ("INPUT_EXPORT_FILE_ID", "");
     let by_id = ("INPUT_USER_IDENTITY_ID", "305");
     let by_words = ("INPUT_IDENTITY", "PharmCAS 2025");
@@ -94,13 +94,13 @@ fn an_identity_starts_a_run_unless_one_is_given() {
 }
 
 #[test]
-fn what_can_be_said_in_two_ways_is_said_in_one() {
+fn inputs_that_exclude_each_other_are_rejected() {
     let name = ("INPUT_EXPORT_NAME", "Nightly Applicants");
     assert_eq!(request(&[name, ("INPUT_EXPORT_ID", "")]).export, ExportSelector::Name("Nightly Applicants".to_owned()));
     for (input, value, other) in [("export-name", "x", "export-id"), ("identity", "SOPHAS", "user-identity-id")] {
         let both = [(variable(input), value), (variable(other), "305")];
         let both: Vec<_> = both.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-        let [error] = &parse(&variables(&both)).errors[..] else { panic!("not one problem") };
+        let [error] = &parse(&variables(&both)).errors[..] else { panic!("not one error") };
         assert_eq!(
             error.to_string(),
             format!("{input}: `{value}` is given together with {other} `305`; give only one of them")
@@ -125,15 +125,15 @@ fn what_can_be_said_in_two_ways_is_said_in_one() {
 }
 
 #[test]
-fn what_was_asked_for_is_told_as_it_was_asked_for() {
-    let told = [ExportSelector::Id(Id(5)).to_string(), ExportSelector::Name("a\n##b".to_owned()).to_string()];
-    assert_eq!(told, ["export 5", "export `a # #b`"]);
-    let told = [IdentitySelector::Id(Id(5)).to_string(), IdentitySelector::Words("SOPHAS".to_owned()).to_string()];
-    assert_eq!(told, ["identity 5", "identity `SOPHAS`"]);
+fn selectors_are_shown_as_given() {
+    let shown = [ExportSelector::Id(Id(5)).to_string(), ExportSelector::Name("a\n##b".to_owned()).to_string()];
+    assert_eq!(shown, ["export 5", "export `a # #b`"]);
+    let shown = [IdentitySelector::Id(Id(5)).to_string(), IdentitySelector::Words("SOPHAS".to_owned()).to_string()];
+    assert_eq!(shown, ["identity 5", "identity `SOPHAS`"]);
 }
 
 #[test]
-fn an_identity_is_of_use_where_something_is_looked_up_or_started() {
+fn an_identity_is_used_for_look_ups_and_new_runs() {
     let (identity, no_run, name) = (("INPUT_IDENTITY", "x"), ("INPUT_EXPORT_FILE_ID", ""), ("INPUT_EXPORT_NAME", "x"));
     assert!(!request(&[identity]).uses_identity());
     assert!(request(&[identity, no_run]).uses_identity());
@@ -143,19 +143,19 @@ fn an_identity_is_of_use_where_something_is_looked_up_or_started() {
 
 #[test]
 fn an_encoding_is_as_sent_or_utf_8() {
-    for (text, meant) in [
+    for (text, encoding) in [
         ("as-sent", Encoding::AsSent),
         ("As Sent", Encoding::AsSent),
         ("utf-8", Encoding::Utf8),
         ("UTF8", Encoding::Utf8),
     ] {
-        assert_eq!(request(&[("INPUT_ENCODING", text)]).encoding, meant, "{text}");
+        assert_eq!(request(&[("INPUT_ENCODING", text)]).encoding, encoding, "{text}");
     }
     assert!(error("encoding", "latin1").contains("`latin1` must be as-sent or utf-8"));
 }
 
 #[test]
-fn durations_are_read_as_people_write_them() {
+fn durations_are_parsed_in_all_usual_forms() {
     for (text, millis) in [
         ("90s", 90_000),
         ("45m", 2_700_000),
@@ -252,7 +252,7 @@ fn a_file_name_is_a_single_name() {
 }
 
 #[test]
-fn all_problems_are_reported_at_once_in_the_order_of_the_inputs() {
+fn all_errors_are_reported_at_once_in_the_order_of_the_inputs() {
     let parsed = parse(&[
         ("INPUT_TIMEOUT".into(), "never".into()),
         ("INPUT_ALLOW_HTTP".into(), "perhaps".into()),
@@ -287,7 +287,7 @@ fn the_key_is_never_shown() {
 }
 
 #[test]
-fn a_value_that_is_not_utf_8_is_a_problem_of_its_input() {
+fn a_value_that_is_not_utf_8_is_an_error_of_its_input() {
     use std::os::unix::ffi::OsStringExt;
     let mut variables = variables(&[]);
     variables.push(("INPUT_FILENAME".into(), OsString::from_vec(vec![b'a', 0xff])));
@@ -308,7 +308,7 @@ fn the_variable_of_an_input_is_one_that_a_shell_can_write() {
 }
 
 #[test]
-fn a_misspelt_input_is_named() {
+fn a_misspelled_input_gets_a_suggestion() {
     let others = ["INPUT_TIME_OUT", "INPUT_ENCODINGS", "input_exportname", "INPUT_COLOUR", "INPUT_ARGS", "INPUTS"];
     let others: Vec<_> = others.iter().map(|&name| (name, "x")).collect();
     let parsed = parse(&variables(&others));
@@ -327,7 +327,7 @@ fn a_misspelt_input_is_named() {
 
 proptest! {
     #[test]
-    fn no_value_makes_a_message_that_a_runner_takes_for_a_command(
+    fn no_value_becomes_a_runner_command_in_a_message(
         index in 0..INPUTS.len(),
         value in "(?:[#:\\[\r\n\u{2028}]|.)*",
     ) {

@@ -36,7 +36,7 @@ const MAX_REDIRECTS: usize = 5;
 #[derive(Clone, Debug)]
 pub struct Clients {
     /// For the API; follows no redirect.
-    pub api: Client,
+    pub(crate) api: Client,
     /// For the store; never has the API key, and follows up to five redirects.
     pub store: Client,
 }

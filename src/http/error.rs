@@ -14,7 +14,7 @@ use crate::text::sanitize;
 
 /// The server that a request was sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Endpoint {
+pub(crate) enum Endpoint {
     /// The WebAdMIT API.
     Api,
     /// The store that has the files.
@@ -75,29 +75,29 @@ pub enum ErrorKind {
 
 /// A request that failed, or whose response cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestError {
+pub(crate) struct RequestError {
     /// Where the request was sent.
-    pub endpoint: Endpoint,
+    pub(crate) endpoint: Endpoint,
     /// What went wrong.
-    pub kind: ErrorKind,
+    pub(crate) kind: ErrorKind,
     /// Host and port of the server.
-    pub host: String,
+    pub(crate) host: String,
     /// The cause or the server's explanation, as [`fmt::Display`] completes it for the kind. Sanitized, without a URL.
-    pub detail: String,
+    pub(crate) detail: String,
     /// The delay that the server asked for.
-    pub retry_after: Option<Duration>,
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl RequestError {
     /// An error without `Retry-After`.
     #[must_use]
-    pub fn new(endpoint: Endpoint, kind: ErrorKind, host: impl Into<String>, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(endpoint: Endpoint, kind: ErrorKind, host: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { endpoint, kind, host: host.into(), detail: detail.into(), retry_after: None }
     }
 
     /// Returns what the recovery summary counts the error as: `503 from the API`.
     #[must_use]
-    pub fn label(&self) -> String {
+    pub(crate) fn label(&self) -> String {
         let what = match self.kind {
             ErrorKind::Connect => return format!("failed connection to the {}", self.endpoint),
             ErrorKind::ProxyAuthentication => return "proxy authentication".to_owned(),
@@ -171,7 +171,7 @@ fn describe_status(status: u16) -> String {
 
 /// Returns the kind and the detail of an error that occurred before the end of a response's head.
 #[must_use]
-pub fn classify_error(error: reqwest::Error) -> (ErrorKind, String) {
+pub(crate) fn classify_error(error: reqwest::Error) -> (ErrorKind, String) {
     // A signed URL must not reach a message.
     let error = error.without_url();
     if let Some(cause) = find_in_chain(&error, certificate_error) {
@@ -194,7 +194,7 @@ pub fn classify_error(error: reqwest::Error) -> (ErrorKind, String) {
 
 /// Returns the kind and the cause of an error within a body: [`ErrorKind::Stalled`] or [`ErrorKind::UnexpectedEof`].
 #[must_use]
-pub fn classify_body_error(error: reqwest::Error) -> (ErrorKind, String) {
+pub(crate) fn classify_body_error(error: reqwest::Error) -> (ErrorKind, String) {
     let error = error.without_url();
     if error.is_timeout() {
         return (ErrorKind::Stalled, String::new());

@@ -9,19 +9,19 @@ use super::retry;
 
 /// Returns the text of a header, or `None` if it is missing or not visible ASCII.
 #[must_use]
-pub fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+pub(crate) fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
 /// Returns the delay that `Retry-After` asks for.
 #[must_use]
-pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     retry::retry_after(text(headers, RETRY_AFTER)?, text(headers, DATE), SystemTime::now())
 }
 
 /// Returns the time at which the server sent its response: its `Date`, or else the local time.
 #[must_use]
-pub fn date(headers: &HeaderMap) -> SystemTime {
+pub(crate) fn date(headers: &HeaderMap) -> SystemTime {
     let date = text(headers, DATE).and_then(|date| httpdate::parse_http_date(date.trim()).ok());
     date.unwrap_or_else(SystemTime::now)
 }
@@ -31,7 +31,10 @@ pub fn date(headers: &HeaderMap) -> SystemTime {
 /// # Errors
 ///
 /// If the body is interrupted.
-pub async fn read_limited_body(mut response: Response, max_size: usize) -> Result<Option<Vec<u8>>, reqwest::Error> {
+pub(crate) async fn read_limited_body(
+    mut response: Response,
+    max_size: usize,
+) -> Result<Option<Vec<u8>>, reqwest::Error> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
         if body.len() + chunk.len() > max_size {

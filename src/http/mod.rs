@@ -1,11 +1,11 @@
 //! HTTP: both clients, TLS, response headers, request errors, and the retry policy.
 
 mod client;
-pub mod error;
-pub mod headers;
-pub mod retry;
-pub mod tls;
+pub(crate) mod error;
+pub(crate) mod headers;
+pub(crate) mod retry;
+pub(crate) mod tls;
 mod url;
 
 pub use client::{Clients, Timeouts, clients};
-pub use url::{has_credentials, host, is_loopback, origin};
+pub(crate) use url::{has_credentials, host, is_loopback, origin};

@@ -8,83 +8,83 @@ use super::error::{Endpoint, ErrorKind, RequestError};
 
 /// How long to wait for the first valid API response, or one with `Retry-After`. Keeps a mistyped host from using up the
 /// whole timeout.
-pub const FIRST_RESPONSE_TIMEOUT: Duration = Duration::from_secs(120);
+pub(crate) const FIRST_RESPONSE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How long the API may respond 404 for a run that was just started.
-pub const NEW_RUN_NOT_FOUND_PERIOD: Duration = Duration::from_secs(30);
+pub(crate) const NEW_RUN_NOT_FOUND_PERIOD: Duration = Duration::from_secs(30);
 
 /// Maximum number of consecutive download attempts without a new byte.
-pub const MAX_ATTEMPTS_WITHOUT_PROGRESS: u32 = 8;
+pub(crate) const MAX_ATTEMPTS_WITHOUT_PROGRESS: u32 = 8;
 
 /// Maximum exponent of the backoff: its delay is at most 2¹² s before the poll interval limits it.
 const MAX_DOUBLINGS: u32 = 12;
 
 /// What a decision depends on, besides the error.
 #[derive(Clone, Copy, Debug)]
-pub struct RetryState {
+pub(crate) struct RetryState {
     /// Consecutive failures, including this one. For the store: attempts without a new byte; 0 after one with new bytes.
-    pub failures: u32,
+    pub(crate) failures: u32,
     /// Whether the API has sent a valid response in this step, or one with `Retry-After`.
-    pub has_responded: bool,
+    pub(crate) has_responded: bool,
     /// Until when a 404 of the API is retried, since the start of the step.
-    pub not_found_until: Option<Duration>,
+    pub(crate) not_found_until: Option<Duration>,
     /// Maximum duration of the step.
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
     /// Maximum delay, unless the server asks for a longer one.
-    pub poll_interval: Duration,
+    pub(crate) poll_interval: Duration,
     /// Number of connections that receive the file.
-    pub connections: usize,
+    pub(crate) connections: usize,
     /// Consecutive attempts that the store refused with 403, including this one.
-    pub refused: u32,
+    pub(crate) refused: u32,
     /// Maximum number of attempts of an API request. A `Retry-After` is honored all the same.
-    pub max_attempts: Option<u32>,
+    pub(crate) max_attempts: Option<u32>,
 }
 
 /// Limits of consecutive attempts.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct AttemptLimits {
+pub(crate) struct AttemptLimits {
     /// Maximum number of attempts, if it is limited.
-    pub max_attempts: Option<u32>,
+    pub(crate) max_attempts: Option<u32>,
     /// Until when a 404 of the API is retried, since the start of the step.
-    pub not_found_until: Option<Duration>,
+    pub(crate) not_found_until: Option<Duration>,
 }
 
 /// Consecutive attempts at one operation.
 #[derive(Clone, Copy, Debug)]
-pub struct Attempts {
+pub(crate) struct Attempts {
     /// Number of attempts.
-    pub count: u32,
+    pub(crate) count: u32,
     /// How many of the last attempts made no progress.
-    pub without_progress: u32,
+    pub(crate) without_progress: u32,
     /// How many of the last attempts the store refused with 403, most likely because the signed URL had expired.
-    pub refused: u32,
+    pub(crate) refused: u32,
     /// When the first attempt started, since the start of the step.
-    pub started_at: Duration,
+    pub(crate) started_at: Duration,
     /// Their limits.
-    pub limits: AttemptLimits,
+    pub(crate) limits: AttemptLimits,
 }
 
 impl Attempts {
     /// No attempt yet.
     #[must_use]
-    pub fn new(now: Duration) -> Self {
+    pub(crate) fn new(now: Duration) -> Self {
         Self::with_limits(now, AttemptLimits::default())
     }
 
     /// No attempt yet.
     #[must_use]
-    pub fn with_limits(now: Duration, limits: AttemptLimits) -> Self {
+    pub(crate) fn with_limits(now: Duration, limits: AttemptLimits) -> Self {
         Self { count: 0, without_progress: 0, refused: 0, started_at: now, limits }
     }
 
     /// Records an attempt.
-    pub fn record(&mut self, made_progress: bool) {
+    pub(crate) fn record(&mut self, made_progress: bool) {
         self.count += 1;
         self.without_progress = if made_progress { 0 } else { self.without_progress + 1 };
     }
 
     /// Records how the last attempt failed.
-    pub fn record_error(&mut self, error: &RequestError) {
+    pub(crate) fn record_error(&mut self, error: &RequestError) {
         self.refused = if is_refused_by_store(error) { self.refused + 1 } else { 0 };
     }
 }
@@ -93,16 +93,16 @@ impl Attempts {
 #[derive(Clone, Debug)]
 pub struct RetryFailure {
     /// The error of the last attempt.
-    pub error: RequestError,
+    pub(crate) error: RequestError,
     /// The attempts, including the last one.
-    pub attempts: Attempts,
+    pub(crate) attempts: Attempts,
     /// Duration of all attempts.
-    pub elapsed: Duration,
+    pub(crate) elapsed: Duration,
 }
 
 /// What happens after an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RetryDecision {
+pub(crate) enum RetryDecision {
     /// Retries after this delay.
     Retry(Duration),
     /// Closes this connection, because the store asks for fewer requests, and sends no request for this time.
@@ -130,7 +130,7 @@ pub enum GiveUpReason {
 
 /// How an error is treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ErrorClass {
+pub(crate) enum ErrorClass {
     /// It may be temporary.
     Retryable,
     /// The API refused the request.
@@ -141,7 +141,7 @@ pub enum ErrorClass {
 
 /// Classifies an error. Every status of the store is retryable: the next attempt has a new signed URL.
 #[must_use]
-pub fn classify(endpoint: Endpoint, kind: ErrorKind) -> ErrorClass {
+pub(crate) fn classify(endpoint: Endpoint, kind: ErrorKind) -> ErrorClass {
     use ErrorKind as Kind;
 
     match (endpoint, kind) {
@@ -159,13 +159,13 @@ pub fn classify(endpoint: Endpoint, kind: ErrorKind) -> ErrorClass {
 
 /// Whether an error shows that the API is available: it said when to retry, or sent a status without the URL.
 #[must_use]
-pub fn proves_availability(error: &RequestError) -> bool {
+pub(crate) fn proves_availability(error: &RequestError) -> bool {
     error.endpoint == Endpoint::Api && (error.retry_after.is_some() || error.kind == ErrorKind::MissingUrl)
 }
 
 /// Decides what happens after an error. `now` is the time since the start of the step; `random` is between 0 and 1.
 #[must_use]
-pub fn decide(error: &RequestError, state: &RetryState, now: Duration, random: f64) -> RetryDecision {
+pub(crate) fn decide(error: &RequestError, state: &RetryState, now: Duration, random: f64) -> RetryDecision {
     let may_appear = error.endpoint == Endpoint::Api
         && error.kind == ErrorKind::Status(404)
         && state.not_found_until.is_some_and(|until| now < until);
@@ -225,7 +225,7 @@ fn backoff_delay(failures: u32, poll_interval: Duration, random: f64) -> Duratio
 /// Parses `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date, which is measured against the response's own
 /// `Date` if it has one, so that a wrong local clock does no harm. A date in the past is no delay.
 #[must_use]
-pub fn retry_after(value: &str, date: Option<&str>, local_time: SystemTime) -> Option<Duration> {
+pub(crate) fn retry_after(value: &str, date: Option<&str>, local_time: SystemTime) -> Option<Duration> {
     let value = value.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
         // A number that does not fit is longer than any timeout.

@@ -20,18 +20,18 @@ const BUNDLES: [&str; 6] = [
 
 /// The trusted certificate authorities.
 #[derive(Debug)]
-pub struct TrustStore {
+pub(crate) struct TrustStore {
     /// The authorities.
-    pub roots: RootCertStore,
+    pub(crate) roots: RootCertStore,
     /// Which of the system's files could not be read.
-    pub warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 impl TrustStore {
     /// Reads the system's authorities: from `SSL_CERT_FILE` and `SSL_CERT_DIR` if one of them is set, else from the first
     /// bundle that exists.
     #[must_use]
-    pub fn from_system(ssl_cert_file: Option<&OsStr>, ssl_cert_dir: Option<&OsStr>) -> Self {
+    pub(crate) fn from_system(ssl_cert_file: Option<&OsStr>, ssl_cert_dir: Option<&OsStr>) -> Self {
         let directories: Vec<PathBuf> = ssl_cert_dir.map(split_directories).unwrap_or_default();
         let file = match (ssl_cert_file, directories.as_slice()) {
             (None, []) => BUNDLES.iter().map(PathBuf::from).find(|path| path.is_file()),
@@ -60,7 +60,7 @@ impl TrustStore {
     /// # Errors
     ///
     /// If the path is not a file, or the file has no certificate.
-    pub fn add_file(&mut self, path: &Path) -> anyhow::Result<()> {
+    pub(crate) fn add_file(&mut self, path: &Path) -> anyhow::Result<()> {
         // Reading a pipe could block.
         if !path.is_file() {
             bail!("is not a readable file");

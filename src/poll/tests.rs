@@ -3,15 +3,16 @@ use crate::testing;
 use crate::webadmit::Id;
 use crate::webadmit::status::Status;
 
-/// What one simulated run was like: when it was noticed, and how many calls that took.
-struct Noticed {
+/// A simulated run.
+struct Simulation {
+    /// When its end was noticed.
     after: Duration,
     calls: usize,
     timed_out: bool,
 }
 
-/// Waits for a run that takes so long, with tokio's clock, which jumps from wait to wait.
-async fn simulate(takes: Duration, timeout: &str, remaining_calls: Option<u64>) -> Noticed {
+/// Polls a run that takes this long, in tokio's paused time.
+async fn simulate(takes: Duration, timeout: &str, remaining_calls: Option<u64>) -> Simulation {
     let fixture = testing::Fixture::new(&[("TIMEOUT", timeout)]);
     let step = fixture.step();
     let context = step.context(&fixture.history);
@@ -22,15 +23,15 @@ async fn simulate(takes: Duration, timeout: &str, remaining_calls: Option<u64>) 
         Ok(RunResponse { run: Id(2), export: None, status, url: None, remaining_calls })
     })
     .await;
-    Noticed { after: context.deadline.elapsed(), calls, timed_out: matches!(end, Err(StepError::TimedOut)) }
+    Simulation { after: context.deadline.elapsed(), calls, timed_out: matches!(end, Err(StepError::TimedOut)) }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_took_t_is_noticed_within_a_second_or_a_tenth_of_t_or_the_poll_interval() {
+async fn the_end_of_a_run_is_noticed_within_a_second_or_a_tenth_of_its_time_or_the_poll_interval() {
     for seconds in [0, 1, 2, 5, 7, 30, 61, 150, 151, 600, 1800, 3599] {
         let took = Duration::from_secs(seconds);
         let noticed = simulate(took, "1h", Some(5000)).await;
-        // A timer is up to a millisecond late.
+        // A timer can be a millisecond late.
         let delay = noticed.after.saturating_sub(took);
         let promised = Duration::from_secs(1).max(took / 10).min(Duration::from_secs(15)) + Duration::from_millis(2);
         assert!(!noticed.timed_out && delay <= promised, "{seconds} s: noticed after {:?}", noticed.after);
@@ -48,7 +49,7 @@ async fn the_last_check_is_at_the_timeout() {
 }
 
 #[test]
-fn the_wait_follows_the_time_waited_and_the_calls_left() {
+fn the_delay_depends_on_the_time_waited_and_the_remaining_calls() {
     for (waited, interval, remaining_calls, wait) in [
         (0, 15_000, None, 1000),
         (9_999, 15_000, None, 1000),

@@ -17,55 +17,55 @@ const MAX_OFFSETS: usize = 10;
 
 /// What happened in a step.
 #[derive(Debug, Default)]
-pub struct History {
+pub(crate) struct History {
     /// The identity, once its id is known.
-    pub identity: Option<ResolvedName>,
+    pub(crate) identity: Option<ResolvedName>,
     /// Whether the API sent a valid response, or one with `Retry-After`.
-    pub has_responded: bool,
+    pub(crate) has_responded: bool,
     /// What happened to the run.
-    pub run: RunHistory,
+    pub(crate) run: RunHistory,
 }
 
 /// What happened to a run.
 #[derive(Debug, Default)]
 pub struct RunHistory {
     /// The export, once its id is known.
-    pub export: Option<ResolvedName>,
+    pub(crate) export: Option<ResolvedName>,
     /// The id of the run, once it is known.
-    pub id: Option<Id>,
+    pub(crate) id: Option<Id>,
     /// The statuses in order.
-    pub statuses: Vec<StatusChange>,
+    pub(crate) statuses: Vec<StatusChange>,
     /// Number of responses with a status.
-    pub checks: usize,
+    pub(crate) checks: usize,
     /// Time of the first response with a status, since the start of the step.
-    pub first_check: Option<Duration>,
+    pub(crate) first_check: Option<Duration>,
     /// The errors that were retried, and how often each occurred.
-    pub retries: Vec<(String, usize)>,
+    pub(crate) retries: Vec<(String, usize)>,
     /// Number of signed URLs after the first one.
-    pub new_urls: usize,
+    pub(crate) new_urls: usize,
     /// The current failure, until a request succeeds.
-    pub failure: Option<RetryFailure>,
+    pub(crate) failure: Option<RetryFailure>,
     /// Progress of the download, once it has started.
-    pub progress: Option<Progress>,
+    pub(crate) progress: Option<Progress>,
     /// The file, once it is at its destination.
-    pub saved: Option<SavedFile>,
+    pub(crate) saved: Option<SavedFile>,
 }
 
 /// An identity or an export, and its name if it was looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ResolvedName {
+pub(crate) struct ResolvedName {
     /// Its id.
-    pub id: Id,
+    pub(crate) id: Id,
     /// Its name.
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     /// Whether it is the newest of identities that differ only in their cycle.
-    pub is_newest_cycle: bool,
+    pub(crate) is_newest_cycle: bool,
 }
 
 impl ResolvedName {
     /// Something that was given by its id.
     #[must_use]
-    pub fn from_id(id: Id) -> Self {
+    pub(crate) fn from_id(id: Id) -> Self {
         Self { id, name: None, is_newest_cycle: false }
     }
 }
@@ -81,13 +81,13 @@ impl fmt::Display for ResolvedName {
 
 /// A status, and when it was seen, since the start of the step.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StatusChange {
+pub(crate) struct StatusChange {
     /// The status.
-    pub status: Status,
+    pub(crate) status: Status,
     /// When it was first seen.
-    pub first_seen: Duration,
+    pub(crate) first_seen: Duration,
     /// When it was last seen.
-    pub last_seen: Duration,
+    pub(crate) last_seen: Duration,
 }
 
 /// A file at its destination.
@@ -108,13 +108,13 @@ pub struct SavedFile {
     /// Whether the text was converted.
     pub encoding: TextEncoding,
     /// Duration of the download.
-    pub elapsed: Duration,
+    pub(crate) elapsed: Duration,
 }
 
 impl SavedFile {
     /// Whether the file differs from the bytes that the store sent.
     #[must_use]
-    pub fn has_changed(&self) -> bool {
+    pub(crate) fn has_changed(&self) -> bool {
         self.sha256 != self.source_sha256
     }
 }
@@ -133,12 +133,12 @@ pub enum TextEncoding {
 impl RunHistory {
     /// The last status.
     #[must_use]
-    pub fn status(&self) -> Option<&Status> {
+    pub(crate) fn status(&self) -> Option<&Status> {
         self.statuses.last().map(|change| &change.status)
     }
 
     /// Records a status. Returns whether it differs from the last one.
-    pub fn record_status(&mut self, status: &Status, now: Duration) -> bool {
+    pub(crate) fn record_status(&mut self, status: &Status, now: Duration) -> bool {
         self.checks += 1;
         self.first_check.get_or_insert(now);
         match self.statuses.last_mut() {
@@ -155,13 +155,13 @@ impl RunHistory {
 
     /// Returns how long the run took to reach its last status, counted from the first check.
     #[must_use]
-    pub fn waited(&self) -> Duration {
+    pub(crate) fn waited(&self) -> Duration {
         let last_change = self.statuses.last().map_or(Duration::ZERO, |change| change.first_seen);
         last_change.saturating_sub(self.first_check.unwrap_or_default())
     }
 
     /// Records a failure that is retried.
-    pub fn record_retry(&mut self, failure: RetryFailure) {
+    pub(crate) fn record_retry(&mut self, failure: RetryFailure) {
         let error = &failure.error;
         let label = match error.kind {
             ErrorKind::UnexpectedEof | ErrorKind::Stalled if self.retries.len() < MAX_OFFSETS => {
@@ -175,7 +175,7 @@ impl RunHistory {
     }
 
     /// Counts an error that is retried.
-    pub fn count_retry(&mut self, label: String) {
+    pub(crate) fn count_retry(&mut self, label: String) {
         match self.retries.iter_mut().find(|(known, _)| *known == label) {
             Some((_, count)) => *count += 1,
             None => self.retries.push((label, 1)),
@@ -184,7 +184,7 @@ impl RunHistory {
 
     /// Records the failure at the timeout. A request that the timeout itself cut off explains less than the error before
     /// it.
-    pub fn record_timeout(&mut self, last: RetryFailure) {
+    pub(crate) fn record_timeout(&mut self, last: RetryFailure) {
         self.failure = match self.failure.take() {
             Some(previous)
                 if last.error.kind == ErrorKind::Timeout && previous.error.endpoint == last.error.endpoint =>
@@ -196,7 +196,7 @@ impl RunHistory {
     }
 
     /// Records that a request to this endpoint succeeded.
-    pub fn clear_failure(&mut self, endpoint: Endpoint) {
+    pub(crate) fn clear_failure(&mut self, endpoint: Endpoint) {
         if self.failure.as_ref().is_some_and(|failure| failure.error.endpoint == endpoint) {
             self.failure = None;
         }

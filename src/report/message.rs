@@ -18,17 +18,17 @@ const MAX_LINE_LENGTH: usize = 150;
 
 /// The configuration of the step that ended.
 #[derive(Clone, Copy, Debug)]
-pub struct MessageContext<'a> {
+pub(crate) struct MessageContext<'a> {
     /// How the API was used.
-    pub api_config: &'a ApiConfig,
+    pub(crate) api_config: &'a ApiConfig,
     /// The requested export; `None` for the command `list`.
-    pub request: Option<&'a ExportRequest>,
+    pub(crate) request: Option<&'a ExportRequest>,
 }
 
 /// Renders what ended a step. The first line says what failed and what is on disk; further lines list candidates, and the
 /// last one is a hint. `context` is `None` if the inputs are invalid.
 #[must_use]
-pub fn render(error: &StepError, context: Option<MessageContext<'_>>, history: &History) -> String {
+pub(crate) fn render(error: &StepError, context: Option<MessageContext<'_>>, history: &History) -> String {
     match (error, context) {
         (StepError::Inputs(errors), _) => invalid_inputs(errors),
         (StepError::Argument(argument), _) => format!(
@@ -243,7 +243,7 @@ fn join_ids(ids: &[Id]) -> String {
 
 /// Returns ` (3 attempts in 12 s)`; empty for a single attempt.
 #[must_use]
-pub fn describe_attempts(failure: &RetryFailure) -> String {
+pub(crate) fn describe_attempts(failure: &RetryFailure) -> String {
     let RetryFailure { attempts, elapsed, .. } = failure;
     if attempts.count > 1 {
         format!(" ({} in {})", format::count(attempts.count as usize, "attempt"), duration(*elapsed))

@@ -3,6 +3,6 @@
 pub(crate) mod hints;
 pub mod history;
 pub mod log;
-pub mod message;
+pub(crate) mod message;
 pub mod outputs;
-pub mod summary;
+pub(crate) mod summary;

@@ -84,7 +84,7 @@ pub type Output = (&'static str, String);
 
 /// Returns the outputs that have a value.
 #[must_use]
-pub fn collect(history: &History) -> Vec<Output> {
+pub(crate) fn collect(history: &History) -> Vec<Output> {
     OUTPUTS.iter().filter_map(|output| Some((output.name, (output.value)(history)?))).collect()
 }
 

@@ -13,21 +13,21 @@ const MIN_BAR: Duration = Duration::from_secs(1);
 
 /// What the summary is made of.
 #[derive(Debug)]
-pub struct Summary<'a> {
+pub(crate) struct Summary<'a> {
     /// The configuration; `None` if the inputs are invalid.
-    pub context: Option<MessageContext<'a>>,
+    pub(crate) context: Option<MessageContext<'a>>,
     /// What happened.
-    pub history: &'a History,
+    pub(crate) history: &'a History,
     /// The error message, if the step failed.
-    pub error: Option<&'a str>,
+    pub(crate) error: Option<&'a str>,
     /// Duration of the step.
-    pub elapsed: Duration,
+    pub(crate) elapsed: Duration,
 }
 
 impl Summary<'_> {
     /// Returns the summary in Markdown. It ends with an empty line, so that the next step's summary starts a new paragraph.
     #[must_use]
-    pub fn markdown(&self) -> String {
+    pub(crate) fn markdown(&self) -> String {
         let parts = [
             Some(self.headline()),
             self.error.map(code_block),
@@ -185,7 +185,7 @@ fn timestamp(since_start: Duration) -> String {
 /// Returns text as a Markdown code span, also inside a table. Text with a character that would end the span or the cell
 /// becomes HTML with entities.
 #[must_use]
-pub fn code(text: &str) -> String {
+pub(crate) fn code(text: &str) -> String {
     if !text.is_empty()
         && !text.starts_with(' ')
         && !text.ends_with(' ')

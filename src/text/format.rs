@@ -68,11 +68,11 @@ pub(crate) fn conversion(charset: &str, has_changed: bool) -> String {
 
 /// Received and total bytes of a download.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
+pub(crate) struct Progress {
     /// Number of bytes received.
-    pub received: u64,
+    pub(crate) received: u64,
     /// Size of the file in bytes, if it is known.
-    pub total: Option<u64>,
+    pub(crate) total: Option<u64>,
 }
 
 impl fmt::Display for Progress {

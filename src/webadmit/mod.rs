@@ -10,6 +10,6 @@ mod signed_url;
 pub mod status;
 
 pub(crate) use client::ApiClient;
-pub use model::{ApiKey, BaseUrl, Id};
+pub(crate) use model::{ApiKey, BaseUrl, Id};
 pub(crate) use run::RunResponse;
 pub use signed_url::SignedUrl;

@@ -26,7 +26,7 @@ const MAX_UNKNOWN_INPUT_WARNINGS: usize = 3;
 
 /// Runs the command, and returns its exit code.
 #[must_use]
-pub fn run(environment: &Environment) -> u8 {
+pub(crate) fn run(environment: &Environment) -> u8 {
     let start = Deadline::start();
     let log = Log::new(environment.ci_system(), start);
     let inputs = config::parse(&environment.variables);

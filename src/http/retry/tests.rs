@@ -27,7 +27,7 @@ fn store_error(kind: ErrorKind) -> RequestError {
 }
 
 #[test]
-fn every_status_of_the_api_is_tried_again_refused_or_final() {
+fn every_status_of_the_api_is_retryable_refused_or_permanent() {
     for status in 100..=599 {
         let expected = match status {
             200..=299 | 408 | 425 | 429 | 500 | 502 | 503 | 504 => RetryDecision::Retry(seconds(1)),
@@ -60,8 +60,8 @@ fn only_the_first_403_of_the_store_is_retried_at_once() {
 }
 
 #[test]
-fn every_other_kind_is_tried_again_or_final() {
-    for (kind, again) in [
+fn every_other_error_is_retryable_or_permanent() {
+    for (kind, is_retryable) in [
         (ErrorKind::Connect, true),
         (ErrorKind::ProxyAuthentication, true),
         (ErrorKind::Timeout, true),
@@ -81,8 +81,11 @@ fn every_other_kind_is_tried_again_or_final() {
         (ErrorKind::InvalidUrl, false),
         (ErrorKind::UnsupportedEncoding, false),
     ] {
-        let expected =
-            if again { RetryDecision::Retry(seconds(1)) } else { RetryDecision::GiveUp(GiveUpReason::NotRetryable) };
+        let expected = if is_retryable {
+            RetryDecision::Retry(seconds(1))
+        } else {
+            RetryDecision::GiveUp(GiveUpReason::NotRetryable)
+        };
         for error in [api_error(kind), store_error(kind)] {
             assert_eq!(decide(&error, &STATE, NOW, 1.0), expected, "{error:?}");
         }
@@ -90,7 +93,7 @@ fn every_other_kind_is_tried_again_or_final() {
 }
 
 #[test]
-fn waits_double_up_to_the_poll_interval_and_are_jittered_down_to_half() {
+fn the_backoff_doubles_up_to_the_poll_interval_with_jitter_down_to_half() {
     for (failures, max) in [(0, 1), (1, 1), (2, 2), (3, 4), (4, 8), (5, 15), (6, 15), (u32::MAX, 15)] {
         let state = RetryState { failures, ..STATE };
         let wait = |random| decide(&api_error(ErrorKind::Connect), &state, NOW, random);
@@ -100,7 +103,7 @@ fn waits_double_up_to_the_poll_interval_and_are_jittered_down_to_half() {
 }
 
 #[test]
-fn retry_after_is_obeyed_unless_it_reaches_past_the_timeout() {
+fn retry_after_is_honored_unless_it_exceeds_the_timeout() {
     let with = |wait, now| {
         let error = RequestError { retry_after: Some(seconds(wait)), ..api_error(ErrorKind::Status(503)) };
         decide(&error, &STATE, seconds(now), 1.0)
@@ -109,11 +112,11 @@ fn retry_after_is_obeyed_unless_it_reaches_past_the_timeout() {
     assert_eq!(with(3600, 0), RetryDecision::Retry(seconds(3600)));
     assert_eq!(with(3601, 0), RetryDecision::GiveUp(GiveUpReason::RetryAfterTooLong(seconds(3601))));
     assert_eq!(with(600, 3001), RetryDecision::GiveUp(GiveUpReason::RetryAfterTooLong(seconds(600))));
-    assert_eq!(with(0, 0), RetryDecision::Retry(seconds(1)), "no wait at all is the ordinary one");
+    assert_eq!(with(0, 0), RetryDecision::Retry(seconds(1)), "zero means the usual backoff");
 }
 
 #[test]
-fn an_api_that_never_answered_readably_is_given_two_minutes() {
+fn the_first_valid_response_must_come_within_two_minutes() {
     let silent = RetryState { has_responded: false, ..STATE };
     let error = api_error(ErrorKind::Connect);
     assert_eq!(decide(&error, &silent, seconds(119), 1.0), RetryDecision::Retry(seconds(1)));
@@ -127,7 +130,7 @@ fn an_api_that_never_answered_readably_is_given_two_minutes() {
 }
 
 #[test]
-fn a_response_with_retry_after_counts_as_an_answer() {
+fn a_response_with_retry_after_shows_that_the_api_is_available() {
     let silent = RetryState { has_responded: false, ..STATE };
     for status in [408, 425, 429, 500, 502, 503, 504] {
         let busy = |wait| RequestError { retry_after: Some(seconds(wait)), ..api_error(ErrorKind::Status(status)) };
@@ -151,7 +154,7 @@ fn a_response_with_retry_after_counts_as_an_answer() {
 }
 
 #[test]
-fn a_404_right_after_the_start_of_a_run_is_tried_again() {
+fn a_404_right_after_the_start_of_a_run_is_retried() {
     let started = RetryState { not_found_until: Some(seconds(35)), ..STATE };
     let not_found = api_error(ErrorKind::Status(404));
     assert_eq!(decide(&not_found, &started, seconds(34), 1.0), RetryDecision::Retry(seconds(1)));
@@ -175,7 +178,7 @@ fn a_store_is_given_up_after_eight_attempts_without_a_new_byte() {
 }
 
 #[test]
-fn a_request_to_the_api_that_is_worth_some_attempts_gets_no_more_unless_the_api_asks_for_a_wait() {
+fn limited_attempts_end_unless_the_api_asks_for_a_delay() {
     let of = |failures, wait| {
         let error = RequestError { retry_after: wait, ..api_error(ErrorKind::Status(500)) };
         decide(&error, &RetryState { failures, max_attempts: Some(4), ..STATE }, NOW, 1.0)
@@ -200,7 +203,7 @@ fn a_request_to_the_api_that_is_worth_some_attempts_gets_no_more_unless_the_api_
 }
 
 #[test]
-fn a_store_that_asks_for_less_gets_one_connection_less_as_long_as_there_are_others() {
+fn a_store_that_asks_to_slow_down_loses_a_connection_unless_it_is_the_last() {
     let of = |status, wait, connections| {
         let error = RequestError { retry_after: wait, ..store_error(ErrorKind::Status(status)) };
         decide(&error, &RetryState { connections, ..STATE }, NOW, 1.0)
@@ -234,7 +237,7 @@ fn a_store_that_asks_for_less_gets_one_connection_less_as_long_as_there_are_othe
 }
 
 #[test]
-fn the_last_wait_ends_at_the_timeout() {
+fn the_last_delay_ends_at_the_timeout() {
     let error = api_error(ErrorKind::Connect);
     let state = RetryState { failures: 5, ..STATE };
     assert_eq!(decide(&error, &state, seconds(3599), 1.0), RetryDecision::Retry(seconds(1)));
@@ -243,7 +246,7 @@ fn the_last_wait_ends_at_the_timeout() {
 }
 
 #[test]
-fn retry_after_is_read_in_all_its_forms() {
+fn retry_after_is_parsed_in_all_its_forms() {
     let date = "Sun, 06 Nov 1994 08:49:37 GMT";
     let at = httpdate::parse_http_date(date).unwrap();
     for (value, answered, wait) in [
@@ -267,7 +270,7 @@ fn retry_after_is_read_in_all_its_forms() {
     }
 }
 
-/// What servers have sent as `Retry-After` and `Date`, or could.
+/// Values of `Retry-After` and `Date` that servers send, or could send.
 const DATES: [&str; 16] = [
     "120",
     "0",
@@ -289,7 +292,7 @@ const DATES: [&str; 16] = [
 
 proptest! {
     #[test]
-    fn a_wait_is_what_is_asked_for_or_none(
+    fn a_delay_is_the_requested_one_or_none(
         value in crate::testing::mutated_text(&DATES),
         date in proptest::option::of(crate::testing::mutated_text(&DATES)),
     ) {
@@ -304,7 +307,7 @@ proptest! {
     }
 
     #[test]
-    fn a_wait_without_retry_after_never_exceeds_the_poll_interval_or_the_timeout(
+    fn a_backoff_never_exceeds_the_poll_interval_or_the_timeout(
         failures in 0_u32..1000,
         now in 0_u64..4000,
         poll_interval in 1_u64..100_000,
@@ -320,7 +323,7 @@ proptest! {
     }
 
     #[test]
-    fn no_retry_after_leads_past_the_timeout(value in ".*", date in proptest::option::of(".*")) {
+    fn no_retry_after_extends_past_the_timeout(value in ".*", date in proptest::option::of(".*")) {
         let wait = retry_after(&value, date.as_deref(), SystemTime::UNIX_EPOCH);
         let error = RequestError { retry_after: wait, ..api_error(ErrorKind::Status(503)) };
         if let RetryDecision::Retry(wait) = decide(&error, &STATE, NOW, 0.5) {
