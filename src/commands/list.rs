@@ -109,7 +109,7 @@ async fn print_list(context: &Context<'_>, clients: &Clients, format: ListFormat
     // On another thread: a signal must end the program even if nobody reads its output.
     let text = if format == ListFormat::Table { table(&entries) } else { json(&entries) };
     let printed = tokio::task::spawn_blocking(move || log::print_page(&text)).await;
-    printed.context("cannot print the list")?.context("cannot write the list to stdout")?;
+    printed.context("cannot print the list")?.context("cannot write to stdout")?;
     incomplete.map_or(Ok(()), Err)
 }
 

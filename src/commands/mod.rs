@@ -37,7 +37,7 @@ pub(crate) fn run(environment: &Environment) -> u8 {
 }
 
 fn print(environment: &Environment, text: &str) -> u8 {
-    let printed = log::print_page(text).context("stdout cannot be written");
+    let printed = log::print_page(text).context("cannot write to stdout");
     printed.map_or_else(|error| fail(environment, &StepError::Local(error)), |()| 0)
 }
 

@@ -138,10 +138,7 @@ pub(super) fn identity_words(value: &str) -> Parsed<String> {
 
 pub(super) fn path(value: &str) -> Parsed<String> {
     if value.starts_with('~') {
-        return reject(
-            value,
-            "begins with ~, which is not expanded; give a path relative to the workspace, or an absolute one",
-        );
+        return reject(value, "begins with ~, which is not expanded; use a path relative to the workspace");
     }
     printable(value)
 }

@@ -30,14 +30,18 @@ impl MessageBuilder<'_> {
                 Some("WebAdMIT reported errors while it created the file; check the export in WebAdMIT".to_owned())
             }
             StepError::Local(_) => self.local_hint(),
-            StepError::Interrupted(_) => match (&self.history.run.saved, self.history.run.id) {
-                (None, Some(run)) => {
-                    Some(format!("the run continues in WebAdMIT; to get its file, set export-file-id: {run}"))
-                }
-                _ => None,
-            },
+            StepError::Interrupted(_) => self.interrupted_hint(),
             StepError::Inputs(_) | StepError::Argument(_) => None,
         }
+    }
+
+    fn interrupted_hint(&self) -> Option<String> {
+        let run = &self.history.run;
+        let id = run.id.filter(|_| run.saved.is_none())?;
+        Some(match run.status() {
+            Some(status) if status.is_terminal() => format!("to download this run later, set export-file-id: {id}"),
+            _ => format!("the run continues in WebAdMIT; to download it later, set export-file-id: {id}"),
+        })
     }
 
     fn timeout_hint(&self) -> String {
@@ -46,7 +50,7 @@ impl MessageBuilder<'_> {
             (Some(failure), _) => self.request_hint(&failure.error),
             (None, Some(id)) if !run.status().is_some_and(Status::has_file) => {
                 format!(
-                    "the run may still be in progress; set a longer timeout, or export-file-id: {id} to wait for this run"
+                    "the run continues in WebAdMIT; set a longer timeout, or export-file-id: {id} to wait for this run"
                 )
             }
             (None, Some(id)) => format!("set a longer timeout, and export-file-id: {id} to download this run"),
@@ -71,6 +75,14 @@ impl MessageBuilder<'_> {
     }
 
     fn lookup_hint(&self, target: LookupTarget, error: &ResolveError) -> String {
+        if let Some(id) = self.id_of_list_row(target) {
+            let (id_input, name_input) = match target {
+                LookupTarget::IdentityWords => ("user-identity-id", "identity"),
+                LookupTarget::ExportName | LookupTarget::LatestRun => ("export-id", "export-name"),
+            };
+            return format!("this looks like a row of a list; set {id_input}: {id}, or only the name as {name_input}");
+        }
+
         let is_newest_cycle = self.history.identity.as_ref().is_some_and(|identity| identity.is_newest_cycle);
         let hint = match (target, error.matching, error.total) {
             (LookupTarget::IdentityWords, ..) if error.is_id => {
@@ -105,6 +117,18 @@ impl MessageBuilder<'_> {
             }
         };
         format!("{hint}; webadmit-export list shows everything that the key can see")
+    }
+
+    /// Returns the id in an input that looks like a row copied from a list: `86446  Nightly Applicants`.
+    fn id_of_list_row(&self, target: LookupTarget) -> Option<&str> {
+        let request = self.context.request?;
+        let text = match (target, &request.identity, &request.export) {
+            (LookupTarget::IdentityWords, Some(IdentitySelector::Words(words)), _) => words,
+            (LookupTarget::ExportName, _, ExportSelector::Name(name)) => name,
+            _ => return None,
+        };
+        let (id, _) = text.trim().split_once("  ")?;
+        id.bytes().all(|byte| byte.is_ascii_digit()).then_some(id)
     }
 
     /// Whether the input that was looked up contains quotes.

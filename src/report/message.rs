@@ -184,7 +184,7 @@ impl MessageBuilder<'_> {
                 self.last_status()
             ),
             GiveUpReason::NoProgress if error.endpoint == Endpoint::Store => format!(
-                "{} without a new byte, gave up after {}: {error}",
+                "{error} ({} without a new byte in {})",
                 format::count(attempts.without_progress as usize, "attempt"),
                 duration(*elapsed)
             ),

@@ -1,4 +1,4 @@
-//! The outputs: what the following steps get to know.
+//! The outputs: values for later steps.
 
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
@@ -12,11 +12,11 @@ use rustix::fs::OFlags;
 use crate::report::history::{History, SavedFile};
 use crate::workspace::Workspace;
 
-/// An output, as action.yml and `--help` describe it.
+/// An output as users see it: in action.yml and in `--help`.
 pub struct OutputSpec {
     /// Its name in kebab-case.
     pub name: &'static str,
-    /// What its value is.
+    /// What its value means, in one sentence.
     pub description: &'static str,
     value: fn(&History) -> Option<String>,
 }
@@ -79,80 +79,76 @@ fn saved(history: &History, value: fn(&SavedFile) -> String) -> Option<String> {
     history.run.saved.as_ref().map(value)
 }
 
-/// The name and the value of an output. The value is one line: text from a server was sanitized when it was received.
-pub type Output = (&'static str, String);
+/// Name and value of an output. The value is a single line: text from a server was sanitized when it was received.
+pub(crate) type Output = (&'static str, String);
 
 /// Returns the outputs that have a value.
-#[must_use]
 pub(crate) fn collect(history: &History) -> Vec<Output> {
     OUTPUTS.iter().filter_map(|output| Some((output.name, (output.value)(history)?))).collect()
 }
 
-/// `WEBADMIT_EXPORT_FILE_ID` for `export-file-id`.
+/// Returns the name of an output as a variable: `WEBADMIT_EXPORT_FILE_ID` for `export-file-id`.
 #[must_use]
 pub fn variable(name: &str) -> String {
     format!("WEBADMIT_{}", name.replace('-', "_").to_uppercase())
 }
 
-/// Where the outputs go besides the log.
+/// The files that get the outputs.
 #[derive(Debug)]
-pub struct OutputSinks {
-    github: Option<File>,
-    file: Option<File>,
+pub(crate) struct OutputSinks {
+    github_output: Option<File>,
+    output_file: Option<File>,
 }
 
 impl OutputSinks {
-    /// Opens `$GITHUB_OUTPUT` for more, and empties the output file: values of an earlier step must not be taken for
-    /// this one's.
+    /// Opens `$GITHUB_OUTPUT` for appending, and clears the output file: later steps must not take the outputs of an earlier
+    /// step for those of this one.
     ///
     /// # Errors
     ///
-    /// When one of them cannot be written.
-    pub fn open(
+    /// If one of them cannot be opened.
+    pub(crate) fn open(
         github_output: Option<&OsStr>,
         output_file: Option<&Path>,
         workspace: &Workspace,
     ) -> anyhow::Result<Self> {
-        let github = match github_output {
-            Some(path) => {
-                let opened = writable().read(true).append(true).create(true).open(path);
-                let context = || format!("GITHUB_OUTPUT ({}) cannot be written", Path::new(path).display());
-                Some(opened.with_context(context)?)
-            }
-            None => None,
+        let open_github_output = |path: &OsStr| {
+            let file = writable().read(true).append(true).create(true).open(path);
+            file.with_context(|| format!("cannot write GITHUB_OUTPUT ({})", Path::new(path).display()))
         };
-        let file = match output_file {
-            Some(path) => {
-                let context = || format!("the output-file {} cannot be written", workspace.display_path(path));
-                Some(create(path, workspace).with_context(context)?)
-            }
-            None => None,
+        let create_output_file = |path: &Path| {
+            let file = create(path, workspace);
+            file.with_context(|| format!("cannot write the output-file {}", workspace.display_path(path)))
         };
-        Ok(Self { github, file })
+
+        Ok(Self {
+            github_output: github_output.map(open_github_output).transpose()?,
+            output_file: output_file.map(create_output_file).transpose()?,
+        })
     }
 
-    /// Writes the outputs to where they go.
+    /// Writes the outputs.
     ///
     /// # Errors
     ///
-    /// When one of the files cannot be written; the other one was tried all the same.
-    pub fn write(&mut self, outputs: &[Output]) -> anyhow::Result<()> {
-        let github = self.github.as_mut().map_or(Ok(()), |file| append(file, outputs));
-        let file = self.file.as_mut().map_or(Ok(()), |file| write_lines(file, outputs));
-        github.context("the outputs cannot be written to GITHUB_OUTPUT")?;
-        file.context("the outputs cannot be written to the output-file")
+    /// If one of the files cannot be written. The other one is written all the same.
+    pub(crate) fn write(&mut self, outputs: &[Output]) -> anyhow::Result<()> {
+        let github_output = self.github_output.as_mut().map_or(Ok(()), |file| append(file, outputs));
+        let output_file = self.output_file.as_mut().map_or(Ok(()), |file| write_lines(file, outputs));
+
+        github_output.context("cannot write the outputs to GITHUB_OUTPUT")?;
+        output_file.context("cannot write the outputs to the output-file")
     }
 }
 
-/// Empties an output file that an earlier step has left, where this one ends before it has outputs of its own: they must
-/// not be taken for this one's. What cannot be emptied is told when it is to be written.
-pub fn clear_stale(output_file: &Path) {
+/// Clears an output file of an earlier step, for a step that ends before it opens the file. Errors are ignored: that step
+/// fails anyway.
+pub(crate) fn clear_stale(output_file: &Path) {
     let _ = writable().write(true).truncate(true).open(output_file);
 }
 
-/// How files for outputs are opened: a pipe that nobody reads is an error, and not waited for.
-#[must_use]
-pub fn writable() -> OpenOptions {
+/// Returns options that open a file without waiting. Opening a pipe that nobody reads fails.
+pub(crate) fn writable() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.custom_flags(OFlags::NONBLOCK.bits().cast_signed());
     options
@@ -167,23 +163,24 @@ fn create(path: &Path, workspace: &Workspace) -> io::Result<File> {
     Ok(file)
 }
 
-/// `name=value` lines, as the runner reads them. No value has a line break, so the form with a delimiter is not needed.
+/// Appends `name=value` lines for GitHub's runner. The syntax with a delimiter is not needed, because no value has a line
+/// break.
 fn append(file: &mut File, outputs: &[Output]) -> io::Result<()> {
-    let mut text = if ends_in_mid_line(file) { "\n".to_owned() } else { String::new() };
+    let mut text = if ends_within_line(file) { "\n".to_owned() } else { String::new() };
     for (name, value) in outputs {
         text.push_str(&format!("{name}={value}\n"));
     }
     file.write_all(text.as_bytes())
 }
 
-/// Whether an earlier step has left its last line open. What cannot be read, a pipe for one, is taken as it is.
-fn ends_in_mid_line(file: &mut File) -> bool {
+/// Whether an earlier step did not end its last line. False if the file cannot be read, such as a pipe.
+fn ends_within_line(file: &mut File) -> bool {
     let mut last = [b'\n'];
     let read = file.seek(SeekFrom::End(-1)).and_then(|_| file.read_exact(&mut last));
     read.is_ok() && last != [b'\n']
 }
 
-/// `WEBADMIT_<NAME>=value` lines: what GitLab's dotenv reports, Bitbucket and Jenkins read.
+/// Writes `WEBADMIT_<NAME>=value` lines, the syntax of GitLab's dotenv reports. Bitbucket and Jenkins read it as well.
 fn write_lines(file: &mut File, outputs: &[Output]) -> io::Result<()> {
     let lines: String = outputs.iter().map(|(name, value)| format!("{}={value}\n", variable(name))).collect();
     file.write_all(lines.as_bytes())

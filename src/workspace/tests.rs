@@ -17,7 +17,7 @@ fn workspace() -> (tempfile::TempDir, Workspace) {
 #[test]
 fn a_relative_path_stays_inside_the_workspace() {
     let (_directory, workspace) = workspace();
-    for (path, told) in [
+    for (path, displayed) in [
         (".", "."),
         ("a/b", "a/b"),
         ("./a//b/", "a/b"),
@@ -26,38 +26,40 @@ fn a_relative_path_stays_inside_the_workspace() {
         ("link-inside/x", "inside/x"),
         ("link-inside/../x", "x"),
     ] {
-        assert_eq!(workspace.display_path(&workspace.resolve(path).unwrap()), told, "{path}");
+        assert_eq!(workspace.display_path(&workspace.resolve(path).unwrap()), displayed, "{path}");
     }
     for path in ["..", "../outside", "a/../../outside", "link-outside", "link-outside/x", "inside/../../outside"] {
         assert!(matches!(workspace.resolve(path), Err(PathError::Outside(_))), "{path}");
     }
     assert!(matches!(workspace.resolve("link-nowhere/x"), Err(PathError::Unreadable { .. })));
-    for (path, told) in [("/elsewhere/x", "/elsewhere/x"), ("/elsewhere/y/../x", "/elsewhere/x"), ("/../../x", "/x")] {
-        assert_eq!(workspace.display_path(&workspace.resolve(path).unwrap()), told, "{path}");
+    for (path, displayed) in
+        [("/elsewhere/x", "/elsewhere/x"), ("/elsewhere/y/../x", "/elsewhere/x"), ("/../../x", "/x")]
+    {
+        assert_eq!(workspace.display_path(&workspace.resolve(path).unwrap()), displayed, "{path}");
     }
 }
 
 #[test]
-fn a_path_inside_is_told_relative_even_when_it_was_given_absolute() {
+fn a_path_inside_the_workspace_is_displayed_as_relative_even_if_it_was_given_as_absolute() {
     let (_directory, workspace) = workspace();
     let absolute = workspace.root().join("inside/x.csv");
     assert_eq!(workspace.display_path(&absolute), "inside/x.csv");
 }
 
 #[test]
-fn missing_directories_are_made_and_can_be_removed_again() {
+fn missing_directories_are_created_and_can_be_removed() {
     let (_directory, workspace) = workspace();
-    let made = workspace.create_directories(&workspace.root().join("inside/a/b")).unwrap();
-    assert_eq!(made.iter().map(|path| workspace.display_path(path)).collect::<Vec<_>>(), ["inside/a", "inside/a/b"]);
-    remove_empty_directories(&made);
+    let created = workspace.create_directories(&workspace.root().join("inside/a/b")).unwrap();
+    assert_eq!(created.iter().map(|path| workspace.display_path(path)).collect::<Vec<_>>(), ["inside/a", "inside/a/b"]);
+    remove_empty_directories(&created);
     assert!(!workspace.root().join("inside/a").exists() && workspace.root().join("inside").exists());
 }
 
 #[test]
-fn a_workspace_that_is_not_there_is_named() {
+fn the_error_of_a_missing_workspace_includes_its_path() {
     let error = Workspace::find(Some("/no/such/place".as_ref()), Path::new("/")).unwrap_err();
     assert_eq!(
         format!("{error:#}").split(" (os").next(),
-        Some("the workspace /no/such/place cannot be used: No such file or directory")
+        Some("cannot use the workspace /no/such/place: No such file or directory")
     );
 }

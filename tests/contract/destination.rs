@@ -78,9 +78,15 @@ fn rejects_paths_that_leave_the_workspace() {
     let stand_in = StandIn::start();
     let step = github(&stand_in);
     symlink("/tmp", step.workspace().join("link")).unwrap();
-    step.input("directory", "link/x").run().exited(2).with_error("leads out of the workspace (by a link)");
+    step.input("directory", "link/x")
+        .run()
+        .exited(2)
+        .with_error("leads outside the workspace (through a link); use a path inside it, or an absolute path");
     let step = github(&stand_in);
-    step.input("directory", "a/../..").run().exited(2).with_error("leads out of the workspace (by ..)");
+    step.input("directory", "a/../..")
+        .run()
+        .exited(2)
+        .with_error("leads outside the workspace (through ..); use a path inside it, or an absolute path");
     let elsewhere = tempfile::tempdir().unwrap();
     fs::write(elsewhere.path().join("victim"), "victim").unwrap();
     for path in ["link/out.env", "file.env"] {
@@ -88,7 +94,9 @@ fn rejects_paths_that_leave_the_workspace() {
         symlink(elsewhere.path(), step.workspace().join("link")).unwrap();
         symlink(elsewhere.path().join("victim"), step.workspace().join("file.env")).unwrap();
         let outcome = step.input("output-file", path).run().exited(2);
-        outcome.with_error("output-file: `").with_error("leads out of the workspace (by a link)");
+        outcome
+            .with_error("output-file: `")
+            .with_error("leads outside the workspace (through a link); use a path inside it, or an absolute path");
     }
     assert_eq!(fs::read(elsewhere.path().join("victim")).unwrap(), b"victim");
     assert!(stand_in.api_requests().is_empty());
@@ -131,6 +139,12 @@ fn warns_about_a_path_that_is_valid_only_inside_the_container() {
         assert_eq!(outcome.outputs["path"], "exports/Test-API-Export.csv");
         assert_eq!(warning(&outcome.stdout), None, "{directory}: {}", outcome.stdout);
     }
+    let outcome = run("exports").input("output-file", "/outside/webadmit.env").run().exited(0);
+    let warning_text = "::warning title=webadmit-export::output-file /outside/webadmit.env is outside the workspace";
+    assert_eq!(outcome.stdout.matches("::warning").count(), 1, "{}", outcome.stdout);
+    assert!(outcome.stdout.contains(warning_text), "{}", outcome.stdout);
+    let outcome = run("../elsewhere").run().exited(2);
+    outcome.with_error("leads outside the workspace (through ..); use a path inside it; no request was sent");
     let elsewhere = run("/outside").env("GITHUB_ACTIONS", "false").run().exited(0);
     assert!(!elsewhere.stdout.contains("is outside the workspace"), "{}", elsewhere.stdout);
     let bad = run("/outside").input("timeout", "never").run().exited(2);
@@ -167,7 +181,7 @@ fn rejects_links_to_names_with_control_characters() {
         let step = github(&stand_in).existing_file("real\npath=evil/x", b"");
         symlink("real\npath=evil", step.workspace().join("exports")).unwrap();
         let outcome = step.input(input, "exports/here").run().exited(2);
-        outcome.with_error("leads to a place whose name holds control characters");
+        outcome.with_error("leads to a path that is not valid UTF-8 or contains control characters");
     }
 }
 
@@ -192,5 +206,5 @@ fn a_directory_below_a_file_is_an_error() {
 #[test]
 fn a_missing_workspace_is_an_error() {
     let outcome = github(&StandIn::start()).env("GITHUB_WORKSPACE", "/no/such/place").run();
-    outcome.exited(1).with_error("the workspace /no/such/place cannot be used");
+    outcome.exited(1).with_error("cannot use the workspace /no/such/place");
 }

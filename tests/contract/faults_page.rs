@@ -238,7 +238,7 @@ pub(crate) fn steady(line: &str) -> String {
     let mut line = line.to_owned();
     for (before, until) in [
         ("retrying in ", ";"),
-        ("gave up after ", ";"),
+        (" without a new byte in ", ")"),
         ("(seen at ", ")"),
         // Each system has words of its own for a name that is not known.
         ("failed to lookup address information: ", ";("),

@@ -325,10 +325,10 @@ fn a_failed_write_of_the_list_is_an_error() {
         |target: &str, run: Step| run.wrapped_in(&["bash", "-c", &format!("exec \"$0\" \"$@\" {target}")]).run();
     for form in ["", "--json"] {
         let outcome = written_to(">/dev/full", list(&stand_in).arg(form)).exited(1);
-        outcome.with_error("cannot write the list to stdout: No space left on device");
+        outcome.with_error("cannot write to stdout: No space left on device");
     }
     let help = written_to(">/dev/full", Step::in_shell().arg("--help")).exited(1);
-    help.with_error("stdout cannot be written: No space left on device");
+    help.with_error("cannot write to stdout: No space left on device");
     // A reader that stops reading is no error.
     let outcome = written_to("> >(exec true)", list(&stand_in)).exited(0);
     assert_eq!(outcome.stderr, "");

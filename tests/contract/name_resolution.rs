@@ -22,6 +22,19 @@ fn outputs<'a>(outcome: &'a Outcome, names: &[&str]) -> Vec<&'a str> {
 }
 
 #[test]
+fn suggests_the_id_if_the_input_is_a_row_of_a_list() {
+    let stand_in = StandIn::start();
+    let row = "86446  305  Nightly Applicants  Comma-Separated Values  all";
+    let step = github(&stand_in).by_names().input("export-name", row);
+    step.run()
+        .exited(5)
+        .with_error("hint: this looks like a row of a list; set export-id: 86446, or only the name as export-name");
+    let row = "305  SOPHAS, 2026 - 2027, Demo School of Public Health";
+    let step = github(&stand_in).by_names().input("identity", row);
+    step.run().exited(5).with_error("set user-identity-id: 305, or only the name as identity");
+}
+
+#[test]
 fn names_work_in_every_cycle() {
     let stand_in = StandIn::with_statuses(&["Queued", "Available"]);
     for cycle in &CYCLES[1..] {

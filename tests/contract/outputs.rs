@@ -83,13 +83,13 @@ fn unwritable_outputs_fail_before_the_first_request() {
         .env("GITHUB_OUTPUT", "/no/such/file")
         .run()
         .exited(1)
-        .with_error("GITHUB_OUTPUT (/no/such/file) cannot be written");
+        .with_error("cannot write GITHUB_OUTPUT (/no/such/file)");
     run()
         .existing_file("taken/x", b"")
         .input("output-file", "taken")
         .run()
         .exited(1)
-        .with_error("the output-file taken cannot be written");
+        .with_error("cannot write the output-file taken");
     let same = run().input("output-file", "./a.csv").input("filename", "a.csv").run().exited(2);
     same.with_error("output-file: `a.csv` is also the path of the export file");
     assert!(stand_in.api_requests().is_empty());
@@ -156,11 +156,7 @@ fn does_not_block_on_a_pipe_without_a_reader() {
         let step = shell(&stand_in);
         step.wrapped_in(&["bash", "-c", &format!("mkfifo {name}; exec \"$0\"")])
     };
-    piped("out.env")
-        .input("output-file", "out.env")
-        .run()
-        .exited(1)
-        .with_error("the output-file out.env cannot be written");
+    piped("out.env").input("output-file", "out.env").run().exited(1).with_error("cannot write the output-file out.env");
     piped("ca.pem").input("ca-file", "ca.pem").run().exited(2).with_error("ca-file: `ca.pem` is not a readable file");
     let summary = piped("summary").env("GITHUB_STEP_SUMMARY", "summary").run().exited(0);
     assert!(summary.stdout.contains("cannot write the step summary: "), "{}", summary.stdout);
@@ -170,12 +166,9 @@ fn does_not_block_on_a_pipe_without_a_reader() {
 fn a_failed_write_of_the_outputs_fails_the_step() {
     let stand_in = StandIn::start();
     let to_a_full_disk = github(&stand_in).input("output-file", "/dev/full");
-    to_a_full_disk
-        .run()
-        .exited(1)
-        .with_error("the outputs cannot be written to the output-file: No space left on device");
+    to_a_full_disk.run().exited(1).with_error("cannot write the outputs to the output-file: No space left on device");
     let outcome = github(&stand_in).env("GITHUB_OUTPUT", "/dev/full").run().exited(1);
-    outcome.with_error("the outputs cannot be written to GITHUB_OUTPUT").with_error("the file was saved as");
+    outcome.with_error("cannot write the outputs to GITHUB_OUTPUT").with_error("the file was saved as");
 }
 
 #[test]

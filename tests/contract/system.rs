@@ -131,7 +131,7 @@ fn write_protected_outputs_fail_before_the_first_request() {
     fs::set_permissions(&sealed, Permissions::from_mode(0o444)).unwrap();
     let step = step.env("GITHUB_OUTPUT", sealed);
     let step = step.with_ordinary_user();
-    step.run().exited(1).with_error("GITHUB_OUTPUT (").with_error("cannot be written: Permission denied");
+    step.run().exited(1).with_error("cannot write GITHUB_OUTPUT (").with_error("): Permission denied");
     assert!(stand_in.api_requests().is_empty());
 }
 

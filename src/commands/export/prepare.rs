@@ -11,7 +11,7 @@ use crate::http::Clients;
 use crate::http::tls::TrustStore;
 use crate::report::log::Log;
 use crate::report::outputs::{self, OutputSinks};
-use crate::workspace::Workspace;
+use crate::workspace::{PathError, Workspace};
 
 /// Everything that a step needs.
 pub(super) struct Prepared<'a> {
@@ -32,7 +32,7 @@ pub(super) fn prepare<'a>(
     let mut trust_store = connect::system_trust_store(environment);
     let mut errors = inputs.errors.clone();
     let paths = match &workspace {
-        Ok(workspace) => ResolvedPaths::new(workspace, inputs, &mut trust_store, &mut errors),
+        Ok(workspace) => ResolvedPaths::new(environment, workspace, inputs, &mut trust_store, &mut errors),
         Err(_) => ResolvedPaths::default(),
     };
     config::sort(&mut errors);
@@ -43,11 +43,8 @@ pub(super) fn prepare<'a>(
             return Err(StepError::Inputs(errors));
         };
         let workspace = workspace?;
-        if environment.is_container_action() && !paths.directory.starts_with(workspace.root()) {
-            let directory = workspace.display_path(&paths.directory);
-            log.warning(&format!(
-                "directory {directory} is outside the workspace, in a container that is removed after this step; later steps may not find the file. Use a directory relative to the workspace"
-            ));
+        if environment.is_container_action() {
+            paths.warn_outside_workspace(&workspace, log);
         }
 
         let clients = connect::clients(api_config, trust_store, log)?;
@@ -75,6 +72,7 @@ struct ResolvedPaths {
 impl ResolvedPaths {
     /// Resolves the paths, and adds the certificate authorities in `ca-file` to the trust store.
     fn new(
+        environment: &Environment,
         workspace: &Workspace,
         inputs: &ParsedInputs,
         trust_store: &mut TrustStore,
@@ -84,7 +82,13 @@ impl ResolvedPaths {
         let mut resolve = |input: &'static str, path: &str| match workspace.resolve(path) {
             Ok(resolved) => Some(resolved),
             Err(error) => {
-                errors.push(InputError::with_value(input, path, &error.to_string()));
+                // In a container action, an absolute path is accepted but of little use: see `warn_outside_workspace`.
+                let accepted = match error {
+                    PathError::Outside(_) if environment.is_container_action() => "; use a path inside it",
+                    PathError::Outside(_) => "; use a path inside it, or an absolute path",
+                    PathError::Unprintable | PathError::Unreadable { .. } => "",
+                };
+                errors.push(InputError::with_value(input, path, &format!("{error}{accepted}")));
                 None
             }
         };
@@ -105,5 +109,17 @@ impl ResolvedPaths {
             }
         }
         Self { directory, output_file }
+    }
+
+    /// Warns about paths in a container that is removed after the step.
+    fn warn_outside_workspace(&self, workspace: &Workspace, log: &Log) {
+        for (input, path) in [("directory", Some(&self.directory)), ("output-file", self.output_file.as_ref())] {
+            if let Some(path) = path.filter(|path| !path.starts_with(workspace.root())) {
+                log.warning(&format!(
+                    "{input} {} is outside the workspace; later steps may not find the file, because the container is removed after this step; use a path relative to the workspace",
+                    workspace.display_path(path)
+                ));
+            }
+        }
     }
 }
