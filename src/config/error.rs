@@ -55,18 +55,26 @@ pub(super) fn quote(value: &str) -> String {
 /// Why a parser rejects a value.
 pub(super) struct Rejection {
     /// The value, unless it must not be shown.
-    pub(super) value: Option<String>,
-    pub(super) reason: String,
+    value: Option<String>,
+    reason: String,
+    /// The part of the value that is wrong, shown after the reason, and an explanation.
+    part: Option<(String, String)>,
 }
 
 /// Rejects a value that may be shown.
 pub(super) fn reject<T>(value: &str, reason: impl Into<String>) -> Result<T, Rejection> {
-    Err(Rejection { value: Some(value.to_owned()), reason: reason.into() })
+    Err(Rejection { value: Some(value.to_owned()), reason: reason.into(), part: None })
+}
+
+/// Rejects a value because of a part of it: ``contains `x`, which is not …``.
+pub(super) fn reject_part<T>(value: &str, reason: &str, part: &str, explanation: String) -> Result<T, Rejection> {
+    let part = Some((part.to_owned(), explanation));
+    Err(Rejection { value: Some(value.to_owned()), reason: reason.to_owned(), part })
 }
 
 /// Rejects a value without showing it.
 pub(super) fn reject_hidden<T>(reason: impl Into<String>) -> Result<T, Rejection> {
-    Err(Rejection { value: None, reason: reason.into() })
+    Err(Rejection { value: None, reason: reason.into(), part: None })
 }
 
 /// Collects the errors of all inputs, so that they are reported at once.
@@ -118,12 +126,13 @@ impl InputErrors {
     pub(super) fn accept<T>(&mut self, input: &'static str, parsed: Result<T, Rejection>) -> Option<T> {
         match parsed {
             Ok(value) => Some(value),
-            Err(Rejection { value, reason }) => {
+            Err(Rejection { value, reason, part }) => {
                 let value = value.map(|value| self.display_value(&value)).unwrap_or_default();
-                // The reason can quote a part of the value.
-                let parts = reason.split('`').map(|part| if self.is_key(part) { "***" } else { part });
-                let reason = parts.collect::<Vec<_>>().join("`");
-                self.add(input, format!("{value} {reason}").trim_start());
+                let part = part.map(|(part, explanation)| match self.is_key(&part) {
+                    true => format!(" `***`{explanation}"),
+                    false => format!(" {}{explanation}", quote(&part)),
+                });
+                self.add(input, format!("{value} {reason}{}", part.unwrap_or_default()).trim_start());
                 None
             }
         }

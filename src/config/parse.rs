@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use super::error::{Rejection, reject, reject_hidden};
+use super::error::{Rejection, reject, reject_hidden, reject_part};
 use super::{Encoding, RunSelector};
 use crate::http;
 use crate::text::sanitize;
@@ -87,10 +87,7 @@ pub(super) fn statuses(value: &str) -> Parsed<Vec<Status>> {
     for word in parts {
         let status = Status::parse(word);
         if !FAILING.contains(&status) {
-            return reject(
-                value,
-                format!("contains `{}`, which is not one of {}", sanitize::excerpt(word), accepted()),
-            );
+            return reject_part(value, "contains", word, format!(", which is not one of {}", accepted()));
         }
         if !statuses.contains(&status) {
             statuses.push(status);
@@ -170,7 +167,7 @@ pub(super) fn base_url(value: &str, allow_http: bool) -> Parsed<BaseUrl> {
             );
         }
         _ if url.host_str().is_none() => return reject(value, format!("does not begin with https://; {ACCEPTED}")),
-        scheme => return reject(value, format!("has the scheme `{}`; {ACCEPTED}", sanitize::excerpt(scheme))),
+        scheme => return reject_part(value, "has the scheme", scheme, format!("; {ACCEPTED}")),
     }
     if url.query().is_some() || url.fragment().is_some() {
         return reject_hidden(format!("contains a query or a fragment; {ACCEPTED} (value not shown)"));
