@@ -39,7 +39,7 @@ pub(crate) enum ListFormat {
 
 /// An identity and its exports.
 #[derive(Debug, Serialize)]
-struct Entry {
+struct ListedIdentity {
     #[serde(flatten)]
     identity: Identity,
     /// Value of the input `identity` that selects it. `None` if only its id does.
@@ -119,7 +119,7 @@ async fn fetch_exports(
     context: &Context<'_>,
     api: &ApiClient,
     identities: Vec<Identity>,
-) -> (Vec<Entry>, Option<StepError>) {
+) -> (Vec<ListedIdentity>, Option<StepError>) {
     let input_values = resolve::input_values(&identities);
     let (mut entries, mut missing, mut first_error) = (Vec::new(), Vec::new(), None);
     let mut has_ended = false;
@@ -144,7 +144,7 @@ async fn fetch_exports(
                 first_error.get_or_insert(error);
             }
         });
-        entries.push(Entry { identity, input_value, exports: exports.ok() });
+        entries.push(ListedIdentity { identity, input_value, exports: exports.ok() });
     }
     (entries, first_error.map(|cause| StepError::IncompleteList { missing, cause: Box::new(cause) }))
 }
@@ -165,17 +165,17 @@ fn ends_list(error: &StepError) -> bool {
     matches!(error, StepError::TimedOut | StepError::Request { reason: GiveUpReason::RetryAfterTooLong(_), .. })
 }
 
-fn json(entries: &[Entry]) -> String {
+fn json(entries: &[ListedIdentity]) -> String {
     #[derive(Serialize)]
     struct List<'a> {
-        user_identities: &'a [Entry],
+        user_identities: &'a [ListedIdentity],
     }
     // Cannot fail: there are only numbers and strings.
     sanitize::escape_json(&serde_json::to_string_pretty(&List { user_identities: entries }).unwrap_or_default())
 }
 
 /// Returns a table of the identities and one of their exports. Each row begins with an id, so that no name begins a line.
-fn table(entries: &[Entry]) -> String {
+fn table(entries: &[ListedIdentity]) -> String {
     let identities = entries.iter().map(|entry| {
         let Identity { id, kind, association, organization, institution, cycle } = &entry.identity;
         let [association, cycle, organization, institution, kind] =
@@ -186,7 +186,7 @@ fn table(entries: &[Entry]) -> String {
         ["IDENTITY", "ASSOCIATION", "CYCLE", "ORGANIZATION", "INSTITUTION", "TYPE", "INPUT"].map(str::to_owned);
     let identities = align_columns([header].into_iter().chain(identities).collect());
 
-    let exports = entries.iter().flat_map(|Entry { identity, exports, .. }| {
+    let exports = entries.iter().flat_map(|ListedIdentity { identity, exports, .. }| {
         exports.iter().flatten().map(|export| {
             let Export { id, name, list_type, format, .. } = export;
             let [name, format, list_type] = [name, format, list_type].map(Label::to_string);
@@ -200,7 +200,7 @@ fn table(entries: &[Entry]) -> String {
 }
 
 /// Returns the input that selects an identity, as a workflow sets it: `identity: '"SOPHAS"'`.
-fn yaml_input(entry: &Entry) -> String {
+fn yaml_input(entry: &ListedIdentity) -> String {
     match &entry.input_value {
         Some(value) => format!("identity: '{}'", value.replace('\'', "''")),
         None => format!("user-identity-id: {}", entry.identity.id),

@@ -2,7 +2,7 @@
 //!
 //! Pure: nothing here uses the disk or the network. [`crate::workspace`] resolves the paths.
 
-mod error;
+mod input_error;
 mod parse;
 mod raw;
 mod spec;
@@ -11,8 +11,8 @@ use std::ffi::OsString;
 use std::fmt;
 use std::time::Duration;
 
-pub(crate) use error::{InputError, looks_like_a_key, sort};
-use error::{InputErrors, quote};
+pub(crate) use input_error::{InputError, looks_like_a_key, sort};
+use input_error::{InputErrors, quote};
 pub(crate) use raw::UnknownInput;
 use spec::RawInputs;
 use spec::variable;
@@ -20,10 +20,6 @@ pub use spec::{INPUTS, InputSpec};
 
 use crate::webadmit::status::Status;
 use crate::webadmit::{ApiKey, BaseUrl, Id};
-
-const DEFAULT_BASE_URL: &str = "https://api.webadmit.org";
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3600);
-const DEFAULT_POLL_INTERVAL: Duration = Duration::from_secs(15);
 
 /// How to use the API.
 #[derive(Debug)]
@@ -178,25 +174,19 @@ fn parse_api_key(raw: &RawInputs, errors: &mut InputErrors) -> Option<ApiKey> {
 fn parse_paths(raw: &RawInputs, errors: &mut InputErrors) -> Paths {
     let mut parse = |input, value| errors.parse(input, value, parse::path);
     Paths {
-        directory: parse("directory", &raw.directory).unwrap_or_else(|| ".".to_owned()),
+        directory: parse("directory", &raw.directory).unwrap_or_default(),
         ca_file: parse("ca-file", &raw.ca_file),
         output_file: parse("output-file", &raw.output_file),
     }
 }
 
 fn parse_api_config(raw: &RawInputs, api_key: Option<ApiKey>, errors: &mut InputErrors) -> Option<ApiConfig> {
-    let allow_http = errors.parse("allow-http", &raw.allow_http, parse::boolean).unwrap_or(false);
-    let base_url = Some(raw.base_url.clone().unwrap_or_else(|| DEFAULT_BASE_URL.to_owned()));
-    let base_url = errors.parse("base-url", &base_url, |value| parse::base_url(value, allow_http));
+    let allow_http = errors.parse("allow-http", &raw.allow_http, parse::boolean);
+    let base_url =
+        errors.parse("base-url", &raw.base_url, |value| parse::base_url(value, allow_http.unwrap_or_default()));
     let timeout = errors.parse("timeout", &raw.timeout, parse::duration);
     let poll_interval = errors.parse("poll-interval", &raw.poll_interval, parse::duration);
-
-    Some(ApiConfig {
-        api_key: api_key?,
-        base_url: base_url?,
-        timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
-        poll_interval: poll_interval.unwrap_or(DEFAULT_POLL_INTERVAL),
-    })
+    Some(ApiConfig { api_key: api_key?, base_url: base_url?, timeout: timeout?, poll_interval: poll_interval? })
 }
 
 fn parse_request(raw: &RawInputs, errors: &mut InputErrors) -> Option<ExportRequest> {
@@ -207,14 +197,7 @@ fn parse_request(raw: &RawInputs, errors: &mut InputErrors) -> Option<ExportRequ
     let identity = parse_identity(raw, errors);
     let run = parse_run(raw, errors);
 
-    Some(ExportRequest {
-        export: export?,
-        identity,
-        run: run?,
-        filename,
-        encoding: encoding.unwrap_or(Encoding::AsSent),
-        fail_on: fail_on.unwrap_or_else(|| vec![Status::Failed, Status::EmptyList]),
-    })
+    Some(ExportRequest { export: export?, identity, run: run?, filename, encoding: encoding?, fail_on: fail_on? })
 }
 
 fn parse_export(raw: &RawInputs, errors: &mut InputErrors) -> Option<ExportSelector> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use super::error::{Rejection, reject, reject_hidden, reject_part};
+use super::input_error::{Rejection, reject, reject_hidden, reject_part};
 use super::{Encoding, RunSelector};
 use crate::http;
 use crate::text::sanitize;

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use super::error::InputErrors;
+use super::input_error::InputErrors;
 use super::spec::{INPUTS, RawInputs};
 use crate::text::sanitize;
 
@@ -31,7 +31,7 @@ impl UnknownInput {
 /// Inputs that GitHub's runner sets itself if an image is used without an action.yml.
 const RUNNER_INPUTS: [&str; 2] = ["args", "entrypoint"];
 
-/// Returns the values of all inputs, and the unknown variables in alphabetical order.
+/// Returns the values of all inputs, or their defaults, and the unknown variables in alphabetical order.
 pub(super) fn collect(variables: &[(OsString, OsString)], errors: &mut InputErrors) -> (RawInputs, Vec<UnknownInput>) {
     let mut values: Vec<(String, String)> = Vec::new();
     let mut unknown = Vec::new();
@@ -58,6 +58,15 @@ pub(super) fn collect(variables: &[(OsString, OsString)], errors: &mut InputErro
                 "given twice with different values; variables that differ only in letter case, hyphens and underscores are the same input",
             ),
             None => values.push((field, value.to_owned())),
+        }
+    }
+
+    for spec in INPUTS {
+        let field = spec.name.replace('-', "_");
+        if let Some(default) = spec.default
+            && !values.iter().any(|(known, _)| *known == field)
+        {
+            values.push((field, default.to_owned()));
         }
     }
 

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 /// A text as it is, or percent-decoded once, with the positions of its bytes in the original text.
-pub(super) struct Form {
+pub(super) struct TextForm {
     /// Has one byte for each byte of the form. A byte that is not ASCII is replaced by NUL.
     pub(super) ascii: String,
     /// The same in lower case.
@@ -12,7 +12,7 @@ pub(super) struct Form {
     positions: Vec<usize>,
 }
 
-impl Form {
+impl TextForm {
     /// Returns the text as it is.
     pub(super) fn raw(text: &str) -> Self {
         Self::new(text.bytes().map(ascii).collect(), (0..=text.len()).collect())
@@ -83,20 +83,20 @@ mod tests {
             ("%4g%%é", None),
             ("", None),
         ] {
-            assert_eq!(Form::decoded(text).map(|form| form.ascii).as_deref(), decoded, "{text}");
+            assert_eq!(TextForm::decoded(text).map(|form| form.ascii).as_deref(), decoded, "{text}");
         }
-        assert_eq!(Form::raw("é%41").ascii, "\0\0%41");
+        assert_eq!(TextForm::raw("é%41").ascii, "\0\0%41");
     }
 
     #[test]
     fn a_range_of_a_form_has_a_range_of_the_original_text() {
-        let form = Form::decoded("é%41b%43").unwrap();
+        let form = TextForm::decoded("é%41b%43").unwrap();
         assert_eq!(form.ascii, "\0\0AbC");
         for (range, original, has_encoded) in
             [(0..2, 0..2, false), (2..3, 2..5, true), (3..4, 5..6, false), (3..5, 5..9, true), (5..5, 9..9, false)]
         {
             assert_eq!((form.original(&range), form.has_encoded(&range)), (original, has_encoded), "{range:?}");
         }
-        assert_eq!(Form::raw("é%41").original(&(2..5)), 2..5);
+        assert_eq!(TextForm::raw("é%41").original(&(2..5)), 2..5);
     }
 }

@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use reqwest::Url;
 
-use super::encoded::Form;
+use super::encoded::TextForm;
 use super::sanitize;
 
 /// Minimum length of a secret. Anything shorter could occur in a text by chance. Keys have 32 characters, signatures at
@@ -81,7 +81,10 @@ impl Redactor {
 
     /// Returns whether a text contains the API key.
     pub(crate) fn contains_key(&self, text: &str) -> bool {
-        self.secrets().key.as_ref().is_some_and(|key| Form::all(text).any(|form| key.find_in(&form).next().is_some()))
+        self.secrets()
+            .key
+            .as_ref()
+            .is_some_and(|key| TextForm::all(text).any(|form| key.find_in(&form).next().is_some()))
     }
 
     /// Returns whether a text contains anything that [`Redactor::redact`] replaces.
@@ -93,7 +96,7 @@ impl Redactor {
     pub(crate) fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let secrets = self.secrets();
         let mut ranges = Vec::new();
-        for form in Form::all(text) {
+        for form in TextForm::all(text) {
             let known = secrets.key.iter().chain(&secrets.signatures);
             let found = known.flat_map(|secret| secret.find_in(&form)).chain(signature_values(&form));
             ranges.extend(found.map(|range| form.original(&range)));
@@ -150,7 +153,7 @@ fn replace(text: &str, mut ranges: Vec<Range<usize>>) -> Cow<'_, str> {
 }
 
 /// Returns where the values of signature parameters are, in a URL or not.
-fn signature_values(form: &Form) -> Vec<Range<usize>> {
+fn signature_values(form: &TextForm) -> Vec<Range<usize>> {
     let is_in_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     let ends_value = |byte: u8| byte.is_ascii_whitespace() || b"&\"'`<>|\\;,#()[]{}".contains(&byte);
     let bytes = form.ascii.as_bytes();
@@ -188,18 +191,18 @@ fn is_signing_parameter(name: &str) -> bool {
 }
 
 struct Secret {
-    /// As in [`Form::lower`].
+    /// As in [`TextForm::lower`].
     lower: String,
     base64: Vec<String>,
 }
 
 impl Secret {
     fn new(secret: &str) -> Self {
-        Self { lower: Form::raw(secret).lower, base64: base64_forms(secret) }
+        Self { lower: TextForm::raw(secret).lower, base64: base64_forms(secret) }
     }
 
     /// Returns where the secret is, in any letter case or in base64.
-    fn find_in<'a>(&'a self, form: &'a Form) -> impl Iterator<Item = Range<usize>> + 'a {
+    fn find_in<'a>(&'a self, form: &'a TextForm) -> impl Iterator<Item = Range<usize>> + 'a {
         let range = |(start, found): (usize, &str)| start..start + found.len();
         let plain = form.lower.match_indices(&self.lower).map(range);
         let base64 = self.base64.iter().flat_map(|digits| form.ascii.match_indices(digits.as_str()));

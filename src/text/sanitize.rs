@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::encoded::Form;
+use super::encoded::TextForm;
 
 /// Maximum length of an excerpt in characters.
 pub const MAX_EXCERPT_LENGTH: usize = 300;
@@ -77,15 +77,16 @@ pub(crate) fn truncate(text: &str, max_length: usize) -> String {
 
 /// Returns a word without the query of the URL in it. The URL may be percent-encoded, as inside another URL.
 fn without_query(word: &str) -> String {
-    let raw = query_start(&Form::raw(word), |_| true);
-    let decoded = Form::decoded(word).and_then(|form| query_start(&form, |scheme_end| form.has_encoded(scheme_end)));
+    let raw = query_start(&TextForm::raw(word), |_| true);
+    let decoded =
+        TextForm::decoded(word).and_then(|form| query_start(&form, |scheme_end| form.has_encoded(scheme_end)));
     let start = raw.into_iter().chain(decoded).min();
     start.map_or_else(|| word.to_owned(), |start| format!("{}?…", &word[..start]))
 }
 
 /// Returns where the query of the first URL starts, in the original text. `is_url` decides whether the `://` in a range belongs
 /// to a URL of this form.
-fn query_start(form: &Form, is_url: impl Fn(&Range<usize>) -> bool) -> Option<usize> {
+fn query_start(form: &TextForm, is_url: impl Fn(&Range<usize>) -> bool) -> Option<usize> {
     let text = &form.ascii;
     let mut scheme_ends = text.match_indices("://").map(|(start, found)| start..start + found.len());
 

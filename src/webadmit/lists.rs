@@ -115,11 +115,11 @@ impl ApiClient {
     fn parse_identities(&self, body: &[u8], headers: &HeaderMap) -> Result<Vec<Identity>, RequestError> {
         #[derive(Deserialize)]
         struct List {
-            user_identities: Entries,
+            user_identities: RawEntries,
         }
 
         let entries = self.parse_entries(body, headers, |list: List| list.user_identities)?;
-        let identity = |entry: Entry| {
+        let identity = |entry: RawEntry| {
             Some(Identity {
                 id: entry.id.id()?,
                 kind: self.label(&entry.kind),
@@ -147,11 +147,11 @@ impl ApiClient {
     fn parse_exports(&self, body: &[u8], headers: &HeaderMap) -> Result<Vec<Export>, RequestError> {
         #[derive(Deserialize)]
         struct List {
-            exports: Entries,
+            exports: RawEntries,
         }
 
         let entries = self.parse_entries(body, headers, |list: List| list.exports)?;
-        let export = |entry: Entry| {
+        let export = |entry: RawEntry| {
             Some(Export {
                 id: entry.id.id()?,
                 name: self.label(&entry.name),
@@ -177,11 +177,11 @@ impl ApiClient {
     fn parse_runs(&self, body: &[u8], headers: &HeaderMap) -> Result<Vec<ListedRun>, RequestError> {
         #[derive(Deserialize)]
         struct List {
-            export_files: Entries,
+            export_files: RawEntries,
         }
 
         let entries = self.parse_entries(body, headers, |list: List| list.export_files)?;
-        let run = |entry: Entry| {
+        let run = |entry: RawEntry| {
             let status = Status::parse(&self.redactor.redact_prefix(&entry.status.text()));
             Some(ListedRun { id: entry.id.id()?, export: entry.export_id.id()?, status })
         };
@@ -192,11 +192,11 @@ impl ApiClient {
         &self,
         body: &[u8],
         headers: &HeaderMap,
-        entries: impl FnOnce(T) -> Entries,
-    ) -> Result<Vec<Entry>, RequestError> {
+        entries: impl FnOnce(T) -> RawEntries,
+    ) -> Result<Vec<RawEntry>, RequestError> {
         match entries(self.parse(body, headers, "the requested list")?) {
-            Entries::Complete(entries) => Ok(entries),
-            Entries::TooMany => Err(self.error(ErrorKind::TooLarge, format!("{MAX_ENTRIES} entries in a list"))),
+            RawEntries::Complete(entries) => Ok(entries),
+            RawEntries::TooMany => Err(self.error(ErrorKind::TooLarge, format!("{MAX_ENTRIES} entries in a list"))),
         }
     }
 
@@ -214,7 +214,7 @@ fn distinct<T>(entries: impl Iterator<Item = T>, id: impl Fn(&T) -> Id) -> Vec<T
 /// An entry of any list.
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Entry {
+struct RawEntry {
     id: Scalar,
     export_id: Scalar,
     name: Scalar,
@@ -231,41 +231,41 @@ struct Entry {
 }
 
 /// The entries of a list.
-enum Entries {
-    Complete(Vec<Entry>),
+enum RawEntries {
+    Complete(Vec<RawEntry>),
     /// There are more than [`MAX_ENTRIES`].
     TooMany,
 }
 
-impl<'de> Deserialize<'de> for Entries {
+impl<'de> Deserialize<'de> for RawEntries {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(EntriesVisitor)
+        deserializer.deserialize_seq(RawEntriesVisitor)
     }
 }
 
-struct EntriesVisitor;
+struct RawEntriesVisitor;
 
-impl<'de> Visitor<'de> for EntriesVisitor {
-    type Value = Entries;
+impl<'de> Visitor<'de> for RawEntriesVisitor {
+    type Value = RawEntries;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Entries, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<RawEntries, A::Error> {
         let mut entries = Vec::new();
         for _ in 0..MAX_ENTRIES {
-            match list.next_element::<Option<Entry>>()? {
+            match list.next_element::<Option<RawEntry>>()? {
                 Some(entry) => entries.extend(entry),
-                None => return Ok(Entries::Complete(entries)),
+                None => return Ok(RawEntries::Complete(entries)),
             }
         }
         if list.next_element::<IgnoredAny>()?.is_none() {
-            return Ok(Entries::Complete(entries));
+            return Ok(RawEntries::Complete(entries));
         }
 
         while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Entries::TooMany)
+        Ok(RawEntries::TooMany)
     }
 }
 

@@ -75,7 +75,7 @@ fn retries_a_store_that_is_silent_for_20_s() {
     stand_in.next_store_response(|_, _| vec![Action::Hang]);
     let outcome = github(&stand_in).run().exited(0);
     assert_eq!(outcome.read("Test-API-Export.csv"), stand_in.file());
-    assert!(outcome.summary.contains("1 stall at 100 bytes"), "{}", outcome.summary);
+    assert!(outcome.summary.contains("1 stalled download at 100 bytes"), "{}", outcome.summary);
     let is_documented = |line: &str| steady(line).ends_with(SILENT_STORE);
     assert!(outcome.stdout.lines().any(is_documented), "{}", outcome.stdout);
 }
@@ -85,6 +85,6 @@ fn retries_a_store_that_is_silent_for_20_s() {
 fn gives_up_on_an_api_that_never_responds() {
     let api = ClosedPort::new();
     let step = github_at(&api.url()).input("poll-interval", "30s");
-    let outcome = step.run().exited(1).with_error(&format!("{} gave no readable answer within 2 min", api.address()));
+    let outcome = step.run().exited(1).with_error(&format!("no valid response from {} within 2 min", api.address()));
     assert_eq!(steady(&outcome.error()), SILENT_API);
 }
