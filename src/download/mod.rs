@@ -512,16 +512,19 @@ impl ProgressLog {
 }
 
 fn head(response: &Response) -> ResponseHead {
-    let header = |name| headers::text(response.headers(), name).map(str::to_owned);
-    // Each coding can be in a header of its own.
-    let codings = response.headers().get_all(CONTENT_ENCODING).iter();
-    let codings = codings.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    // A header in several lines means the same as one line with commas (RFC 9110, section 5.3).
+    let header = |name| {
+        let lines = response.headers().get_all(name).iter();
+        let lines = lines.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        lines.reduce(|joined, value| format!("{joined},{value}"))
+    };
     ResponseHead {
         status: response.status().as_u16(),
         etag: header(ETAG),
-        content_length: header(CONTENT_LENGTH),
+        // The client rejects lengths that contradict each other.
+        content_length: headers::text(response.headers(), CONTENT_LENGTH).map(str::to_owned),
         content_range: header(CONTENT_RANGE),
-        content_encoding: codings.reduce(|all, coding| format!("{all},{coding}")),
+        content_encoding: header(CONTENT_ENCODING),
         content_type: header(CONTENT_TYPE),
         transfer_encoding: header(TRANSFER_ENCODING),
     }

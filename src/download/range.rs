@@ -5,18 +5,18 @@
 
 use crate::http::error::ErrorKind;
 
-/// The parts of a response's head that matter here.
+/// The parts of a response's head that matter here. The lines of a header are joined by commas.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResponseHead {
     /// The status code.
     pub status: u16,
     /// `ETag`.
     pub etag: Option<String>,
-    /// `Content-Length`.
+    /// `Content-Length`, its first line.
     pub content_length: Option<String>,
     /// `Content-Range`.
     pub content_range: Option<String>,
-    /// `Content-Encoding`, all values of it joined by commas.
+    /// `Content-Encoding`.
     pub content_encoding: Option<String>,
     /// `Content-Type`.
     pub content_type: Option<String>,
@@ -175,12 +175,12 @@ pub fn content_range(value: &str) -> Option<(u64, u64, u64)> {
 pub fn strong(etag: &str) -> Option<&str> {
     let etag = etag.trim();
     let inside = etag.strip_prefix('"')?.strip_suffix('"')?;
-    inside.chars().all(|c| c != '"' && !c.is_whitespace() && !c.is_control()).then_some(etag)
+    inside.bytes().all(|byte| byte != b'"' && byte.is_ascii_graphic()).then_some(etag)
 }
 
 /// Whether the body carries its own end. Only a `Transfer-Encoding` of `chunked` alone is understood.
 fn is_chunked(head: &ResponseHead) -> bool {
-    head.transfer_encoding.as_deref().is_some_and(|coding| coding.trim().eq_ignore_ascii_case("chunked"))
+    transfer_coding(head).eq_ignore_ascii_case("chunked")
 }
 
 /// Whether the bytes of the body are not those of the file.
@@ -193,9 +193,12 @@ fn is_encoded(head: &ResponseHead) -> bool {
             && encoding_rs::Encoding::for_label(coding.as_bytes()).is_none()
     };
     let content = head.content_encoding.as_deref().unwrap_or_default();
-    let transfer = head.transfer_encoding.as_deref().unwrap_or_default();
-    let is_chunked = |coding: &str| coding.is_empty() || coding.eq_ignore_ascii_case("chunked");
-    content.split(',').map(str::trim).any(is_coding) || !transfer.split(',').map(str::trim).all(is_chunked)
+    content.split(',').map(str::trim).any(is_coding) || !transfer_coding(head).is_empty() && !is_chunked(head)
+}
+
+/// Returns `Transfer-Encoding` without empty entries at its ends.
+fn transfer_coding(head: &ResponseHead) -> &str {
+    head.transfer_encoding.as_deref().unwrap_or_default().trim_matches([',', ' ', '\t'])
 }
 
 fn content_length(head: &ResponseHead) -> Option<u64> {

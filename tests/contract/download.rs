@@ -117,6 +117,24 @@ fn rejects_a_part_longer_than_its_content_range() {
     assert_downloads(&stand_in, 3);
 }
 
+/// Returns a body in one chunk.
+fn chunked(body: &[u8]) -> Vec<u8> {
+    [format!("{:x}\r\n", body.len()).as_bytes(), body, b"\r\n0\r\n\r\n"].concat()
+}
+
+#[test]
+fn rejects_a_transfer_coding_in_a_second_header() {
+    for coding in ["identity", "gzip"] {
+        let stand_in = stand_in();
+        stand_in.next_store_response(move |_, file| {
+            let head = head(200, &[("Transfer-Encoding", "chunked"), ("Transfer-Encoding", coding)], 0);
+            vec![Action::Send(head), Action::Send(chunked(&file.bytes)), Action::Close]
+        });
+        let outcome = github(&stand_in).run().exited(1).with_error("content coding");
+        assert_eq!(outcome.files(), [""; 0], "{coding}");
+    }
+}
+
 #[test]
 fn joins_parts_shorter_than_requested() {
     let stand_in = stand_in();

@@ -48,7 +48,9 @@ fn only_real_content_codings_are_refused() {
     {
         assert!(matches!(classify(coding), RangeResponse::Unusable(ErrorKind::UnsupportedEncoding, _)), "{coding}");
     }
-    for transfer in ["gzip, chunked", "gzip", "identity"] {
+    for transfer in
+        ["gzip, chunked", "gzip", "identity", "chunked,identity", "chunked,gzip", "chunked,chunked", "\u{fffd}"]
+    {
         let head = head(200, &[("length", "9"), ("transfer", transfer)]);
         assert!(
             matches!(super::classify(&head, None), RangeResponse::Unusable(ErrorKind::UnsupportedEncoding, _)),
@@ -242,6 +244,7 @@ fn other_statuses_are_a_new_version_or_a_refusal() {
 fn a_content_range_is_read_strictly() {
     for (value, range) in [
         ("bytes 0-9/10", Some((0, 9, 10))),
+        ("bytes 0-9/10,bytes 0-9/10", None),
         ("Bytes 5-5/10", Some((5, 5, 10))),
         ("bytes 0-18446744073709551614/18446744073709551615", Some((0, u64::MAX - 1, u64::MAX))),
         ("bytes 0-9/18446744073709551616", None),
@@ -273,6 +276,8 @@ fn only_a_strong_entity_tag_is_one() {
         ("\"a", false),
         ("\"a\"b\"", false),
         ("\"a b\"", false),
+        ("\"a\",\"a\"", false),
+        ("\"a\u{fffd}\"", false),
         ("", false),
     ] {
         assert_eq!(strong(tag), is_strong.then_some(tag.trim()), "{tag:?}");
