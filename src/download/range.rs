@@ -109,15 +109,13 @@ fn whole(head: &ResponseHead, requested: Option<&RequestedRange>) -> RangeRespon
         }
     };
     let Some(requested) = requested else { return RangeResponse::Whole { total: announced, etag } };
-    // A part with the wrong status and without `Content-Range` must not become the file. What is neither another version
-    // nor as long as the known one is requested again without a range, where a 200 has one meaning.
-    let is_same_version = etag.as_ref() == Some(&requested.etag);
-    match (announced, requested.total) {
-        (announced, _) if etag.is_some() && !is_same_version => RangeResponse::Whole { total: announced, etag },
-        (Some(length), Some(known)) if length == known => RangeResponse::Whole { total: announced, etag },
-        (None, Some(known)) if is_same_version => RangeResponse::Whole { total: Some(known), etag },
-        _ => RangeResponse::StartOver("sent a whole file of another length although a part was requested"),
+    // The body can be the requested part, with the wrong status and without `Content-Range`, unless it is of another version
+    // or as long as the whole file. It is requested again without a range: then a 200 has one meaning.
+    let is_other_version = etag.as_ref().is_some_and(|etag| *etag != requested.etag);
+    if is_other_version || announced.is_some() && announced == requested.total {
+        return RangeResponse::Whole { total: announced, etag };
     }
+    RangeResponse::StartOver("sent a whole file of another length although a part was requested")
 }
 
 fn part(head: &ResponseHead, requested: &RequestedRange) -> RangeResponse {

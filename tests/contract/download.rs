@@ -136,6 +136,22 @@ fn rejects_a_transfer_coding_in_a_second_header() {
 }
 
 #[test]
+fn restarts_if_a_200_of_unknown_length_may_be_only_the_rest() {
+    for is_cut in [false, true] {
+        let stand_in = stand_in();
+        stand_in.cut_next_download_after(5000).next_store_response(move |_, file| {
+            let etag = file.etag.clone().unwrap();
+            let head = head(200, &[("ETag", &etag), ("Transfer-Encoding", "chunked")], 0);
+            let body = chunked(&file.bytes[5000..]);
+            let sent = if is_cut { &body[..2000] } else { &body };
+            vec![Action::Send(head), Action::Send(sent.to_vec()), if is_cut { Action::Reset } else { Action::Close }]
+        });
+        assert_downloads(&stand_in, 3);
+        assert_eq!(stand_in.store().requests()[2].header("range"), None, "cut: {is_cut}");
+    }
+}
+
+#[test]
 fn joins_parts_shorter_than_requested() {
     let stand_in = stand_in();
     stand_in.cut_next_download_after(5000);
