@@ -425,7 +425,12 @@ impl<'a> Transfer<'a> {
         }
 
         let held = self.partial.contiguous_len();
-        if self.version.total.is_none_or(|total| held == total) && end.is_none_or(|end| held == end) {
+        if end.is_some_and(|end| held < end) {
+            // A complete body that contradicts its head can be another part of the file.
+            self.start_over()?;
+            return Err(AttemptError::StartOver(self.shortfall_error()));
+        }
+        if self.version.total.is_none_or(|total| held == total) {
             return Ok(());
         }
         Err(self.short_body_error().into())
@@ -463,6 +468,10 @@ impl<'a> Transfer<'a> {
 
     fn short_body_error(&self) -> RequestError {
         store_error(ErrorKind::UnexpectedEof, &self.host, format!("at {}", self.held_and_total()))
+    }
+
+    fn shortfall_error(&self) -> RequestError {
+        store_error(ErrorKind::Mismatch, &self.host, "sent less than it had announced; starting over")
     }
 
     fn surplus_error(&self) -> RequestError {

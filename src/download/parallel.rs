@@ -312,10 +312,10 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
         if self.connections.get() > self.limit.get() && !piece.is_empty() {
             return Ok(());
         }
-        let is_short = end.map_or(!piece.is_empty(), |end| piece.start < end);
-        // A response that ends early as it had announced is no error; what it lacks is requested next.
-        if is_short {
-            return Err(self.transfer.borrow().short_body_error().into());
+        // A part that ends before its piece, as announced, is no error: the rest of the piece is requested next.
+        if piece.start < end.unwrap_or(piece.end) {
+            let error = self.transfer.borrow().shortfall_error();
+            return Err(self.contradiction(error));
         }
         self.at_its_end(response, end).await
     }
@@ -353,8 +353,13 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
     }
 
     fn surplus(&self) -> AttemptError {
-        self.transfer.borrow_mut().parallel_restarts = u32::MAX;
         let error = self.transfer.borrow().surplus_error();
+        self.contradiction(error)
+    }
+
+    /// Drops what was received because a body is not as long as its head says, and allows one connection only from now on.
+    fn contradiction(&self, error: RequestError) -> AttemptError {
+        self.transfer.borrow_mut().parallel_restarts = u32::MAX;
         self.drop_received(error)
     }
 

@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use crate::support::{
-    Action, FILENAME, Gate, Outcome, StandIn, StoredFile, applicants_csv, error_response, github, head, repeat_until,
-    respond, response, run_json_with_url, sha256_hex,
+    Action, FILENAME, Gate, Outcome, StandIn, StoredFile, applicants_csv, body_start, error_response, github, head,
+    repeat_until, respond, response, run_json_with_url, sha256_hex,
 };
 
 /// The log once the rest of a file arrives over several connections.
@@ -148,6 +148,20 @@ fn restarts_if_a_200_of_unknown_length_may_be_only_the_rest() {
         });
         assert_downloads(&stand_in, 3);
         assert_eq!(stand_in.store().requests()[2].header("range"), None, "cut: {is_cut}");
+    }
+}
+
+#[test]
+fn restarts_if_a_complete_body_is_shorter_than_its_content_range() {
+    for (status, start) in [(200, 0), (206, 5000)] {
+        let stand_in = stand_in();
+        stand_in.cut_next_download_after(5000).next_store_response(move |_, file| {
+            let (range, etag) = (file.content_range(&(start..file.bytes.len())), file.etag.clone().unwrap());
+            let headers = [("ETag", etag.as_str()), ("Content-Range", &range), ("Transfer-Encoding", "chunked")];
+            vec![Action::Send(head(status, &headers, 0)), Action::Send(chunked(&file.bytes[9000..]))]
+        });
+        assert_downloads(&stand_in, 3);
+        assert_eq!(stand_in.store().requests()[2].header("range"), None, "{status}");
     }
 }
 
@@ -422,6 +436,22 @@ fn keeps_the_first_response_of_a_store_without_ranges() {
     let (stand_in, outcome) = repeat_until(play, |(stand_in, _)| stand_in.store().requests().len() > 1);
     assert!(!outcome.stdout.contains("going on over"), "{}", outcome.stdout);
     assert_eq!(stand_in.store().requests().len(), 2, "the second request shows that the store ignores ranges");
+}
+
+#[test]
+fn restarts_if_a_piece_is_shorter_than_its_content_range() {
+    let stand_in = || {
+        let stand_in = slow_at_first();
+        stand_in.next_store_response(|request, file| {
+            let part = file.respond(request, &[("Transfer-Encoding", "chunked")]);
+            let (head, body) = part.split_at(body_start(&part));
+            vec![Action::Send(head.to_vec()), Action::Send(chunked(&body[..body.len() - 1]))]
+        });
+        stand_in
+    };
+    let (_, outcome) = downloads(stand_in, SEVERAL);
+    let restarts = outcome.stdout.matches("sent less than it had announced; starting over").count();
+    assert_eq!(restarts, 1, "{}", outcome.stdout);
 }
 
 fn without_accept_ranges(response: &[u8]) -> Vec<u8> {
