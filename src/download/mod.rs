@@ -160,8 +160,9 @@ impl<F: AsyncFnMut() -> Result<SignedUrl, StepError>> Store<'_, F> {
         range.end = Some(end);
         let Ok((url, _)) = self.signed_url(None).await else { return false };
         let Ok(StoreResponse { response, meaning, .. }) = self.request(&url, Some(&range)).await else { return false };
-        // With its body read, the connection can be used again.
-        matches!(meaning, RangeResponse::Part { end: sent, .. } if sent == end) && response.bytes().await.is_ok()
+        let is_part = matches!(meaning, RangeResponse::Part { end: sent, .. } if sent == end);
+        // Once the body is read, the connection can be reused. A chunked body could be endless.
+        is_part && response.content_length() == Some(1) && response.bytes().await.is_ok()
     }
 }
 

@@ -1,11 +1,12 @@
 //! Downloads: what the store may respond, over one connection and over several.
 
+use std::ops::Range;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use crate::support::{
-    Action, FILENAME, Gate, Outcome, StandIn, StoredFile, applicants_csv, body_start, error_response, github, head,
-    repeat_until, respond, response, run_json_with_url, sha256_hex,
+    Action, FILENAME, Gate, Outcome, Request, StandIn, StoredFile, applicants_csv, body_start, error_response, github,
+    head, repeat_until, respond, response, run_json_with_url, sha256_hex,
 };
 
 /// The log once the rest of a file arrives over several connections.
@@ -439,6 +440,26 @@ fn keeps_the_first_response_of_a_store_without_ranges() {
 }
 
 #[test]
+fn the_probe_for_ranges_reads_one_byte_only() {
+    let stand_in = || {
+        let stand_in = throttled();
+        stand_in.next_store_response(|request, file| slow(without_accept_ranges(&file.respond(request, &[])), 1));
+        stand_in.next_store_response(|request, file| {
+            let range = requested_range(request, file);
+            let (content_range, etag) =
+                (file.content_range(&(range.start..range.start + 1)), file.etag.clone().unwrap());
+            let headers =
+                [("ETag", etag.as_str()), ("Content-Range", &content_range), ("Transfer-Encoding", "chunked")];
+            vec![Action::Send(head(206, &headers, 0)), Action::Send(chunked(&file.bytes[..1 << 20]))]
+        });
+        stand_in
+    };
+    let play = || downloads(stand_in, "saved ");
+    let (_, outcome) = repeat_until(play, |(stand_in, _)| stand_in.store().requests().len() > 1);
+    assert!(!outcome.stdout.contains(SEVERAL), "{}", outcome.stdout);
+}
+
+#[test]
 fn restarts_if_a_piece_is_shorter_than_its_content_range() {
     let stand_in = || {
         let stand_in = slow_at_first();
@@ -452,6 +473,11 @@ fn restarts_if_a_piece_is_shorter_than_its_content_range() {
     let (_, outcome) = downloads(stand_in, SEVERAL);
     let restarts = outcome.stdout.matches("sent less than it had announced; starting over").count();
     assert_eq!(restarts, 1, "{}", outcome.stdout);
+}
+
+fn requested_range(request: &Request, file: &StoredFile) -> Range<usize> {
+    let total = file.bytes.len();
+    request.range(total as u64).map_or(0..total, |range| range.start as usize..range.end as usize)
 }
 
 fn without_accept_ranges(response: &[u8]) -> Vec<u8> {
