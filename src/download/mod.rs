@@ -31,7 +31,7 @@ use crate::http::retry::Attempts;
 use crate::http::{self, headers};
 use crate::report::history::{SavedFile, TextEncoding};
 use crate::text::format::{self, Progress};
-use crate::text::redact::Redactor;
+use crate::text::redact::{MAX_TEXT_LENGTH, Redactor};
 use crate::webadmit::SignedUrl;
 use destination::{Destination, PartialFile, WrittenFile};
 use parallel::{Parallel, ParallelConfig};
@@ -342,6 +342,7 @@ impl<'a> Transfer<'a> {
     /// Takes the name and the media type from a response that has the file from its beginning.
     fn describe(&mut self, response: &Response, redactor: &Redactor) -> anyhow::Result<()> {
         let disposition = response.headers().get(CONTENT_DISPOSITION).map(reqwest::header::HeaderValue::as_bytes);
+        let disposition = disposition.filter(|value| value.len() <= MAX_TEXT_LENGTH);
         let disposition = disposition.filter(|value| !redactor.contains_secret(&String::from_utf8_lossy(value)));
         let sent_type = headers::text(response.headers(), CONTENT_TYPE);
         let shown = |value: &str| Some(redactor.excerpt(value)).filter(|value| !value.is_empty());

@@ -3,7 +3,9 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use crate::support::{FILENAME, RUN_ID, Server, StandIn, Step, can_unshare, github, respond, run_json_with_url, shell};
+use crate::support::{
+    Action, FILENAME, RUN_ID, Server, StandIn, Step, can_unshare, github, respond, run_json_with_url, shell,
+};
 
 #[test]
 fn sanitizes_the_file_name_of_the_server() {
@@ -30,6 +32,16 @@ fn names_the_file_after_the_run_if_nothing_else_does() {
     stand_in.next_api_json(run_json_with_url("Available", &format!("{}/", store.url())));
     let outcome = github(&stand_in).run().exited(0);
     assert_eq!(outcome.files(), [format!("export-{RUN_ID}")]);
+}
+
+#[test]
+fn ignores_an_oversized_content_disposition() {
+    let stand_in = StandIn::start();
+    stand_in.next_store_response(|request, file| {
+        let disposition = format!("attachment; {}filename=long.csv", "x=y; ".repeat(4000));
+        vec![Action::Send(file.respond(request, &[("Content-Disposition", &disposition)]))]
+    });
+    assert_eq!(github(&stand_in).run().exited(0).files(), [FILENAME]);
 }
 
 #[test]
