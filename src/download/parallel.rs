@@ -65,16 +65,32 @@ impl ParallelConfig {
     }
 
     /// Splits the remaining bytes into pieces.
-    fn split(&self, remaining: Range<u64>) -> VecDeque<Range<u64>> {
-        let length = ((remaining.end - remaining.start) / 64).clamp(self.piece.0, self.piece.1).max(1);
-        let mut pieces = VecDeque::new();
-        let mut start = remaining.start;
-        while start < remaining.end {
-            let end = remaining.end.min(start + length);
-            pieces.push_back(start..end);
-            start = end;
-        }
-        pieces
+    fn split(&self, remaining: Range<u64>) -> Queue {
+        let length = remaining.end.saturating_sub(remaining.start);
+        let piece_length = (length / 64).clamp(self.piece.0, self.piece.1).max(1);
+        Queue { returned: VecDeque::new(), unsplit: remaining, piece_length }
+    }
+}
+
+/// The ranges of the file that no connection downloads yet. A piece is split off when a connection takes it, since a store
+/// can announce any length.
+#[derive(Debug)]
+struct Queue {
+    /// What closed connections have left. It is taken first.
+    returned: VecDeque<Range<u64>>,
+    unsplit: Range<u64>,
+    piece_length: u64,
+}
+
+impl Queue {
+    /// Takes the next piece.
+    fn take(&mut self) -> Option<Range<u64>> {
+        self.returned.pop_front().or_else(|| {
+            let end = self.unsplit.end.min(self.unsplit.start.saturating_add(self.piece_length));
+            let piece = self.unsplit.start..end;
+            self.unsplit.start = end;
+            Some(piece).filter(|piece| !piece.is_empty())
+        })
     }
 }
 
@@ -114,7 +130,7 @@ pub(super) struct Parallel<'a, 'o, F> {
     transfer: RefCell<&'a mut Transfer<'o>>,
     etag: String,
     total: u64,
-    queue: RefCell<VecDeque<Range<u64>>>,
+    queue: RefCell<Queue>,
     connections: Cell<usize>,
     /// How many connections may go on.
     limit: Cell<usize>,
@@ -158,7 +174,7 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
     pub(super) async fn fetch(&self, first: Response, id: usize) -> Result<(), AttemptError> {
         let context = self.store.context;
         context.log.line(&format!("going on over {}", format::count(self.connections.get(), "connection")));
-        let mut first = self.queue.borrow_mut().pop_front().map(|piece| (first, id, piece));
+        let mut first = self.queue.borrow_mut().take().map(|piece| (first, id, piece));
         let mut work: FuturesUnordered<_> = (0..self.connections.get()).map(|_| self.work(first.take())).collect();
         while let Some(end) = work.next().await {
             end?;
@@ -178,7 +194,7 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
             Some((response, id, piece)) => (Some(response), Some(id), Some(piece)),
             None => (None, None, None),
         };
-        while let Some(mut piece) = next.take().or_else(|| self.queue.borrow_mut().pop_front()) {
+        while let Some(mut piece) = next.take().or_else(|| self.queue.borrow_mut().take()) {
             while !piece.is_empty() {
                 if self.connections.get() > self.limit.get() {
                     return self.leave(piece);
@@ -215,16 +231,9 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
     fn leave(&self, piece: Range<u64>) -> Result<(), AttemptError> {
         self.connections.set(self.connections.get() - 1);
         let mut queue = self.queue.borrow_mut();
-        queue.push_back(piece);
-        queue.make_contiguous().sort_by_key(|piece| piece.start);
+        queue.returned.push_back(piece);
         // The last connection needs no small pieces: each costs a request.
-        let pieces = std::mem::take(&mut *queue);
-        for piece in pieces {
-            match queue.back_mut() {
-                Some(last) if last.end == piece.start => last.end = piece.end,
-                _ => queue.push_back(piece),
-            }
-        }
+        queue.piece_length = u64::MAX;
         Ok(())
     }
 
@@ -232,7 +241,7 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
     /// The others take over its piece.
     fn drop_connection(&self, piece: Range<u64>, error: &RequestError, quiet: Duration) -> Result<(), AttemptError> {
         let context = self.store.context;
-        self.queue.borrow_mut().push_front(piece);
+        self.queue.borrow_mut().returned.push_front(piece);
         self.connections.set(self.connections.get() - 1);
         self.quiet_until.set(self.quiet_until.get().max(context.deadline.elapsed() + quiet));
         context.history.borrow_mut().count_retry(error.label());
@@ -419,15 +428,30 @@ mod tests {
             (0..1, (10, 10), 1),
             (7..7, (10, 10), 0),
         ] {
-            let pieces = ParallelConfig { piece, ..ParallelConfig::default() }.split(remaining.clone());
-            assert_eq!(pieces.len(), number, "{remaining:?}");
-            let mut at = remaining.start;
-            for piece in pieces {
-                assert!(piece.start == at && piece.end > at && piece.end - at <= piece.end.max(1));
-                at = piece.end;
+            let mut queue = ParallelConfig { piece, ..ParallelConfig::default() }.split(remaining.clone());
+            let (mut at, mut pieces) = (remaining.start, 0);
+            while let Some(piece) = queue.take() {
+                assert!(piece.start == at && piece.end > at && piece.end - at <= queue.piece_length);
+                (at, pieces) = (piece.end, pieces + 1);
             }
-            assert_eq!(at, remaining.end);
+            assert_eq!((at, pieces), (remaining.end, number), "{remaining:?}");
         }
+    }
+
+    #[test]
+    fn a_file_of_any_length_is_split_as_its_pieces_are_taken() {
+        let mut queue = ParallelConfig::default().split(5..u64::MAX);
+        assert_eq!(queue.take(), Some(5..5 + (16 << 20)));
+        let mut queue = Queue { returned: VecDeque::new(), unsplit: u64::MAX - 3..u64::MAX, piece_length: 16 << 20 };
+        assert_eq!((queue.take(), queue.take(), queue.take()), (Some(u64::MAX - 3..u64::MAX), None, None));
+    }
+
+    #[test]
+    fn what_a_connection_has_left_is_taken_first() {
+        let mut queue = Queue { returned: VecDeque::from([7..9, 30..35]), unsplit: 40..50, piece_length: 8 };
+        queue.returned.push_front(2..4);
+        let taken: Vec<_> = std::iter::from_fn(|| queue.take()).collect();
+        assert_eq!(taken, [2..4, 7..9, 30..35, 40..48, 48..50]);
     }
 
     #[test]

@@ -460,6 +460,26 @@ fn the_probe_for_ranges_reads_one_byte_only() {
 }
 
 #[test]
+fn a_huge_announced_length_uses_little_memory() {
+    let play = || {
+        let stand_in = stand_in();
+        // Requests for a part of this version get 412. The next response is the file of the stand-in.
+        stand_in.next_store_response(|_, _| {
+            let head = head(200, &[("Accept-Ranges", "bytes"), ("ETag", "\"huge\"")], 1 << 48);
+            [vec![Action::Send(head)], slow(vec![0; 16 << 20], 1)].concat()
+        });
+        let running = github(&stand_in).spawn();
+        let peak = running.wait_for_peak_memory();
+        let outcome = running.wait().exited(0);
+        assert_eq!(outcome.read(FILENAME), stand_in.file());
+        (peak, outcome)
+    };
+    let (peak, outcome) = repeat_until(play, |(_, outcome)| outcome.stdout.contains(SEVERAL));
+    assert!(outcome.stdout.contains(SEVERAL), "{}", outcome.stdout);
+    assert!(peak > 1024 && peak < 64 * 1024, "{peak} KiB");
+}
+
+#[test]
 fn restarts_if_a_piece_is_shorter_than_its_content_range() {
     let stand_in = || {
         let stand_in = slow_at_first();
