@@ -204,16 +204,19 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
                     Some(response) => self.receive(response, &mut piece, None, &mut connecting).await,
                     None => self.request(&mut piece, &mut failed_url, &mut connecting).await,
                 };
+                let is_progress = self.transfer.borrow().new_bytes.count > before;
                 let error = match end {
                     Ok(()) => {
-                        (failed_url, attempts) = (None, Attempts::new(self.store.context.deadline.elapsed()));
+                        failed_url = None;
+                        // Refusals still count, so that a store that sends a byte per URL is not requested without pause.
+                        attempts.without_progress = if is_progress { 0 } else { attempts.without_progress };
                         continue;
                     }
                     Err(AttemptError::Request(error)) => error,
                     Err(end) => return Err(end),
                 };
 
-                attempts.record(self.transfer.borrow().new_bytes.count > before);
+                attempts.record(is_progress);
                 attempts.record_error(&error);
                 if let RetryDecision::ReduceConcurrency(quiet) =
                     self.store.context.decide(&error, attempts, self.connections.get())
@@ -222,6 +225,7 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
                 }
                 self.store.context.back_off(error, attempts).await.map_err(AttemptError::Fatal)?;
             }
+            attempts = Attempts::new(self.store.context.deadline.elapsed());
         }
         self.connections.set(self.connections.get() - 1);
         Ok(())

@@ -1,7 +1,8 @@
 //! Downloads: what the store may respond, over one connection and over several.
 
 use std::ops::Range;
-use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use crate::support::{
@@ -495,9 +496,69 @@ fn restarts_if_a_piece_is_shorter_than_its_content_range() {
     assert_eq!(restarts, 1, "{}", outcome.stdout);
 }
 
+/// Starts a store with a large file. `respond` gets the number of each request for the last piece.
+fn with_last_piece(respond: fn(usize, &Request, &StoredFile) -> Vec<u8>) -> StandIn {
+    let stand_in = slow_at_first();
+    let requests = Arc::new(AtomicUsize::new(0));
+    for _ in 0..200 {
+        let requests = Arc::clone(&requests);
+        stand_in.next_store_response(move |request, file| {
+            let is_last = requested_range(request, file).end == file.bytes.len();
+            let response = match is_last && request.header("range").is_some() {
+                true => respond(requests.fetch_add(1, Ordering::SeqCst), request, file),
+                false => file.respond(request, &[]),
+            };
+            vec![Action::Send(response)]
+        });
+    }
+    stand_in
+}
+
 fn requested_range(request: &Request, file: &StoredFile) -> Range<usize> {
     let total = file.bytes.len();
     request.range(total as u64).map_or(0..total, |range| range.start as usize..range.end as usize)
+}
+
+/// Returns a response with the first byte of the requested part.
+fn first_byte(request: &Request, file: &StoredFile) -> Vec<u8> {
+    let start = requested_range(request, file).start;
+    file.part(start..start + 1, &[])
+}
+
+/// Plays a scenario until several connections were faster than one, as they are in this store.
+#[track_caller]
+fn over_several(play: impl Fn() -> Outcome) -> Outcome {
+    let several = |outcome: &Outcome| outcome.stdout.contains(SEVERAL) && !outcome.stdout.contains("no faster");
+    let outcome = repeat_until(play, several);
+    assert!(several(&outcome), "{}", outcome.stdout);
+    outcome
+}
+
+#[test]
+fn backs_off_if_the_store_sends_one_byte_per_url() {
+    let stand_in = || {
+        with_last_piece(|number, request, file| match number {
+            0..24 if number % 2 == 0 => error_response(403, "AccessDenied"),
+            0..24 => first_byte(request, file),
+            _ => file.respond(request, &[]),
+        })
+    };
+    let outcome = over_several(|| downloads(stand_in, SEVERAL).1);
+    let count = |words| outcome.stdout.matches(words).count();
+    assert_eq!((count("requesting a new signed URL"), count("retrying in")), (1, 11), "{}", outcome.stdout);
+}
+
+#[test]
+fn gives_up_on_a_piece_after_eight_attempts_without_a_new_byte() {
+    let outcome = over_several(|| {
+        let stand_in = with_last_piece(|number, request, file| match number {
+            0 => first_byte(request, file),
+            _ => error_response(403, "AccessDenied"),
+        });
+        github(&stand_in).run().exited(1)
+    });
+    assert_eq!(outcome.files(), [""; 0]);
+    outcome.with_error("8 attempts without a new byte").with_error("code AccessDenied");
 }
 
 fn without_accept_ranges(response: &[u8]) -> Vec<u8> {
