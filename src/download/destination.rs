@@ -195,6 +195,16 @@ impl PartialFile {
         self.contiguous_len + self.out_of_order.iter().map(|span| span.end - span.start).sum::<u64>()
     }
 
+    /// Returns the ranges of a file of `total` bytes that are missing, in order.
+    pub(super) fn missing_ranges(&self, total: u64) -> Vec<Range<u64>> {
+        let mut received = self.out_of_order.clone();
+        received.sort_by_key(|range| range.start);
+
+        let starts = [self.contiguous_len].into_iter().chain(received.iter().map(|range| range.end));
+        let ends = received.iter().map(|range| range.start).chain([total]);
+        starts.zip(ends).map(|(start, end)| start..end).filter(|missing| !missing.is_empty()).collect()
+    }
+
     /// Puts bytes to their place. No byte comes twice.
     ///
     /// # Errors
@@ -294,11 +304,27 @@ mod tests {
         ] {
             partial.write_at(at, Bytes::from_static(bytes)).unwrap();
             assert_eq!((partial.contiguous_len(), partial.received()), (held, received), "{at}");
+            let missing: u64 = partial.missing_ranges(9).iter().map(|range| range.end - range.start).sum();
+            assert_eq!(missing, 9 - received, "{at}");
         }
         let in_place = destination.save(partial, "file").unwrap();
         assert_eq!(fs::read(directory.path().join("file")).unwrap(), b"abcdefghi");
         assert_eq!(in_place.sha256, hexadecimal(Sha256::new_with_prefix(b"abcdefghi")));
         assert_eq!((in_place.size, in_place.path.as_str(), in_place.text), (9, "file", TextEncoding::AsSent));
+    }
+
+    #[test]
+    fn missing_ranges_are_the_gaps_between_the_received_ones() {
+        let directory = tempfile::tempdir().unwrap();
+        let workspace = Workspace::find(None, directory.path()).unwrap();
+        let destination = Destination::prepare(&workspace, directory.path(), None, None).unwrap();
+        let mut partial = destination.partial().unwrap();
+        assert_eq!(partial.missing_ranges(0), []);
+        for (at, bytes) in [(6, &b"gh"[..]), (0, b"ab"), (3, b"d"), (4, b"e")] {
+            partial.write_at(at, Bytes::from_static(bytes)).unwrap();
+        }
+        assert_eq!(partial.missing_ranges(20), [2..3, 5..6, 8..20]);
+        assert_eq!(partial.missing_ranges(8), [2..3, 5..6]);
     }
 
     #[test]
@@ -314,6 +340,7 @@ mod tests {
         partial.write_at(0, Bytes::copy_from_slice(first)).unwrap();
         assert_eq!(partial.contiguous_len(), 1 + CATCH_UP_STEP);
         assert_eq!(partial.received(), bytes.len() as u64);
+        assert_eq!(partial.missing_ranges(bytes.len() as u64), [], "bytes that are not hashed yet are not missing");
         partial.write_at(bytes.len() as u64, Bytes::from_static(b"end")).unwrap();
         assert_eq!(partial.contiguous_len(), 1 + 2 * CATCH_UP_STEP);
         assert!(!partial.catch_up().unwrap());

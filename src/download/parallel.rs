@@ -3,7 +3,7 @@
 //! A store may limit each connection. If the first connection is slow, the rest of the file is split into pieces, which
 //! several connections take from an ordered queue and write to their places in the partial file. Each piece is verified
 //! and retried by itself, and all are of the same version. If several connections turn out to be no faster than one, all
-//! but one of them end. Everything runs on one thread.
+//! of them are closed, and a new one downloads the missing bytes. Everything runs on one thread.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -132,8 +132,8 @@ pub(super) struct Parallel<'a, 'o, F> {
     total: u64,
     queue: RefCell<Queue>,
     connections: Cell<usize>,
-    /// How many connections may go on.
-    limit: Cell<usize>,
+    /// Whether several connections have turned out to be no faster than one.
+    no_gain: Cell<bool>,
     /// No request is sent before this time since the start of the step, at the store's request.
     quiet_until: Cell<Duration>,
     gain: RefCell<Option<GainCheck>>,
@@ -163,7 +163,7 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
             total,
             queue: RefCell::new(config.split(rest.start..total)),
             connections: Cell::new(config.connections),
-            limit: Cell::new(config.connections),
+            no_gain: Cell::new(false),
             quiet_until: Cell::new(Duration::ZERO),
             gain: RefCell::new(Some(gain)),
         }
@@ -178,6 +178,15 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
         let mut work: FuturesUnordered<_> = (0..self.connections.get()).map(|_| self.work(first.take())).collect();
         while let Some(end) = work.next().await {
             end?;
+            if self.no_gain.take() {
+                // Closes all connections: a single one that continues could be one that stalls.
+                work.clear();
+                context.log.line("several connections are no faster: going on over 1 connection");
+                self.connections.set(1);
+                let missing = self.transfer.borrow().partial.missing_ranges(self.total);
+                *self.queue.borrow_mut() = Queue { returned: missing.into(), unsplit: 0..0, piece_length: 0 };
+                self.work(None).await?;
+            }
         }
         // What was received out of order is hashed bit by bit, so that a signal or the timeout can end it.
         while self.transfer.borrow_mut().partial.catch_up()? {
@@ -196,9 +205,6 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
         };
         while let Some(mut piece) = next.take().or_else(|| self.queue.borrow_mut().take()) {
             while !piece.is_empty() {
-                if self.connections.get() > self.limit.get() {
-                    return self.leave(piece);
-                }
                 let before = self.transfer.borrow().new_bytes.count;
                 let end = match running.take() {
                     Some(response) => self.receive(response, &mut piece, None, &mut connecting).await,
@@ -206,6 +212,7 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
                 };
                 let is_progress = self.transfer.borrow().new_bytes.count > before;
                 let error = match end {
+                    Ok(()) if self.no_gain.get() => return Ok(()),
                     Ok(()) => {
                         failed_url = None;
                         // Refusals still count, so that a store that sends a byte per URL is not requested without pause.
@@ -228,16 +235,6 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
             attempts = Attempts::new(self.store.context.deadline.elapsed());
         }
         self.connections.set(self.connections.get() - 1);
-        Ok(())
-    }
-
-    /// Ends a connection that is one too many. The others take over its piece.
-    fn leave(&self, piece: Range<u64>) -> Result<(), AttemptError> {
-        self.connections.set(self.connections.get() - 1);
-        let mut queue = self.queue.borrow_mut();
-        queue.returned.push_back(piece);
-        // The last connection needs no small pieces: each costs a request.
-        queue.piece_length = u64::MAX;
         Ok(())
     }
 
@@ -308,7 +305,7 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
         end: Option<u64>,
         connecting: &mut Connecting<'_, 'a, 'o, F>,
     ) -> Result<(), AttemptError> {
-        while !piece.is_empty() && self.connections.get() <= self.limit.get() {
+        while !piece.is_empty() {
             let chunk = response.chunk().await;
             let chunk = chunk.map_err(|error| self.transfer.borrow().body_error(error))?;
             let Some(chunk) = chunk else { break };
@@ -320,10 +317,9 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
             self.transfer.borrow_mut().take(self.store.context, piece.start, chunk.slice(..taken))?;
             piece.start += taken as u64;
             connecting.end();
-            self.check_gain();
-        }
-        if self.connections.get() > self.limit.get() && !piece.is_empty() {
-            return Ok(());
+            if self.check_gain() {
+                return Ok(());
+            }
         }
         // A part that ends before its piece, as announced, is no error: the rest of the piece is requested next.
         if piece.start < end.unwrap_or(piece.end) {
@@ -349,20 +345,16 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
         }
     }
 
-    /// Leaves one connection if several have turned out to be no faster.
-    fn check_gain(&self) {
-        let context = self.store.context;
+    /// Returns whether several connections have turned out to be no faster than one. This is measured once.
+    fn check_gain(&self) -> bool {
+        let now = self.store.context.deadline.elapsed();
         let received = self.transfer.borrow().partial.received();
         let mut gain = self.gain.borrow_mut();
-        let Some(is_faster) = gain.as_ref().and_then(|gain| gain.is_faster(context.deadline.elapsed(), received))
-        else {
-            return;
-        };
-        *gain = None;
-        if !is_faster {
-            self.limit.set(1);
-            context.log.line("several connections are no faster: going on over 1 connection");
+        if let Some(is_faster) = gain.as_ref().and_then(|gain| gain.is_faster(now, received)) {
+            *gain = None;
+            self.no_gain.set(!is_faster);
         }
+        self.no_gain.get()
     }
 
     fn surplus(&self) -> AttemptError {

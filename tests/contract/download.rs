@@ -6,8 +6,8 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use crate::support::{
-    Action, FILENAME, Gate, Outcome, Request, StandIn, StoredFile, applicants_csv, body_start, error_response, github,
-    head, repeat_until, respond, response, run_json_with_url, sha256_hex,
+    Action, FILENAME, Gate, Outcome, Request, StandIn, StoredFile, applicants_csv, body_start, cut, error_response,
+    github, head, repeat_until, respond, response, run_json_with_url, sha256_hex,
 };
 
 /// The log once the rest of a file arrives over several connections.
@@ -559,6 +559,23 @@ fn gives_up_on_a_piece_after_eight_attempts_without_a_new_byte() {
     });
     assert_eq!(outcome.files(), [""; 0]);
     outcome.with_error("8 attempts without a new byte").with_error("code AccessDenied");
+}
+
+#[test]
+fn replaces_all_connections_if_several_are_no_faster() {
+    let stand_in = || {
+        let stand_in = StandIn::builder().file(LARGE.clone()).start();
+        stand_in.next_store_response(|request, file| slow(file.respond(request, &[]), usize::MAX));
+        for _ in 0..7 {
+            stand_in.next_store_response(|request, file| {
+                vec![Action::Send(cut(&file.respond(request, &[]), 1)), Action::Hang]
+            });
+        }
+        stand_in
+    };
+    let (stand_in, outcome) = downloads(stand_in, "several connections are no faster");
+    assert!(!outcome.stdout.contains("retrying in") && !outcome.summary.contains("stall"), "{}", outcome.stdout);
+    assert!(stand_in.store().requests().len() < 20, "the missing bytes are requested in large parts");
 }
 
 fn without_accept_ranges(response: &[u8]) -> Vec<u8> {
