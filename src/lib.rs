@@ -15,9 +15,11 @@
 //! config        the environment's variables → typed inputs
 //! webadmit      the API: client, data model, lists, names → ids
 //! http          both clients, TLS, response headers, request errors, the retry policy
-//! environment, workspace, deadline, signals, testing
+//! environment, workspace, deadline, signals
 //! text          redact, sanitize, format
 //! ```
+//!
+//! `testing` has helpers of the unit tests, and uses any of them.
 //!
 //! # Rules
 //!

@@ -173,7 +173,7 @@ fn bar(change: &StatusChange, end: Duration) -> String {
     if change.status.is_terminal() {
         return format!("    {name} :milestone, {start}, 0d");
     }
-    format!("    {name} :done, {start}, {}", timestamp(end.max(change.first_seen + MIN_BAR)))
+    format!("    {name} :{start}, {}", timestamp(end.max(change.first_seen + MIN_BAR)))
 }
 
 fn timestamp(since_start: Duration) -> String {

@@ -182,8 +182,8 @@ fn the_summary_shows_request_and_result() {
         "| Run | 74780 |",
         &format!("| SHA-256 | `{sha256}` |"),
         "```mermaid\ngantt\n",
-        "    queued :done, ",
-        "    in_progress :done, ",
+        "    queued :2000-01-01 ",
+        "    in_progress :2000-01-01 ",
         "    available :milestone, ",
     ] {
         assert!(outcome.summary.contains(part), "{part} is not in:\n{}", outcome.summary);

@@ -40,9 +40,9 @@ fn a_diagram_is_drawn_only_when_there_was_something_to_wait_for() {
         accTitle: Statuses of the run over time
         dateFormat YYYY-MM-DD HH:mm:ss
         axisFormat %H:%M:%S
-        queued :done, 2000-01-01 00:00:00, 2000-01-01 00:00:02
-        unknown status title :done, 2000-01-01 00:00:02, 2000-01-01 00:00:03
-        in_progress :done, 2000-01-01 00:00:02, 2000-01-01 01:01:01
+        queued :2000-01-01 00:00:00, 2000-01-01 00:00:02
+        unknown status title :2000-01-01 00:00:02, 2000-01-01 00:00:03
+        in_progress :2000-01-01 00:00:02, 2000-01-01 01:01:01
         empty_list :milestone, 2000-01-01 01:01:01, 0d
     ```
     ");
@@ -136,7 +136,7 @@ fn a_successful_step_is_reported_in_full() {
         accTitle: Statuses of the run over time
         dateFormat YYYY-MM-DD HH:mm:ss
         axisFormat %H:%M:%S
-        queued :done, 2000-01-01 00:00:01, 2000-01-02 01:01:01
+        queued :2000-01-01 00:00:01, 2000-01-02 01:01:01
         available :milestone, 2000-01-02 01:01:01, 0d
         download :active, 2000-01-02 01:01:01, 2000-01-02 01:01:11
     ```
