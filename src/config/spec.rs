@@ -10,7 +10,7 @@ pub struct InputSpec {
     pub is_required: bool,
     /// Its value if it is not given.
     pub default: Option<&'static str>,
-    /// What it means, in one sentence or two.
+    /// What it means, in one sentence. Details belong to the docs.
     pub description: &'static str,
 }
 
@@ -55,11 +55,11 @@ inputs! {
     export_name: "export-name", false, None,
         "Name of the export as WebAdMIT shows it, in any letter case; or use export-id.";
     export_id: "export-id", false, None,
-        "Id of the export, instead of export-name. Ids change with each application cycle.";
+        "Id of the export, instead of export-name; ids change with each application cycle.";
     identity: "identity", false, None,
-        "Words that identify the WebAdMIT identity, such as SOPHAS or PharmCAS 2025 - 2026; double quotes match a whole field. If identities differ only in their cycle, the newest is used.";
+        "Words that identify the WebAdMIT identity, such as SOPHAS or PharmCAS 2025 - 2026; the newest is used if identities differ only in their cycle.";
     user_identity_id: "user-identity-id", false, None,
-        "Id of the identity, instead of identity. Ids change with each application cycle.";
+        "Id of the identity, instead of identity; ids change with each application cycle.";
     export_file_id: "export-file-id", false, None,
         "Id of an existing run to download, or latest for the newest run of the export; a new run is started if this is not set.";
     base_url: "base-url", false, Some("https://api.webadmit.org"),

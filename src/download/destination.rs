@@ -14,6 +14,7 @@ use tempfile::{Builder, NamedTempFile};
 use super::checksum::{Checksum, hexadecimal};
 use super::transcode::{Transcoded, Transcoder};
 use crate::report::history::TextEncoding;
+use crate::report::outputs::OutputFileConflict;
 use crate::text::format;
 use crate::workspace::{Workspace, remove_empty_directories};
 
@@ -104,10 +105,7 @@ impl Destination {
             );
         }
         if self.reserved.as_ref() == Some(&path) {
-            bail!(
-                "{} is the output-file: the export file cannot have the same path; give another filename or directory",
-                self.workspace.display_path(&path)
-            );
+            return Err(OutputFileConflict(self.workspace.display_path(&path)).into());
         }
         Ok(path)
     }

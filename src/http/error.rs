@@ -146,7 +146,7 @@ impl fmt::Display for RequestError {
                 write!(f, "{server} responded 403: this key has no calls left in this hour{explanation}")
             }
             ErrorKind::Unreadable => write!(f, "{server} sent {detail}"),
-            ErrorKind::MissingUrl => write!(f, "{server} responded {detail} without a download URL"),
+            ErrorKind::MissingUrl => write!(f, "{server} responded with status {detail}, but without a download URL"),
             ErrorKind::Redirect => write!(f, "{server} redirected to {detail}"),
             ErrorKind::TooLarge => write!(f, "{server} sent more than {detail}"),
             ErrorKind::WrongRun => write!(f, "{server} responded with {detail}"),

@@ -4,6 +4,7 @@ use super::message::MessageBuilder;
 use crate::config::{ExportSelector, IdentitySelector, RunSelector};
 use crate::error::{LookupTarget, StepError};
 use crate::http::error::{Endpoint, ErrorKind, RequestError};
+use crate::report::outputs::OutputFileConflict;
 use crate::webadmit::resolve::ResolveError;
 use crate::webadmit::status::Status;
 
@@ -26,10 +27,10 @@ impl MessageBuilder<'_> {
             StepError::Status(Status::Failed) => Some(
                 "WebAdMIT could not create the file; check the export in WebAdMIT, then re-run the step".to_owned(),
             ),
-            StepError::Status(_) => {
-                Some("WebAdMIT reported errors while it created the file; check the export in WebAdMIT".to_owned())
-            }
-            StepError::Local(_) => self.local_hint(),
+            StepError::Status(_) => Some(
+                "check the export in WebAdMIT; without success_with_errors in fail-on, the step only warns".to_owned(),
+            ),
+            StepError::Local(error) => self.local_hint(error),
             StepError::Interrupted(_) => self.interrupted_hint(),
             StepError::Inputs(_) | StepError::Argument(_) => None,
         }
@@ -58,17 +59,19 @@ impl MessageBuilder<'_> {
         }
     }
 
-    fn local_hint(&self) -> Option<String> {
+    fn local_hint(&self, error: &anyhow::Error) -> Option<String> {
         let run = &self.history.run;
+        let fix = match error.is::<OutputFileConflict>() {
+            true => "set filename, or another output-file",
+            false => "fix the problem",
+        };
         match (&run.saved, run.id) {
-            (Some(_), _) => {
-                Some("later steps do not get the outputs; fix the problem, then re-run the step".to_owned())
+            (Some(_), _) => Some(format!("later steps do not get the outputs; {fix}, then re-run the step")),
+            (None, Some(id)) => {
+                Some(format!("the run is still in WebAdMIT; {fix}, then re-run the step with export-file-id: {id}"))
             }
-            (None, Some(id)) => Some(format!(
-                "the run is still in WebAdMIT; fix the problem, then re-run the step with export-file-id: {id}"
-            )),
             (None, None) if !self.history.has_responded => {
-                Some("no request was sent to WebAdMIT; fix the problem, then re-run the step".to_owned())
+                Some(format!("no request was sent to WebAdMIT; {fix}, then re-run the step"))
             }
             (None, None) => None,
         }
@@ -218,8 +221,7 @@ impl MessageBuilder<'_> {
             }
             ErrorKind::Status(407) => PROXY_CREDENTIALS.to_owned(),
             ErrorKind::Status(429) | ErrorKind::RateLimited => {
-                "this key has used up its calls for this hour; re-run the step later, and check what else uses the key"
-                    .to_owned()
+                "this key has no calls left; re-run the step later, and check what else uses the key".to_owned()
             }
             ErrorKind::Redirect | ErrorKind::Connect | ErrorKind::Unreadable => {
                 "check base-url, and whether this machine needs a proxy".to_owned()

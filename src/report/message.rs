@@ -5,6 +5,7 @@ use crate::error::{LookupTarget, StepError};
 use crate::http::error::Endpoint;
 use crate::http::retry::{FIRST_RESPONSE_TIMEOUT, GiveUpReason, RetryFailure};
 use crate::report::history::History;
+use crate::report::outputs::OutputFileConflict;
 use crate::text::format::{self, duration};
 use crate::text::sanitize;
 use crate::webadmit::Id;
@@ -118,6 +119,9 @@ impl MessageBuilder<'_> {
         let is_not_started = request.run == RunSelector::New && self.history.run.id.is_none();
         Some(match (&self.history.run.saved, error) {
             (Some(saved), _) => format!("the file was saved as {}", saved.path),
+            (None, StepError::Local(error)) if error.is::<OutputFileConflict>() => {
+                "no file was written; output-file contains only the outputs of this step".to_owned()
+            }
             (None, StepError::Unresolved { .. } | StepError::Request { reason: GiveUpReason::Refused, .. })
                 if is_not_started =>
             {

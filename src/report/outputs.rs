@@ -141,6 +141,11 @@ impl OutputSinks {
     }
 }
 
+/// The file of the export would have the path of the output file, which was cleared when it was opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot save the file as {0}: output-file has the same path")]
+pub(crate) struct OutputFileConflict(pub(crate) String);
+
 /// Clears an output file of an earlier step, for a step that ends before it opens the file. Errors are ignored: that step
 /// fails anyway.
 pub(crate) fn clear_stale(output_file: &Path) {

@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use crate::support::{
     Action, FILENAME, RUN_ID, Server, StandIn, Step, can_unshare, github, respond, run_json_with_url, shell,
 };
+use crate::troubleshooting::OUTSIDE_WORKSPACE;
 
 #[test]
 fn sanitizes_the_file_name_of_the_server() {
@@ -143,7 +144,7 @@ fn warns_about_a_path_that_is_valid_only_inside_the_container() {
         let (before, after) = outcome.stdout.split_at(at);
         assert!(!before.contains("run 74780 of export") && warning(&after[1..]).is_none(), "{}", outcome.stdout);
         let path = outcome.outputs["path"].strip_suffix("/Test-API-Export.csv").unwrap();
-        let words = format!("directory {path} is outside the workspace");
+        let words = OUTSIDE_WORKSPACE.replace("/outside", path);
         assert!(after.contains(&words), "{words}: {}", outcome.stdout);
     }
     for directory in ["exports", "/github/workspace/exports"] {

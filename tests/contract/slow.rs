@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::faults_page::{SILENT_API, SILENT_STORE, steady};
+use crate::troubleshooting::{NO_RESPONSE, STALLED_DOWNLOAD, steady};
 
 use crate::support::{Action, ClosedPort, Server, StandIn, github, github_at, head, respond, run_json_with_url};
 
@@ -76,7 +76,7 @@ fn retries_a_store_that_is_silent_for_20_s() {
     let outcome = github(&stand_in).run().exited(0);
     assert_eq!(outcome.read("Test-API-Export.csv"), stand_in.file());
     assert!(outcome.summary.contains("1 stalled download at 100 bytes"), "{}", outcome.summary);
-    let is_documented = |line: &str| steady(line).ends_with(SILENT_STORE);
+    let is_documented = |line: &str| steady(line).ends_with(STALLED_DOWNLOAD);
     assert!(outcome.stdout.lines().any(is_documented), "{}", outcome.stdout);
 }
 
@@ -86,5 +86,5 @@ fn gives_up_on_an_api_that_never_responds() {
     let api = ClosedPort::new();
     let step = github_at(&api.url()).input("poll-interval", "30s");
     let outcome = step.run().exited(1).with_error(&format!("no valid response from {} within 2 min", api.address()));
-    assert_eq!(steady(&outcome.error()), SILENT_API);
+    assert_eq!(steady(&outcome.error()), NO_RESPONSE);
 }

@@ -1,0 +1,465 @@
+//! The scenarios of the entries: what goes wrong with a step.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use wiremock::ResponseTemplate;
+
+use crate::support::{
+    Action, Authority, ClosedPort, FILENAME, Flaw, Outcome, Request, Server, StandIn, Step, StoredFile, UNKNOWN_HOST,
+    api_with_first_response, applicants_csv, error_response, github, github_at, head, respond, run_json,
+    run_json_with_url, server_without_tls, shell, with_growing_timeout,
+};
+
+/// Plays a step that retries a request until the timeout.
+fn retried_until_timeout(run: impl Fn() -> Step) -> Outcome {
+    with_growing_timeout(
+        |timeout| run().input("timeout", timeout).run(),
+        |outcome| outcome.stdout.contains("; retrying in "),
+    )
+    .exited(4)
+}
+
+/// Plays a step that ends at the timeout with these words.
+fn ends_at_timeout(run: impl Fn() -> Step, words: &str) -> Outcome {
+    with_growing_timeout(|timeout| run().input("timeout", timeout).run(), |outcome| outcome.error().contains(words))
+        .exited(4)
+}
+
+pub(super) fn invalid_inputs() -> Outcome {
+    let run = Step::on_github().input("api-key", "k").input("export-id", "Applicants").input("export-file-id", "74780");
+    run.input("base-url", "api.webadmit.org").input("timeout", "one hour").run().exited(2)
+}
+
+pub(super) fn connection_refused() -> Outcome {
+    let closed_port = ClosedPort::new();
+    retried_until_timeout(|| github_at(&closed_port.url()))
+}
+
+pub(super) fn outside_workspace() -> Outcome {
+    let url = format!("https://{UNKNOWN_HOST}");
+    github_at(&url).input("directory", "../elsewhere").run().exited(2)
+}
+
+pub(super) fn unknown_host() -> Outcome {
+    let url = format!("http://{UNKNOWN_HOST}");
+    retried_until_timeout(|| github_at(&url).input("allow-http", "true"))
+}
+
+pub(super) fn proxy_authentication() -> Outcome {
+    let proxy = Server::start(|_| respond(407, &[], b""));
+    let address = format!("http://office:proxy-password@127.0.0.1:{}", proxy.port());
+    let url = format!("https://{UNKNOWN_HOST}");
+    retried_until_timeout(|| github_at(&url).env("HTTPS_PROXY", &address))
+}
+
+/// Prepares a step that trusts only this authority.
+fn trusting(authority: &Authority, url: &str) -> Step {
+    let run = github_at(url).existing_file("system.pem", authority.pem().as_bytes());
+    let system = run.workspace().join("system.pem");
+    run.env("SSL_CERT_FILE", system)
+}
+
+pub(super) fn without_tls() -> Outcome {
+    let url = format!("https://localhost:{}", server_without_tls());
+    retried_until_timeout(|| trusting(&Authority::new(), &url))
+}
+
+pub(super) fn unknown_authority() -> Outcome {
+    let api = Server::start_tls(Authority::new().server(Flaw::None), |_| vec![Action::Close]);
+    trusting(&Authority::new(), &api.url()).run().exited(1)
+}
+
+fn flawed_certificate(flaw: Flaw) -> Outcome {
+    let authority = Authority::new();
+    let api = Server::start_tls(authority.server(flaw), |_| vec![Action::Close]);
+    trusting(&authority, &api.url()).run().exited(1)
+}
+
+pub(super) fn expired_certificate() -> Outcome {
+    flawed_certificate(Flaw::Expired)
+}
+
+pub(super) fn another_host() -> Outcome {
+    flawed_certificate(Flaw::AnotherHost)
+}
+
+pub(super) fn no_authorities() -> Outcome {
+    let run = github_at(&format!("https://{UNKNOWN_HOST}")).existing_file("empty.pem", b"");
+    run.env("SSL_CERT_FILE", "empty.pem").run().exited(1)
+}
+
+pub(super) fn connection_lost() -> Outcome {
+    let api = api_with_first_response(vec![Action::Reset]);
+    github_at(&api.url()).input("fail-on", "failed").run().exited(0)
+}
+
+pub(super) fn no_response() -> Outcome {
+    let api = Server::start(|_| vec![Action::Hang]);
+    ends_at_timeout(|| github_at(&api.url()), "last error: ")
+}
+
+/// Plays a step to which the API gives this first response.
+fn first_response(first: ResponseTemplate) -> Outcome {
+    let stand_in = StandIn::start();
+    stand_in.next_api_response(first);
+    github(&stand_in).run()
+}
+
+fn ok(body: &Value) -> ResponseTemplate {
+    ResponseTemplate::new(200).set_body_json(body)
+}
+
+pub(super) fn unknown_key() -> Outcome {
+    github(&StandIn::start()).input("api-key", "another").run().exited(5)
+}
+
+pub(super) fn unknown_id() -> Outcome {
+    github(&StandIn::start()).input("export-file-id", "").input("user-identity-id", "999").run().exited(5)
+}
+
+pub(super) fn forbidden() -> Outcome {
+    first_response(ResponseTemplate::new(403)).exited(5)
+}
+
+pub(super) fn rejected() -> Outcome {
+    first_response(ResponseTemplate::new(422).set_body_json(json!({ "errors": { "schema": ["is too old"] } })))
+        .exited(1)
+}
+
+pub(super) fn no_calls_left() -> Outcome {
+    first_response(ResponseTemplate::new(403).insert_header("X-RateLimit-Remaining", "0")).exited(0)
+}
+
+pub(super) fn unreadable() -> Outcome {
+    let stand_in = StandIn::start();
+    stand_in.next_api_response(ResponseTemplate::new(200).set_body_string("{\"export_files\":{\"id\":74780,\"sta"));
+    stand_in.next_api_response(ok(&json!({ "export_files": { "id": 74780 } })));
+    stand_in.next_api_response(ok(&json!({ "export_files": { "id": "none", "status": "Queued" } })));
+    github(&stand_in).run().exited(0)
+}
+
+pub(super) fn too_large() -> Outcome {
+    first_response(ResponseTemplate::new(200).set_body_string(" ".repeat(2 << 20))).exited(1)
+}
+
+pub(super) fn other_export() -> Outcome {
+    let mut answer = run_json("Queued");
+    answer["export_files"]["export_id"] = json!(1);
+    first_response(ok(&answer)).exited(0)
+}
+
+pub(super) fn unknown_status() -> Outcome {
+    first_response(ok(&run_json("Almost There"))).exited(0)
+}
+
+pub(super) fn without_url() -> Outcome {
+    first_response(ok(&run_json("Available"))).exited(0)
+}
+
+pub(super) fn unusable_url() -> Outcome {
+    first_response(ok(&run_json_with_url("Available", "ftp://store.example/file"))).exited(1)
+}
+
+pub(super) fn identity_not_found() -> Outcome {
+    github(&StandIn::start()).by_names().input("identity", "SOHPAS").run().exited(5)
+}
+
+pub(super) fn identity_ambiguous() -> Outcome {
+    github(&StandIn::start()).by_names().input("identity", "Demo University").run().exited(5)
+}
+
+pub(super) fn export_not_found() -> Outcome {
+    github(&StandIn::start()).by_names().input("export-name", "Nightly Aplicants").run().exited(5)
+}
+
+pub(super) fn export_ambiguous() -> Outcome {
+    github(&StandIn::start()).by_names().input("identity", "").input("export-file-id", "74780").run().exited(5)
+}
+
+pub(super) fn no_latest_run() -> Outcome {
+    let stand_in = StandIn::start();
+    let files = json!({ "export_files": [{ "id": 74787, "export_id": 86447, "status": "Available" }] });
+    let run = github(&stand_in).input("export-file-id", "latest").input("user-identity-id", "305");
+    stand_in.next_api_response(ok(&files));
+    run.run().exited(5)
+}
+
+pub(super) fn not_text() -> Outcome {
+    let stand_in = StandIn::builder().file(StoredFile::new(b"PK")).content_type("application/zip").start();
+    github(&stand_in).input("encoding", "utf-8").run().exited(0)
+}
+
+pub(super) fn overloaded() -> Outcome {
+    let stand_in = StandIn::start();
+    stand_in.next_api_status(503).next_api_status(503);
+    stand_in.next_api_response(ResponseTemplate::new(200).set_body_raw("<h1>Back soon</h1>", "text/html"));
+    github(&stand_in).run().exited(0)
+}
+
+pub(super) fn retry_after() -> Outcome {
+    first_response(ResponseTemplate::new(429).insert_header("Retry-After", "7200")).exited(4)
+}
+
+pub(super) fn redirected() -> Outcome {
+    first_response(ResponseTemplate::new(302).insert_header("Location", "https://login.example/sign-in?to=x")).exited(1)
+}
+
+pub(super) fn other_run() -> Outcome {
+    first_response(ok(&json!({ "export_files": { "id": 1, "status": "Available" } }))).exited(1)
+}
+
+pub(super) fn timed_out() -> Outcome {
+    let stand_in = StandIn::with_statuses(&["In Progress"]);
+    ends_at_timeout(|| github(&stand_in), "last status: ")
+}
+
+pub(super) fn failed() -> Outcome {
+    github(&StandIn::with_statuses(&["Queued", "Failed"])).run().exited(3)
+}
+
+pub(super) fn empty_list() -> Outcome {
+    github(&StandIn::with_statuses(&["Empty List"])).run().exited(3)
+}
+
+pub(super) fn success_with_errors() -> Outcome {
+    let stand_in = StandIn::with_statuses(&["Success With Errors"]);
+    github(&stand_in).input("fail-on", "success_with_errors").run().exited(3)
+}
+
+/// Starts a stand-in that cuts the first download in the middle.
+fn cut_in_the_middle() -> StandIn {
+    let stand_in = StandIn::with_file(&applicants_csv(2000));
+    stand_in.cut_next_download_after(41_000);
+    stand_in
+}
+
+/// Plays a step to which the store gives this response when the rest of the file is requested.
+fn continued_with(handler: impl Fn(&Request, &StoredFile) -> Vec<Action> + Send + 'static) -> Outcome {
+    let stand_in = cut_in_the_middle();
+    stand_in.next_store_response(handler);
+    github(&stand_in).run().exited(0)
+}
+
+/// Responds with the rest of the file and these headers.
+fn rest(file: &StoredFile, headers: &[(&str, &str)]) -> Vec<Action> {
+    respond(206, headers, &file.bytes[41_000..])
+}
+
+pub(super) fn interrupted_download() -> Outcome {
+    github(&cut_in_the_middle()).run().exited(0)
+}
+
+pub(super) fn changed_file() -> Outcome {
+    continued_with(|_, _| vec![Action::Send(error_response(412, "PreconditionFailed"))])
+}
+
+pub(super) fn range_not_satisfiable() -> Outcome {
+    continued_with(|_, _| vec![Action::Send(error_response(416, "InvalidRange"))])
+}
+
+pub(super) fn weak_etag() -> Outcome {
+    continued_with(|_, file| {
+        let total = file.bytes.len();
+        rest(file, &[("ETag", "W/\"weak\""), ("Content-Range", &format!("bytes 41000-{}/{total}", total - 1))])
+    })
+}
+
+pub(super) fn wrong_range() -> Outcome {
+    continued_with(|_, file| {
+        let (total, etag) = (file.bytes.len(), file.etag.clone().unwrap());
+        rest(file, &[("ETag", &etag), ("Content-Range", &format!("bytes 40000-{}/{total}", total - 1001))])
+    })
+}
+
+pub(super) fn too_long() -> Outcome {
+    continued_with(|_, file| {
+        let (total, etag) = (file.bytes.len(), file.etag.clone().unwrap());
+        let range = format!("bytes 41000-{}/{total}", total - 1);
+        let head = head(206, &[("ETag", &etag), ("Content-Range", &range), ("Transfer-Encoding", "chunked")], 0);
+        let body = [&file.bytes[41_000..], b"more"].concat();
+        let size = format!("{:x}\r\n", body.len()).into_bytes();
+        vec![Action::Send([head, size, body, b"\r\n0\r\n\r\n".to_vec()].concat())]
+    })
+}
+
+/// Plays a step to which the store gives this first response.
+fn first_store_response(handler: impl Fn(&Request, &StoredFile) -> Vec<Action> + Send + 'static) -> Outcome {
+    let stand_in = StandIn::start();
+    stand_in.next_store_response(handler);
+    github(&stand_in).run()
+}
+
+pub(super) fn expired_url() -> Outcome {
+    first_store_response(|_, _| vec![Action::Send(error_response(403, "AccessDenied"))]).exited(0)
+}
+
+pub(super) fn slow_down() -> Outcome {
+    first_store_response(|_, _| vec![Action::Send(error_response(503, "SlowDown"))]).exited(0)
+}
+
+pub(super) fn unknown_length() -> Outcome {
+    first_store_response(|_, file| {
+        vec![
+            Action::Send([b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", &file.bytes[..100]].concat()),
+            Action::Close,
+        ]
+    })
+    .exited(0)
+}
+
+pub(super) fn content_coding() -> Outcome {
+    first_store_response(|_, _| respond(200, &[("Content-Encoding", "gzip")], b"x")).exited(1)
+}
+
+pub(super) fn unreachable_store() -> Outcome {
+    let stand_in = StandIn::start();
+    let closed_port = ClosedPort::new();
+    let url = format!("{}/file", closed_port.url());
+    for _ in 0..8 {
+        stand_in.next_api_response(ok(&run_json_with_url("Available", &url)));
+    }
+    github(&stand_in).run().exited(1)
+}
+
+pub(super) fn missing_file() -> Outcome {
+    let stand_in = StandIn::start();
+    for _ in 0..8 {
+        stand_in.next_store_error(404, "NoSuchKey");
+    }
+    github(&stand_in).run().exited(1)
+}
+
+pub(super) fn redirect_loop() -> Outcome {
+    let stand_in = StandIn::start();
+    for _ in 0..6 {
+        stand_in.next_store_response(|request, _| respond(307, &[("Location", &request.target)], b""));
+    }
+    github(&stand_in).run().exited(1)
+}
+
+pub(super) fn downgrade() -> Outcome {
+    let authority = Authority::new();
+    let elsewhere = [("Location", "http://127.0.0.1:9/file")];
+    let store = Server::start_tls(authority.server(Flaw::None), move |_| respond(302, &elsewhere, b""));
+    let answer = run_json_with_url("Available", &format!("{}/file", store.url())).to_string();
+    let api = Server::start_tls(authority.server(Flaw::None), move |_| respond(200, &[], answer.as_bytes()));
+    trusting(&authority, &api.url()).run().exited(1)
+}
+
+/// Sends half of a file and then nothing more.
+fn half(_: &Request, _: &StoredFile) -> Vec<Action> {
+    vec![Action::Send(head(200, &[], 1000)), Action::Send(vec![b'x'; 500]), Action::Hang]
+}
+
+pub(super) fn slow_download() -> Outcome {
+    let stand_in = StandIn::start();
+    let run = || {
+        stand_in.next_store_response(half);
+        github(&stand_in)
+    };
+    ends_at_timeout(run, "at 500 bytes of ")
+}
+
+pub(super) fn no_workspace() -> Outcome {
+    github(&StandIn::start()).env("GITHUB_WORKSPACE", "/no/such/place").run().exited(1)
+}
+
+pub(super) fn read_only() -> Outcome {
+    let run = github(&StandIn::start()).existing_file("sealed/older.csv", b"older").input("directory", "sealed");
+    fs::set_permissions(run.workspace().join("sealed"), Permissions::from_mode(0o555)).unwrap();
+    let run = run.with_ordinary_user();
+    run.run().exited(1)
+}
+
+pub(super) fn directory_in_place() -> Outcome {
+    github(&StandIn::start()).existing_file("applicants.csv/x", b"").input("filename", "applicants.csv").run().exited(1)
+}
+
+pub(super) fn no_github_output() -> Outcome {
+    github(&StandIn::start()).env("GITHUB_OUTPUT", "/no/such/file").run().exited(1)
+}
+
+pub(super) fn full_disk() -> Outcome {
+    let stand_in = StandIn::with_file(&vec![b'x'; 200_000]);
+    // No file may exceed 64 KiB, which has the same effect as a full disk.
+    let limit = ["bash", "-c", "ulimit -f 64; exec \"$0\""];
+    github(&stand_in).wrapped_in(&limit).run().exited(1)
+}
+
+pub(super) fn full_outputs() -> Outcome {
+    github(&StandIn::start()).env("GITHUB_OUTPUT", "/dev/full").run().exited(1)
+}
+
+pub(super) fn no_summary() -> Outcome {
+    github(&StandIn::start()).env("GITHUB_STEP_SUMMARY", "/no/such/file").run().exited(0)
+}
+
+pub(super) fn interrupted() -> Outcome {
+    let stand_in = StandIn::with_statuses(&["In Progress"]);
+    let running = github(&stand_in).input("poll-interval", "1h").spawn();
+    running.wait_for_stdout("status: in_progress");
+    running.signal(Signal::INT);
+    running.wait().exited(130)
+}
+
+pub(super) fn terminated() -> Outcome {
+    let stand_in = StandIn::start();
+    stand_in.next_store_response(half);
+    let running = github(&stand_in).spawn();
+    running.wait_for_stdout("downloading ");
+    running.signal(Signal::TERM);
+    running.wait().exited(143)
+}
+
+pub(super) fn missing_key() -> Outcome {
+    github_at("https://localhost").input("api-key", "").run().exited(2)
+}
+
+pub(super) fn missing_identity() -> Outcome {
+    github_at("https://localhost").input("export-file-id", "").run().exited(2)
+}
+
+pub(super) fn unknown_input() -> Outcome {
+    github(&StandIn::start()).input("export-idd", "86446").run().exited(0)
+}
+
+pub(super) fn unknown_argument() -> Outcome {
+    github(&StandIn::start()).arg("lists").run().exited(2)
+}
+
+pub(super) fn list_row() -> Outcome {
+    let row = "86446   305       Nightly Applicants      Comma-Separated Values  all";
+    github(&StandIn::start()).by_names().input("export-name", row).run().exited(5)
+}
+
+pub(super) fn output_file_in_place() -> Outcome {
+    let stand_in = StandIn::start();
+    github(&stand_in).existing_file(FILENAME, b"older").input("output-file", FILENAME).run().exited(1)
+}
+
+/// Prepares `webadmit-export list`.
+fn list(stand_in: &StandIn) -> Step {
+    shell(stand_in).input("poll-interval", "1ms").arg("list")
+}
+
+pub(super) fn list_refused() -> Outcome {
+    list(&StandIn::start()).input("api-key", "another").run().exited(5)
+}
+
+pub(super) fn incomplete_list() -> Outcome {
+    let stand_in = StandIn::start();
+    stand_in.next_api_json(stand_in.identities_json());
+    for _ in 0..4 {
+        stand_in.next_api_status(500);
+    }
+    list(&stand_in).run().exited(1)
+}
+
+pub(super) fn list_forbidden() -> Outcome {
+    let stand_in = StandIn::start();
+    stand_in.next_api_json(stand_in.identities_json()).next_api_status(403);
+    list(&stand_in).run().exited(0)
+}
