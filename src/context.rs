@@ -121,7 +121,7 @@ impl Context<'_> {
             timeout: self.deadline.timeout(),
             poll_interval: self.api_config.poll_interval,
             connections,
-            refused: attempts.refused,
+            consecutive_403s: attempts.consecutive_403s,
             max_attempts: attempts.limits.max_attempts,
         };
         retry::decide(error, &state, self.deadline.elapsed(), fastrand::f64())

@@ -97,8 +97,8 @@ pub enum ExitCode {
     Status = 3,
     /// The timeout.
     TimedOut = 4,
-    /// The API refused, or a name cannot be resolved.
-    Refused = 5,
+    /// The API refused the request, or a name cannot be resolved.
+    RefusedOrUnresolved = 5,
     /// SIGINT.
     Interrupted = 130,
     /// SIGTERM.
@@ -119,7 +119,7 @@ impl ExitCode {
         Self::Inputs,
         Self::Status,
         Self::TimedOut,
-        Self::Refused,
+        Self::RefusedOrUnresolved,
         Self::Interrupted,
         Self::Terminated,
     ];
@@ -135,7 +135,9 @@ impl ExitCode {
             Self::Inputs => "Invalid inputs.",
             Self::Status => "The run ended in a status in `fail-on`; a file that exists is downloaded first.",
             Self::TimedOut => "Timed out; the message includes the last status.",
-            Self::Refused => "The API refused the request (401, 403, 404), or a name was not found or is ambiguous.",
+            Self::RefusedOrUnresolved => {
+                "The API refused the request (401, 403, 404), or a name was not found or is ambiguous."
+            }
             Self::Interrupted => "Interrupted by SIGINT.",
             Self::Terminated => "Interrupted by SIGTERM.",
         }
@@ -150,7 +152,9 @@ impl StepError {
             Self::Inputs(_) | Self::Argument(_) => ExitCode::Inputs,
             Self::Status(_) => ExitCode::Status,
             Self::TimedOut | Self::Request { reason: GiveUpReason::RetryAfterTooLong(_), .. } => ExitCode::TimedOut,
-            Self::Request { reason: GiveUpReason::Refused, .. } | Self::Unresolved { .. } => ExitCode::Refused,
+            Self::Request { reason: GiveUpReason::Refused, .. } | Self::Unresolved { .. } => {
+                ExitCode::RefusedOrUnresolved
+            }
             Self::Request { .. } | Self::Local(_) => ExitCode::Other,
             Self::IncompleteList { cause, .. } => cause.exit_code(),
             Self::Interrupted(Signal::Interrupt) => ExitCode::Interrupted,
@@ -187,7 +191,7 @@ mod tests {
             (StepError::TimedOut, ExitCode::TimedOut),
             (request(GiveUpReason::RetryAfterTooLong(Duration::MAX)), ExitCode::TimedOut),
             (incomplete, ExitCode::TimedOut),
-            (request(GiveUpReason::Refused), ExitCode::Refused),
+            (request(GiveUpReason::Refused), ExitCode::RefusedOrUnresolved),
             (StepError::Interrupted(Signal::Interrupt), ExitCode::Interrupted),
             (StepError::Interrupted(Signal::Terminate), ExitCode::Terminated),
         ];

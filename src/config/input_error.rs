@@ -6,7 +6,7 @@ use super::spec::INPUTS;
 use crate::text::sanitize;
 
 /// Maximum length of a value in a message, in characters.
-const MAX_VALUE_LENGTH: usize = 80;
+const MAX_SHOWN_VALUE_LENGTH: usize = 80;
 
 /// Keys that are shorter than this could occur in another value by chance.
 const MIN_KEY_LENGTH: usize = 16;
@@ -49,7 +49,7 @@ pub(crate) fn looks_like_a_key(text: &str) -> bool {
 
 /// Returns a value as messages show it.
 pub(super) fn quote(value: &str) -> String {
-    format!("`{}`", sanitize::truncate(&sanitize::line(value), MAX_VALUE_LENGTH))
+    format!("`{}`", sanitize::truncate(&sanitize::line(value), MAX_SHOWN_VALUE_LENGTH))
 }
 
 /// Why a parser rejects a value.
@@ -96,7 +96,7 @@ impl InputErrors {
     }
 
     /// Adds an error if both of two inputs are given that exclude each other.
-    pub(super) fn exclusive(
+    pub(super) fn require_at_most_one(
         &mut self,
         (first, value): (&'static str, &Option<String>),
         (second, other): (&'static str, &Option<String>),

@@ -201,7 +201,7 @@ fn parse_request(raw: &RawInputs, errors: &mut InputErrors) -> Option<ExportRequ
 }
 
 fn parse_export(raw: &RawInputs, errors: &mut InputErrors) -> Option<ExportSelector> {
-    errors.exclusive(("export-name", &raw.export_name), ("export-id", &raw.export_id));
+    errors.require_at_most_one(("export-name", &raw.export_name), ("export-id", &raw.export_id));
     let is_missing = raw.export_name.is_none() && raw.export_id.is_none();
     if is_missing && !errors.has("export-name") && !errors.has("export-id") {
         let (name, id) = (variable("export-name"), variable("export-id"));
@@ -217,7 +217,7 @@ fn parse_export(raw: &RawInputs, errors: &mut InputErrors) -> Option<ExportSelec
 }
 
 fn parse_identity(raw: &RawInputs, errors: &mut InputErrors) -> Option<IdentitySelector> {
-    errors.exclusive(("identity", &raw.identity), ("user-identity-id", &raw.user_identity_id));
+    errors.require_at_most_one(("identity", &raw.identity), ("user-identity-id", &raw.user_identity_id));
     let words = errors.parse("identity", &raw.identity, parse::identity_words);
     let id = errors.parse("user-identity-id", &raw.user_identity_id, parse::id);
     words.map(IdentitySelector::Words).or(id.map(IdentitySelector::Id))

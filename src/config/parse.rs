@@ -11,8 +11,8 @@ use crate::text::sanitize;
 use crate::webadmit::status::{FAILING, Status};
 use crate::webadmit::{ApiKey, BaseUrl, Id};
 
-/// Maximum length of a name, in bytes.
-const MAX_NAME_LENGTH: usize = 1000;
+/// Maximum length of `export-name` and `identity`, in bytes.
+const MAX_SELECTOR_LENGTH: usize = 1000;
 
 /// Maximum length of a file name, in bytes.
 const MAX_FILENAME_LENGTH: usize = 255;
@@ -115,8 +115,8 @@ pub(super) fn filename(value: &str) -> Parsed<String> {
 }
 
 pub(super) fn name(value: &str) -> Parsed<String> {
-    if value.len() > MAX_NAME_LENGTH {
-        return reject(value, format!("is {} bytes long; at most {MAX_NAME_LENGTH} are accepted", value.len()));
+    if value.len() > MAX_SELECTOR_LENGTH {
+        return reject(value, format!("is {} bytes long; at most {MAX_SELECTOR_LENGTH} are accepted", value.len()));
     }
     printable(value)
 }

@@ -494,7 +494,7 @@ impl<'a> Transfer<'a> {
             TextEncoding::Converted(_) => description.converted_type,
             TextEncoding::AsSent | TextEncoding::NotConverted(_) => description.content_type,
         };
-        Ok(SavedFile { path, filename, size, sha256, source_sha256, content_type, encoding, elapsed: took })
+        Ok(SavedFile { path, filename, size, sha256, source_sha256, content_type, encoding, download_duration: took })
     }
 }
 

@@ -245,7 +245,7 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
         self.queue.borrow_mut().returned.push_front(piece);
         self.connections.set(self.connections.get() - 1);
         self.quiet_until.set(self.quiet_until.get().max(context.deadline.elapsed() + quiet));
-        context.history.borrow_mut().count_retry(error.label());
+        context.history.borrow_mut().count_retry(error.short_description());
         let left = format::count(self.connections.get(), "connection");
         let after = if quiet.is_zero() { String::new() } else { format!(" after {}", format::duration(quiet)) };
         context.log.line(&format!("{}; going on over {left}{after}", error));

@@ -95,9 +95,9 @@ impl RequestError {
         Self { endpoint, kind, host: host.into(), detail: detail.into(), retry_after: None }
     }
 
-    /// Returns what the recovery summary counts the error as: `503 from the API`.
+    /// Returns the error in a few words, as the recovery summary counts it: `503 from the API`.
     #[must_use]
-    pub(crate) fn label(&self) -> String {
+    pub(crate) fn short_description(&self) -> String {
         let what = match self.kind {
             ErrorKind::Connect => return format!("failed connection to the {}", self.endpoint),
             ErrorKind::ProxyAuthentication => return "proxy authentication".to_owned(),

@@ -34,9 +34,9 @@ pub(crate) struct RetryState {
     pub(crate) poll_interval: Duration,
     /// Number of connections that receive the file.
     pub(crate) connections: usize,
-    /// Consecutive attempts that the store refused with 403, including this one.
-    pub(crate) refused: u32,
-    /// Maximum number of attempts of an API request. A `Retry-After` is honored all the same.
+    /// Consecutive responses of the store with status 403, including this one.
+    pub(crate) consecutive_403s: u32,
+    /// Maximum number of attempts of an API request. A request with `Retry-After` is retried regardless.
     pub(crate) max_attempts: Option<u32>,
 }
 
@@ -56,8 +56,8 @@ pub(crate) struct Attempts {
     pub(crate) count: u32,
     /// How many of the last attempts made no progress.
     pub(crate) without_progress: u32,
-    /// How many of the last attempts the store refused with 403, most likely because the signed URL had expired.
-    pub(crate) refused: u32,
+    /// How many of the last attempts got a 403 from the store, most likely because the signed URL had expired.
+    pub(crate) consecutive_403s: u32,
     /// When the first attempt started, since the start of the step.
     pub(crate) started_at: Duration,
     /// Their limits.
@@ -74,7 +74,7 @@ impl Attempts {
     /// No attempt yet.
     #[must_use]
     pub(crate) fn with_limits(now: Duration, limits: AttemptLimits) -> Self {
-        Self { count: 0, without_progress: 0, refused: 0, started_at: now, limits }
+        Self { count: 0, without_progress: 0, consecutive_403s: 0, started_at: now, limits }
     }
 
     /// Records an attempt.
@@ -85,7 +85,7 @@ impl Attempts {
 
     /// Records how the last attempt failed.
     pub(crate) fn record_error(&mut self, error: &RequestError) {
-        self.refused = if is_refused_by_store(error) { self.refused + 1 } else { 0 };
+        self.consecutive_403s = if is_403_of_store(error) { self.consecutive_403s + 1 } else { 0 };
     }
 }
 
@@ -116,7 +116,7 @@ pub(crate) enum RetryDecision {
 pub enum GiveUpReason {
     /// Another attempt would fail in the same way.
     NotRetryable,
-    /// The API refused: 401, 403, 404.
+    /// The API refused the request: 401, 403 or 404.
     Refused,
     /// The API sent no valid response within [`FIRST_RESPONSE_TIMEOUT`].
     NoFirstResponse,
@@ -133,7 +133,7 @@ pub enum GiveUpReason {
 pub(crate) enum ErrorClass {
     /// It may be temporary.
     Retryable,
-    /// The API refused the request.
+    /// The API refused the request: 401, 403 or 404.
     Refused,
     /// Another attempt would fail in the same way.
     Permanent,
@@ -166,21 +166,21 @@ pub(crate) fn proves_availability(error: &RequestError) -> bool {
 /// Decides what happens after an error. `now` is the time since the start of the step; `random` is between 0 and 1.
 #[must_use]
 pub(crate) fn decide(error: &RequestError, state: &RetryState, now: Duration, random: f64) -> RetryDecision {
-    let may_appear = error.endpoint == Endpoint::Api
+    let run_may_appear = error.endpoint == Endpoint::Api
         && error.kind == ErrorKind::Status(404)
         && state.not_found_until.is_some_and(|until| now < until);
     match classify(error.endpoint, error.kind) {
-        ErrorClass::Refused if !may_appear => return RetryDecision::GiveUp(GiveUpReason::Refused),
+        ErrorClass::Refused if !run_may_appear => return RetryDecision::GiveUp(GiveUpReason::Refused),
         ErrorClass::Permanent => return RetryDecision::GiveUp(GiveUpReason::NotRetryable),
         ErrorClass::Refused | ErrorClass::Retryable => {}
     }
 
     let asks_for_delay = error.retry_after.is_some_and(|delay| !delay.is_zero());
-    let is_used_up = match error.endpoint {
+    let has_no_attempts_left = match error.endpoint {
         Endpoint::Store => state.failures >= MAX_ATTEMPTS_WITHOUT_PROGRESS,
         Endpoint::Api => state.max_attempts.is_some_and(|max| state.failures >= max) && !asks_for_delay,
     };
-    if is_used_up {
+    if has_no_attempts_left {
         return RetryDecision::GiveUp(GiveUpReason::NoProgress);
     }
 
@@ -199,7 +199,7 @@ pub(crate) fn decide(error: &RequestError, state: &RetryState, now: Duration, ra
         }
         Some(delay) if !delay.is_zero() => RetryDecision::Retry(delay),
         // The next attempt has a new signed URL.
-        _ if is_refused_by_store(error) && state.refused <= 1 => RetryDecision::Retry(Duration::ZERO),
+        _ if is_403_of_store(error) && state.consecutive_403s <= 1 => RetryDecision::Retry(Duration::ZERO),
         _ => RetryDecision::Retry(backoff_delay(state.failures, state.poll_interval, random).min(remaining).min(limit)),
     }
 }
@@ -209,8 +209,8 @@ fn asks_to_slow_down(error: &RequestError) -> bool {
     error.endpoint == Endpoint::Store && matches!(error.kind, ErrorKind::Status(429 | 503))
 }
 
-/// Whether the store refused a signed URL, most likely an expired one.
-fn is_refused_by_store(error: &RequestError) -> bool {
+/// Whether the store rejected a signed URL, most likely because it has expired.
+fn is_403_of_store(error: &RequestError) -> bool {
     error.endpoint == Endpoint::Store && error.kind == ErrorKind::Status(403)
 }
 

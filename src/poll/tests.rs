@@ -20,7 +20,7 @@ async fn simulate(takes: Duration, timeout: &str, remaining_calls: Option<u64>) 
     let end = until_terminal(&context, async || {
         calls += 1;
         let status = if context.deadline.elapsed() >= takes { Status::Failed } else { Status::InProgress };
-        Ok(RunResponse { run: Id(2), export: None, status, url: None, remaining_calls })
+        Ok(RunResponse { run_id: Id(2), export_id: None, status, url: None, remaining_calls })
     })
     .await;
     Simulation { after: context.deadline.elapsed(), calls, timed_out: matches!(end, Err(StepError::TimedOut)) }

@@ -108,7 +108,7 @@ pub struct SavedFile {
     /// Whether the text was converted.
     pub encoding: TextEncoding,
     /// Duration of the download.
-    pub(crate) elapsed: Duration,
+    pub(crate) download_duration: Duration,
 }
 
 impl SavedFile {
@@ -163,22 +163,22 @@ impl RunHistory {
     /// Records a failure that is retried.
     pub(crate) fn record_retry(&mut self, failure: RetryFailure) {
         let error = &failure.error;
-        let label = match error.kind {
+        let description = match error.kind {
             ErrorKind::UnexpectedEof | ErrorKind::Stalled if self.retries.len() < MAX_OFFSETS => {
                 let received = self.progress.map_or(0, |progress| progress.received);
-                format!("{} at {}", error.label(), format::bytes(received))
+                format!("{} at {}", error.short_description(), format::bytes(received))
             }
-            _ => error.label(),
+            _ => error.short_description(),
         };
-        self.count_retry(label);
+        self.count_retry(description);
         self.failure = Some(failure);
     }
 
     /// Counts an error that is retried.
-    pub(crate) fn count_retry(&mut self, label: String) {
-        match self.retries.iter_mut().find(|(known, _)| *known == label) {
+    pub(crate) fn count_retry(&mut self, description: String) {
+        match self.retries.iter_mut().find(|(known, _)| *known == description) {
             Some((_, count)) => *count += 1,
-            None => self.retries.push((label, 1)),
+            None => self.retries.push((description, 1)),
         }
     }
 
@@ -206,10 +206,10 @@ impl RunHistory {
     /// URLs`. Empty if there were none.
     #[must_use]
     pub fn recovery_summary(&self) -> String {
-        let is_number = |label: &str| label.starts_with(|c: char| c.is_ascii_digit());
-        let retries = self.retries.iter().map(|(label, count)| match count {
-            1 if !is_number(label) => format!("1 {label}"),
-            count => format!("{count} × {label}"),
+        let starts_with_number = |description: &str| description.starts_with(|c: char| c.is_ascii_digit());
+        let retries = self.retries.iter().map(|(description, count)| match count {
+            1 if !starts_with_number(description) => format!("1 {description}"),
+            count => format!("{count} × {description}"),
         });
         let new_urls = (self.new_urls > 0).then(|| format::count(self.new_urls, "new signed URL"));
         retries.chain(new_urls).collect::<Vec<_>>().join(", ")

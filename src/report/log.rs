@@ -58,7 +58,7 @@ impl Log {
     pub(crate) fn line(&self, text: &str) {
         let now = self.deadline.elapsed();
         self.last_line.set(now);
-        self.print(&format!("{:>6}  {text}", format::elapsed(now)));
+        self.print(&format!("{:>6}  {text}", format::clock(now)));
     }
 
     /// Prints a line without the time: a heading, or a row of a list.

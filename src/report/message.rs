@@ -226,7 +226,7 @@ impl MessageBuilder<'_> {
 
     fn last_status(&self) -> String {
         match self.history.run.statuses.last() {
-            Some(last) => format!("; last status: {} (seen at {})", last.status, format::elapsed(last.last_seen)),
+            Some(last) => format!("; last status: {} (seen at {})", last.status, format::clock(last.last_seen)),
             None if self.context.request.is_none() => String::new(),
             None => "; no status was received".to_owned(),
         }

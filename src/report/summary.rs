@@ -21,7 +21,7 @@ pub(crate) struct Summary<'a> {
     /// The error message, if the step failed.
     pub(crate) error: Option<&'a str>,
     /// Duration of the step.
-    pub(crate) elapsed: Duration,
+    pub(crate) total_duration: Duration,
 }
 
 impl Summary<'_> {
@@ -66,7 +66,7 @@ impl Summary<'_> {
         if let Some(saved) = &self.history.run.saved {
             rows.extend(file_rows(saved));
         }
-        rows.push(("Total time", duration(self.elapsed)));
+        rows.push(("Total time", duration(self.total_duration)));
 
         let rows: Vec<String> = rows.iter().map(|(name, value)| format!("| {name} | {value} |")).collect();
         format!("| | |\n| --- | --- |\n{}", rows.join("\n"))
@@ -130,7 +130,7 @@ impl Summary<'_> {
             bars.push(bar(change, end));
         }
         if let (Some(saved), Some(last)) = (&run.saved, run.statuses.last()) {
-            let (start, end) = (last.first_seen, last.first_seen + saved.elapsed.max(MIN_BAR));
+            let (start, end) = (last.first_seen, last.first_seen + saved.download_duration.max(MIN_BAR));
             bars.push(format!("    download :active, {}, {}", timestamp(start), timestamp(end)));
         }
 
@@ -152,7 +152,10 @@ fn file_rows(saved: &SavedFile) -> Vec<(&'static str, String)> {
     if let Some(content_type) = &saved.content_type {
         rows.push(("Content type", code(content_type)));
     }
-    rows.push(("Download", format!("{}, {}", duration(saved.elapsed), format::rate(saved.size, saved.elapsed))));
+    rows.push((
+        "Download",
+        format!("{}, {}", duration(saved.download_duration), format::rate(saved.size, saved.download_duration)),
+    ));
     rows
 }
 

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-/// Formats the time since the start of the step: `0:07`, `12:34`, `1:02:03`.
-pub(crate) fn elapsed(since_start: Duration) -> String {
+/// Formats the time since the start of the step like a clock: `0:07`, `12:34`, `1:02:03`.
+pub(crate) fn clock(since_start: Duration) -> String {
     let seconds = since_start.as_secs();
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
@@ -108,7 +108,7 @@ mod tests {
             (5_400_000, "1:30:00", "1 h 30 min"),
         ] {
             let time = Duration::from_millis(millis);
-            assert_eq!((elapsed(time).as_str(), duration(time).as_str()), (at, long), "{millis}");
+            assert_eq!((clock(time).as_str(), duration(time).as_str()), (at, long), "{millis}");
         }
         assert_eq!(duration(Duration::MAX), "more than a century");
         assert_eq!(duration(Duration::from_hours(876_600)), "876600 h");

@@ -60,7 +60,7 @@ impl Redactor {
             // The padding of base64 may be left out.
             let value = value.trim_end_matches('=');
             let value = &value[..value.floor_char_boundary(MAX_SIGNATURE_LENGTH)];
-            if value.len() < MIN_SECRET_LENGTH || !is_secret_parameter(&name) {
+            if value.len() < MIN_SECRET_LENGTH || !is_secret_in_signed_url(&name) {
                 continue;
             }
 
@@ -166,7 +166,7 @@ fn signature_values(form: &TextForm) -> Vec<Range<usize>> {
         if is_in_name(byte) {
             continue;
         }
-        if byte == b'=' && is_signing_parameter(&form.ascii[name..position - 1]) {
+        if byte == b'=' && is_always_redacted(&form.ascii[name..position - 1]) {
             let length = bytes[position..].iter().position(|&byte| ends_value(byte));
             let end = length.map_or(bytes.len(), |length| position + length);
             values.extend((end > position).then_some(position..end));
@@ -177,15 +177,15 @@ fn signature_values(form: &TextForm) -> Vec<Range<usize>> {
     values
 }
 
-/// Returns whether the value of a URL's parameter is a secret.
-fn is_secret_parameter(name: &str) -> bool {
+/// Returns whether a parameter of a signed URL has a secret value, which is then redacted wherever it occurs.
+fn is_secret_in_signed_url(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     name == "sig" || ["signature", "token", "secret", "credential"].iter().any(|part| name.contains(part))
 }
 
-/// Returns whether a parameter belongs to the signature of a URL: `Signature`, `AWSAccessKeyId`, `X-Amz-…`, or `sig`. It may
-/// follow other characters of a name.
-fn is_signing_parameter(name: &str) -> bool {
+/// Returns whether the value of a parameter in any text is redacted, even if it is not a known secret: `Signature`,
+/// `AWSAccessKeyId`, `X-Amz-…` and `sig`. Except for `sig`, other characters may precede the name.
+fn is_always_redacted(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     name == "sig" || name.contains("x-amz-") || name.ends_with("signature") || name.ends_with("awsaccesskeyid")
 }

@@ -97,7 +97,7 @@ pub(crate) struct Export {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ListedRun {
     pub(crate) id: Id,
-    pub(crate) export: Id,
+    pub(crate) export_id: Id,
     pub(crate) status: Status,
 }
 
@@ -183,7 +183,7 @@ impl ApiClient {
         let entries = self.parse_entries(body, headers, |list: List| list.export_files)?;
         let run = |entry: RawEntry| {
             let status = Status::parse(&self.redactor.redact_prefix(&entry.status.text()));
-            Some(ListedRun { id: entry.id.id()?, export: entry.export_id.id()?, status })
+            Some(ListedRun { id: entry.id.id()?, export_id: entry.export_id.id()?, status })
         };
         Ok(distinct(entries.into_iter().filter_map(run), |run| run.id))
     }

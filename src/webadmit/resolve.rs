@@ -92,7 +92,7 @@ impl Entry for ListedRun {
     }
 
     fn candidate_title(&self) -> String {
-        format!("of export {}, {}", self.export, self.status)
+        format!("of export {}, {}", self.export_id, self.status)
     }
 }
 
@@ -118,7 +118,7 @@ pub(crate) fn identity<'a>(all: &'a [Identity], words: &str) -> Result<&'a Ident
     }
 
     matching.sort_by_cached_key(|identity| {
-        Reverse((query.terms_as_words(&texts(identity)), years(&identity.cycle.normalized)))
+        Reverse((query.terms_matching_whole_words(&texts(identity)), years(&identity.cycle.normalized)))
     });
     Err(ResolveError::new(words, all, matching.len(), &matching))
 }
@@ -187,7 +187,7 @@ pub(crate) fn export<'a>(all: &'a [Export], name: &str) -> Result<&'a Export, Re
     let mut ranked: Vec<&Export> = all.iter().collect();
     ranked.sort_by_cached_key(|export| {
         let name = [export.name.normalized.as_str()];
-        let has_all_words = query.terms_as_words(&name) == query.len();
+        let has_all_words = query.terms_matching_whole_words(&name) == query.len();
         Reverse((has_all_words, query.matches(&name), similarity(&normalized, name[0])))
     });
     Err(ResolveError::new(name, all, 0, &ranked))
@@ -199,7 +199,7 @@ pub(crate) fn export<'a>(all: &'a [Export], name: &str) -> Result<&'a Export, Re
 ///
 /// [`ResolveError`] if the list has no run of the export.
 pub(crate) fn latest(all: &[ListedRun], export: Id) -> Result<&ListedRun, ResolveError> {
-    all.iter().filter(|run| run.export == export).max_by_key(|run| run.id).ok_or_else(|| {
+    all.iter().filter(|run| run.export_id == export).max_by_key(|run| run.id).ok_or_else(|| {
         let mut ranked: Vec<&ListedRun> = all.iter().collect();
         ranked.sort_by_key(|run| Reverse(run.id));
         ResolveError::new("latest", all, 0, &ranked)

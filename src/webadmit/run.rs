@@ -16,10 +16,9 @@ use crate::http::{self, headers};
 /// A response of the API about a run.
 #[derive(Debug)]
 pub(crate) struct RunResponse {
-    /// The run.
-    pub(crate) run: Id,
-    /// The export in the response. The vendor's sample has another one than was requested.
-    pub(crate) export: Option<Id>,
+    pub(crate) run_id: Id,
+    /// The export in the response. In the vendor's sample, it differs from the requested one.
+    pub(crate) export_id: Option<Id>,
     /// The status of the run.
     pub(crate) status: Status,
     /// The signed URL of the file; only with a status that has a file.
@@ -36,8 +35,8 @@ impl ApiClient {
     /// If the response is not a success, or is about another run.
     pub(crate) async fn run_status(&self, export: Id, run: Id, timeout: Duration) -> Result<RunResponse, RequestError> {
         let response = self.request_run(Method::GET, &format!("exports/{export}/export_files/{run}"), timeout).await?;
-        if response.run != run {
-            let detail = format!("run {} instead of run {run}", response.run);
+        if response.run_id != run {
+            let detail = format!("run {} instead of run {run}", response.run_id);
             return Err(self.error(ErrorKind::WrongRun, detail));
         }
         Ok(response)
@@ -68,7 +67,7 @@ impl ApiClient {
         let Envelope { export_files: run } = self.parse(body, headers, "the fields of a run")?;
         let id = run.id.id().ok_or_else(|| self.unreadable(headers, "a run without a valid id"))?;
 
-        // Before anything else of the response is used: the signature may be in there as well.
+        // Makes the signature known before any other field is used, because another field may contain it.
         let url = run.download_url.as_deref().map(str::trim).filter(|url| !url.is_empty());
         if let Some(url) = url.and_then(|url| Url::parse(url).ok()) {
             self.redactor.add_signed_url(&url);
@@ -77,7 +76,7 @@ impl ApiClient {
         let url = url.filter(|_| status.has_file()).map(|url| self.validate_url(url, headers)).transpose()?;
 
         let remaining_calls = headers::text(headers, RATE_LIMIT_REMAINING).and_then(|calls| calls.trim().parse().ok());
-        Ok(RunResponse { run: id, export: run.export_id.id(), status, url, remaining_calls })
+        Ok(RunResponse { run_id: id, export_id: run.export_id.id(), status, url, remaining_calls })
     }
 
     /// Accepts a URL that is https if the API is, and contains no credentials and no key.

@@ -31,7 +31,8 @@ pub enum Status {
 /// The statuses that `fail-on` accepts, in the order in which messages list them.
 pub(crate) const FAILING: [Status; 3] = [Status::Failed, Status::EmptyList, Status::SuccessWithErrors];
 
-const MAX_NAME_LENGTH: usize = 60;
+/// Maximum length of the name of an unknown status, in characters.
+const MAX_UNKNOWN_STATUS_LENGTH: usize = 60;
 
 impl Status {
     /// Parses a status in any of its spellings.
@@ -49,7 +50,7 @@ impl Status {
             "successwitherrors" => Self::SuccessWithErrors,
             "emptylist" => Self::EmptyList,
             "failed" => Self::Failed,
-            // Removes the query of a URL in it.
+            // An excerpt has no query of a URL.
             _ => Self::Unknown(snake_case(&sanitize::excerpt(text))),
         }
     }
@@ -93,7 +94,7 @@ fn snake_case(text: &str) -> String {
         .join("_")
         .to_ascii_lowercase();
     // Only ASCII is left, so any byte index is valid.
-    let name = &name[..name.len().min(MAX_NAME_LENGTH)];
+    let name = &name[..name.len().min(MAX_UNKNOWN_STATUS_LENGTH)];
     if name.is_empty() { "unknown".to_owned() } else { name.to_owned() }
 }
 
@@ -146,7 +147,7 @@ mod tests {
         fn a_name_is_always_in_snake_case(text in ".*") {
             let status = Status::parse(&text);
             let name = status.name();
-            prop_assert!(!name.is_empty() && name.len() <= MAX_NAME_LENGTH);
+            prop_assert!(!name.is_empty() && name.len() <= MAX_UNKNOWN_STATUS_LENGTH);
             prop_assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'));
         }
     }

@@ -20,10 +20,10 @@ use crate::webadmit::resolve::{self, ResolveError};
 use crate::webadmit::status::Status;
 use crate::webadmit::{ApiClient, Id, RunResponse, SignedUrl};
 
-/// Maximum length of a name in messages, in characters.
-const MAX_NAME_LENGTH: usize = 120;
+/// Maximum length of a name in messages and in the summary, in characters.
+const MAX_SHOWN_NAME_LENGTH: usize = 120;
 
-/// What the job needs.
+/// The job of one step: everything that it needs.
 pub(super) struct Job<'a> {
     context: Context<'a>,
     api: ApiClient,
@@ -36,9 +36,9 @@ pub(super) struct Job<'a> {
 
 /// A run of an export.
 struct RunRef {
-    export: Id,
+    export_id: Id,
     id: Id,
-    /// When this step started the run. Cleared when its first status is read: until then, the API may respond 404.
+    /// When this step started the run. Until its first status is read, which clears this, the API may respond 404.
     started_at: Cell<Option<Duration>>,
 }
 
@@ -54,12 +54,12 @@ impl<'a> Job<'a> {
         Self { context, api, request, clients, destination, identity }
     }
 
-    /// Runs the job. What happened is in the history, also if the job fails or is dropped.
+    /// Does the whole job. The history has what happened, even if the job fails or is dropped.
     ///
     /// # Errors
     ///
     /// What ends the step.
-    pub(super) async fn run(&self) -> Result<(), StepError> {
+    pub(super) async fn execute(&self) -> Result<(), StepError> {
         let run = self.select_run().await?;
         self.context.history.borrow_mut().id = Some(run.id);
 
@@ -88,7 +88,7 @@ impl<'a> Job<'a> {
         };
         let export = self.resolve_export(&self.request.export, identity).await?;
 
-        let existing = |id| RunRef { export, id, started_at: Cell::new(None) };
+        let existing = |id| RunRef { export_id: export, id, started_at: Cell::new(None) };
         match (self.request.run, identity) {
             (RunSelector::Id(run), _) => Ok(existing(run)),
             (RunSelector::Latest, Some(identity)) => Ok(existing(self.find_latest_run(identity, export).await?)),
@@ -150,8 +150,12 @@ impl<'a> Job<'a> {
     async fn start_run(&self, identity: Id, export: Id) -> Result<RunRef, StepError> {
         let send = async |timeout| self.api.start_run(identity, export, timeout).await;
         let response = self.context.request(RequestLimits::default(), send).await?;
-        self.context.log.line(&format!("started run {} of export {export}", response.run));
-        Ok(RunRef { export, id: response.run, started_at: Cell::new(Some(self.context.deadline.elapsed())) })
+        self.context.log.line(&format!("started run {} of export {export}", response.run_id));
+        Ok(RunRef {
+            export_id: export,
+            id: response.run_id,
+            started_at: Cell::new(Some(self.context.deadline.elapsed())),
+        })
     }
 
     /// Requests the status of the run. A status that has a file without a URL for it is an error.
@@ -195,9 +199,9 @@ impl<'a> Job<'a> {
     }
 
     async fn request_status(&self, run: &RunRef, timeout: Duration) -> Result<RunResponse, RequestError> {
-        let response = self.api.run_status(run.export, run.id, timeout).await?;
+        let response = self.api.run_status(run.export_id, run.id, timeout).await?;
         run.started_at.set(None);
-        self.record_status(run.export, &response);
+        self.record_status(run.export_id, &response);
         Ok(response)
     }
 
@@ -247,7 +251,7 @@ impl<'a> Job<'a> {
             }
         }
 
-        if let Some(other) = response.export.filter(|&other| is_first && other != export) {
+        if let Some(other) = response.export_id.filter(|&other| is_first && other != export) {
             log.warning(&format!("the API responded with export {other} instead of export {export}"));
         }
     }
@@ -261,7 +265,7 @@ impl<'a> Job<'a> {
             format::bytes(saved.size),
             saved.sha256,
             format::duration(history.waited()),
-            format::duration(saved.elapsed)
+            format::duration(saved.download_duration)
         ));
 
         match &saved.encoding {
@@ -284,5 +288,5 @@ fn unresolved(target: LookupTarget) -> impl Fn(ResolveError) -> StepError {
 }
 
 fn shorten(name: &str) -> String {
-    sanitize::truncate(name, MAX_NAME_LENGTH)
+    sanitize::truncate(name, MAX_SHOWN_NAME_LENGTH)
 }

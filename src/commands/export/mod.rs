@@ -63,7 +63,7 @@ fn fetch(prepared: Prepared<'_>, start: Deadline, log: &Log) -> (Result<(), Step
     let (identity, run_history) = (RefCell::default(), RefCell::default());
     let step = Step::new(api_config, start, log);
     let job = Job::new(step.context(&run_history), request, &clients, &destination, &identity);
-    let result = super::block_on(job.run());
+    let result = super::block_on(job.execute());
     let has_responded = step.has_responded();
     drop(job);
     drop(destination);
@@ -124,7 +124,7 @@ fn report(
     let context = context.map(|(api_config, request)| MessageContext { api_config, request: Some(request) });
     let message = error.map(|error| message::render(error, context, history));
 
-    let summary = Summary { context, history, error: message.as_deref(), elapsed: start.elapsed() };
+    let summary = Summary { context, history, error: message.as_deref(), total_duration: start.elapsed() };
     write_summary(environment, &summary, log);
     if let Some(message) = &message {
         log.error(message);

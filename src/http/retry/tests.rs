@@ -8,7 +8,7 @@ const STATE: RetryState = RetryState {
     timeout: Duration::from_secs(3600),
     poll_interval: Duration::from_secs(15),
     connections: 1,
-    refused: 0,
+    consecutive_403s: 0,
     max_attempts: None,
 };
 
@@ -36,7 +36,8 @@ fn every_status_of_the_api_is_retryable_refused_or_permanent() {
         };
         assert_eq!(decide(&api_error(ErrorKind::Status(status)), &STATE, NOW, 1.0), expected, "{status}");
         let wait = seconds(u64::from(status != 403));
-        let store = decide(&store_error(ErrorKind::Status(status)), &RetryState { refused: 1, ..STATE }, NOW, 1.0);
+        let store =
+            decide(&store_error(ErrorKind::Status(status)), &RetryState { consecutive_403s: 1, ..STATE }, NOW, 1.0);
         assert_eq!(store, RetryDecision::Retry(wait), "{status}");
     }
 }
@@ -45,14 +46,19 @@ fn every_status_of_the_api_is_retryable_refused_or_permanent() {
 fn only_the_first_403_of_the_store_is_retried_at_once() {
     let error = store_error(ErrorKind::Status(403));
     let mut attempts = Attempts::new(NOW);
-    for (error, refused) in [(&error, 1), (&error, 2), (&api_error(ErrorKind::Status(403)), 0), (&error, 1)] {
+    for (error, consecutive_403s) in [(&error, 1), (&error, 2), (&api_error(ErrorKind::Status(403)), 0), (&error, 1)] {
         attempts.record_error(error);
-        assert_eq!(attempts.refused, refused);
+        assert_eq!(attempts.consecutive_403s, consecutive_403s);
     }
     attempts.record_error(&store_error(ErrorKind::UnexpectedEof));
-    assert_eq!(attempts.refused, 0);
-    let decide = |refused, retry_after| {
-        super::decide(&RequestError { retry_after, ..error.clone() }, &RetryState { refused, ..STATE }, NOW, 1.0)
+    assert_eq!(attempts.consecutive_403s, 0);
+    let decide = |consecutive_403s, retry_after| {
+        super::decide(
+            &RequestError { retry_after, ..error.clone() },
+            &RetryState { consecutive_403s, ..STATE },
+            NOW,
+            1.0,
+        )
     };
     assert_eq!(decide(1, None), RetryDecision::Retry(Duration::ZERO));
     assert_eq!(decide(2, None), RetryDecision::Retry(seconds(1)));
@@ -103,7 +109,7 @@ fn the_backoff_doubles_up_to_the_poll_interval_with_jitter_down_to_half() {
 }
 
 #[test]
-fn retry_after_is_honored_unless_it_exceeds_the_timeout() {
+fn retry_after_is_honoured_unless_it_exceeds_the_timeout() {
     let with = |wait, now| {
         let error = RequestError { retry_after: Some(seconds(wait)), ..api_error(ErrorKind::Status(503)) };
         decide(&error, &STATE, seconds(now), 1.0)

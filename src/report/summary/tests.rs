@@ -24,7 +24,7 @@ fn a_diagram_is_drawn_only_when_there_was_something_to_wait_for() {
     let seen = |status, first, last| StatusChange { status, first_seen: second * first, last_seen: second * last };
     let statuses = |statuses: Vec<StatusChange>| {
         let history = History { run: RunHistory { statuses, ..RunHistory::default() }, ..History::default() };
-        Summary { context: None, history: &history, error: None, elapsed: second }.diagram()
+        Summary { context: None, history: &history, error: None, total_duration: second }.diagram()
     };
     assert_eq!(statuses(vec![]), None);
     assert_eq!(statuses(vec![seen(Status::Available, 0, 0)]), None);
@@ -59,7 +59,7 @@ fn a_small_size_is_shown_once() {
             source_sha256: String::new(),
             content_type: None,
             encoding: TextEncoding::AsSent,
-            elapsed: Duration::ZERO,
+            download_duration: Duration::ZERO,
         };
         file_rows(&saved).into_iter().find(|(name, _)| *name == "Size").unwrap().1
     };
@@ -93,7 +93,7 @@ fn a_successful_step_is_reported_in_full() {
         source_sha256: "cd".repeat(32),
         content_type: Some("text/csv".to_owned()),
         encoding: TextEncoding::Converted("windows-1252"),
-        elapsed: at(10),
+        download_duration: at(10),
     };
     let name =
         |id, name: &str, is_newest_cycle| ResolvedName { id: Id(id), name: Some(name.to_owned()), is_newest_cycle };
@@ -109,7 +109,7 @@ fn a_successful_step_is_reported_in_full() {
         ..RunHistory::default()
     };
     let history = History { identity: Some(name(305, "SOPHAS, 2026 - 2027", true)), has_responded: true, run };
-    let report = Summary { context: context(&parsed), history: &history, error: None, elapsed: at(90_072) };
+    let report = Summary { context: context(&parsed), history: &history, error: None, total_duration: at(90_072) };
     insta::assert_snapshot!(report.markdown(), @r#"
     ### WebAdMIT export: ✅ <code>exports&#47;a&#124;b&#46;csv</code> saved
 
@@ -148,7 +148,7 @@ fn a_failed_step_is_reported_with_its_error() {
     let parsed = parsed(&[("EXPORT_ID", "86446"), ("EXPORT_FILE_ID", "305")]);
     let mut history = History::default();
     let report = |history: &History| {
-        Summary { context: context(&parsed), history, error: Some("it went wrong"), elapsed: at(5) }.markdown()
+        Summary { context: context(&parsed), history, error: Some("it went wrong"), total_duration: at(5) }.markdown()
     };
     insta::assert_snapshot!(report(&history), @r#"
     ### WebAdMIT export: ❌ No file was saved
@@ -168,7 +168,7 @@ fn a_failed_step_is_reported_with_its_error() {
     history.run.count_retry("503 from the API".to_owned());
     assert!(report(&history).contains("\n| Status | `empty_list` (1 check) |\n"));
     assert!(report(&history).contains("\n\nRetried: 1 × 503 from the API.\n\n"));
-    let quiet = Summary { context: None, history: &history, error: None, elapsed: at(5) }.markdown();
+    let quiet = Summary { context: None, history: &history, error: None, total_duration: at(5) }.markdown();
     assert!(
         quiet.starts_with("### WebAdMIT export: ✅ No file: the run ended with status `empty_list`\n\n"),
         "{quiet}"

@@ -59,7 +59,7 @@ impl Query {
     }
 
     /// Returns the number of terms that match a whole word, number or text.
-    pub(super) fn terms_as_words(&self, texts: &[&str]) -> usize {
+    pub(super) fn terms_matching_whole_words(&self, texts: &[&str]) -> usize {
         self.terms.iter().filter(|term| term.matches_word(texts)).count()
     }
 }

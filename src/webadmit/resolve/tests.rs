@@ -265,7 +265,7 @@ fn exports_whose_names_contain_all_words_are_the_first_candidates() {
 
 #[test]
 fn the_latest_run_is_the_one_with_the_highest_id() {
-    let run = |id, export, status| ListedRun { id: Id(id), export: Id(export), status };
+    let run = |id, export, status| ListedRun { id: Id(id), export_id: Id(export), status };
     let all = [
         run(70, 1, Status::Available),
         run(90, 1, Status::Queued),

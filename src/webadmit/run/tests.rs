@@ -14,7 +14,7 @@ fn a_response_is_read_as_the_reference_shows_it() {
     let body = r#"{"export_files":{"id":74780,"href":"/api/v1/exports/86446/export_files/74780","export_id":86446,
         "status":"Available","download_url":"https://s3.example/x?Signature=y"}}"#;
     let response = read(body).unwrap();
-    assert_eq!((response.run, response.export, response.status), (Id(74780), Some(Id(86446)), Status::Available));
+    assert_eq!((response.run_id, response.export_id, response.status), (Id(74780), Some(Id(86446)), Status::Available));
     assert_eq!(response.url.unwrap().reveal().as_str(), "https://s3.example/x?Signature=y");
 }
 
