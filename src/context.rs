@@ -1,7 +1,9 @@
-//! Loop 3: one API request, retried until it succeeds. And what all loops share.
+//! Loop 3: one API request, retried until it succeeds; and what all loops share.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::config::ApiConfig;
 use crate::deadline::Deadline;
@@ -30,8 +32,8 @@ pub struct Step<'a> {
 impl<'a> Step<'a> {
     /// A step whose timeout counts from `start`.
     #[must_use]
-    pub fn new(api_config: &'a ApiConfig, start: Deadline, log: &'a Log) -> Self {
-        let deadline = start.with_timeout(api_config.timeout);
+    pub fn new(api_config: &'a ApiConfig, start: Instant, log: &'a Log) -> Self {
+        let deadline = Deadline::new(start, api_config.timeout);
         Self { api_config, deadline, log, has_responded: Cell::new(false) }
     }
 
@@ -68,7 +70,7 @@ pub struct Context<'a> {
     has_responded: &'a Cell<bool>,
 }
 
-/// Until when an API request is retried.
+/// Limits of an API request and its retries.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RequestLimits {
     /// Whether the request may start at the timeout, and end in the grace period.
@@ -95,10 +97,8 @@ impl Context<'_> {
         let mut attempts = Attempts::with_limits(self.deadline.elapsed(), limits.attempts);
         loop {
             attempts.record(false);
-            let remaining = match limits.has_grace_period {
-                true => self.deadline.remaining_with_grace(),
-                false => self.deadline.remaining(),
-            };
+            let remaining =
+                if limits.has_grace_period { self.deadline.remaining_with_grace() } else { self.deadline.remaining() };
             let response = send(remaining.min(REQUEST_TIMEOUT));
             match self.with_heartbeat(response, || "waiting for a response of the API".to_owned()).await {
                 Ok(response) => {

@@ -1,31 +1,23 @@
-//! The time of a step: since its start, and until its timeout.
+//! The time since the start of a step, and until its timeout.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What starts at the timeout, or shortly before it, may still take this long: the last status check, and the download of
-/// the file that it finds.
+/// How long after the timeout the last status check, and the download of the file that it finds, may still take.
 const GRACE_PERIOD: Duration = Duration::from_secs(10);
 
 /// The start of a step, and its timeout.
 #[derive(Clone, Copy, Debug)]
-pub struct Deadline {
+pub(crate) struct Deadline {
     start: Instant,
     timeout: Duration,
 }
 
 impl Deadline {
-    /// Starts now, without a timeout.
     #[must_use]
-    pub fn start() -> Self {
-        Self { start: Instant::now(), timeout: Duration::MAX }
-    }
-
-    /// Returns the same start with a timeout.
-    #[must_use]
-    pub(crate) fn with_timeout(self, timeout: Duration) -> Self {
-        Self { timeout, ..self }
+    pub(crate) fn new(start: Instant, timeout: Duration) -> Self {
+        Self { start, timeout }
     }
 
     /// Time since the start.
@@ -52,8 +44,9 @@ impl Deadline {
         self.remaining().is_zero()
     }
 
-    /// Returns how long a status check or download may take that starts now: until the timeout, or ten seconds if that is
-    /// longer (but at most the timeout itself). Nothing takes longer than ten seconds past the timeout.
+    /// Returns how long a status check or a download that starts now may take: until the timeout, but at least as long as the
+    /// grace period. Past the timeout, only the rest of the grace period is left. The grace period is never longer than the
+    /// timeout itself.
     #[must_use]
     pub(crate) fn remaining_with_grace(&self) -> Duration {
         let grace = GRACE_PERIOD.min(self.timeout);
@@ -82,7 +75,7 @@ mod tests {
             (4, 5, 0, 3),
             (4, 9, 0, 0),
         ] {
-            let deadline = Deadline::start().with_timeout(seconds(timeout));
+            let deadline = Deadline::new(Instant::now(), seconds(timeout));
             tokio::time::advance(seconds(elapsed)).await;
             let actual = (deadline.remaining(), deadline.remaining_with_grace());
             assert_eq!(actual, (seconds(remaining), seconds(with_grace)), "{timeout} {elapsed}");

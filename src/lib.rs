@@ -42,7 +42,7 @@ use environment::Environment;
 pub(crate) mod commands;
 pub mod config;
 pub mod context;
-pub mod deadline;
+pub(crate) mod deadline;
 pub mod download;
 pub mod environment;
 pub mod error;

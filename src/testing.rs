@@ -1,13 +1,13 @@
-//! Helpers of unit tests: a context, and mutated examples for property tests.
+//! Helpers for unit tests: a context, and mutated examples for property tests.
 
 use std::cell::RefCell;
 use std::io;
 
 use proptest::prelude::*;
+use tokio::time::Instant;
 
 use crate::config::{self, ApiConfig};
 use crate::context::Step;
-use crate::deadline::Deadline;
 use crate::environment::CiSystem;
 use crate::report::history::RunHistory;
 use crate::report::log::Log;
@@ -15,7 +15,7 @@ use crate::report::log::Log;
 /// Everything that a [`Context`](crate::context::Context) borrows.
 pub(crate) struct Fixture {
     pub(crate) api_config: ApiConfig,
-    pub(crate) deadline: Deadline,
+    pub(crate) start: Instant,
     pub(crate) log: Log,
     pub(crate) history: RefCell<RunHistory>,
 }
@@ -23,19 +23,19 @@ pub(crate) struct Fixture {
 impl Fixture {
     /// A fixture with these inputs besides the key. The log is discarded.
     pub(crate) fn new(inputs: &[(&str, &str)]) -> Self {
-        let deadline = Deadline::start();
-        Self::with_log(inputs, deadline, Log::to(io::sink(), io::sink(), CiSystem::Other, deadline))
+        let start = Instant::now();
+        Self::with_log(inputs, start, Log::to(io::sink(), io::sink(), CiSystem::Other, start))
     }
 
-    pub(crate) fn with_log(inputs: &[(&str, &str)], deadline: Deadline, log: Log) -> Self {
+    pub(crate) fn with_log(inputs: &[(&str, &str)], start: Instant, log: Log) -> Self {
         let inputs = [("API_KEY", "k")].iter().chain(inputs);
         let variables: Vec<_> = inputs.map(|(name, value)| (format!("INPUT_{name}").into(), value.into())).collect();
         let api_config = config::parse(&variables).api_config.unwrap();
-        Self { api_config, deadline, log, history: RefCell::default() }
+        Self { api_config, start, log, history: RefCell::default() }
     }
 
     pub(crate) fn step(&self) -> Step<'_> {
-        Step::new(&self.api_config, self.deadline, &self.log)
+        Step::new(&self.api_config, self.start, &self.log)
     }
 }
 

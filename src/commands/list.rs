@@ -7,11 +7,11 @@ use std::io;
 
 use anyhow::Context as _;
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::connect;
 use crate::config::{self, ApiConfig, ParsedInputs};
 use crate::context::{Context, RequestLimits, Step};
-use crate::deadline::Deadline;
 use crate::environment::Environment;
 use crate::error::StepError;
 use crate::http::Clients;
@@ -51,7 +51,7 @@ struct ListedIdentity {
 
 /// Prints the list and returns the exit code.
 pub(crate) fn run(environment: &Environment, format: ListFormat) -> u8 {
-    let start = Deadline::start();
+    let start = Instant::now();
     let log = Log::to(io::stderr(), io::stderr(), environment.ci_system(), start);
     let inputs = config::parse(&environment.variables);
     if let Some(key) = &inputs.api_key {
@@ -128,12 +128,11 @@ async fn fetch_exports(
 
     for (identity, input_value) in identities.into_iter().zip(input_values) {
         let id = identity.id;
-        let result = match has_ended {
-            true => Err(StepError::TimedOut),
-            false => {
-                let request = async |timeout| api.exports(Some(id), timeout).await;
-                context.request(limits, request).await
-            }
+        let result = if has_ended {
+            Err(StepError::TimedOut)
+        } else {
+            let request = async |timeout| api.exports(Some(id), timeout).await;
+            context.request(limits, request).await
         };
 
         let exports = result.map_err(|error| {

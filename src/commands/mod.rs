@@ -1,9 +1,9 @@
 //! What a user can ask for.
 
 use anyhow::Context as _;
+use tokio::time::Instant;
 
 use crate::config;
-use crate::deadline::Deadline;
 use crate::environment::Environment;
 use crate::error::StepError;
 use crate::report::history::History;
@@ -42,7 +42,7 @@ fn print(environment: &Environment, text: &str) -> u8 {
 }
 
 fn fail(environment: &Environment, error: &StepError) -> u8 {
-    let log = Log::new(environment.ci_system(), Deadline::start());
+    let log = Log::new(environment.ci_system(), Instant::now());
     if let Some(key) = config::parse(&environment.variables).api_key {
         log.mask(key.reveal());
     }

@@ -575,9 +575,9 @@ mod tests {
     use std::rc::Rc;
 
     use proptest::prelude::*;
+    use tokio::time::Instant;
 
     use super::{ProgressLog, error_code};
-    use crate::deadline::Deadline;
     use crate::environment::CiSystem;
     use crate::report::log::Log;
     use crate::testing;
@@ -598,12 +598,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_progress_is_logged_every_five_seconds() {
-        let (deadline, lines) = (Deadline::start(), Lines::default());
-        let log = Log::to(lines.clone(), lines.clone(), CiSystem::Other, deadline);
-        let fixture = testing::Fixture::with_log(&[], deadline, log);
+        let (start, lines) = (Instant::now(), Lines::default());
+        let log = Log::to(lines.clone(), lines.clone(), CiSystem::Other, start);
+        let fixture = testing::Fixture::with_log(&[], start, log);
         let step = fixture.step();
         let context = step.context(&fixture.history);
-        let mut progress = ProgressLog { at: deadline.elapsed(), held: 0 };
+        let mut progress = ProgressLog { at: start.elapsed(), held: 0 };
         for (millis, held, total) in [
             (0, 1_000_000, Some(80_000_000)),
             (4_999, 9_000_000, Some(80_000_000)),

@@ -8,7 +8,8 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::deadline::Deadline;
+use tokio::time::Instant;
+
 use crate::environment::CiSystem;
 use crate::text::format;
 use crate::text::redact::Redactor;
@@ -18,8 +19,8 @@ use crate::text::sanitize;
 pub struct Log {
     redactor: Arc<Redactor>,
     ci_system: CiSystem,
-    /// The start of the step. The timeout is not used.
-    deadline: Deadline,
+    /// The start of the step.
+    start: Instant,
     /// Time of the last line, since the start of the step.
     last_line: Cell<Duration>,
     stdout: RefCell<Box<dyn Write>>,
@@ -28,21 +29,16 @@ pub struct Log {
 
 impl Log {
     /// Creates a log on stdout and stderr. Its lines begin with the time since the start of the step.
-    pub(crate) fn new(ci_system: CiSystem, deadline: Deadline) -> Self {
-        Self::to(io::stdout(), io::stderr(), ci_system, deadline)
+    pub(crate) fn new(ci_system: CiSystem, start: Instant) -> Self {
+        Self::to(io::stdout(), io::stderr(), ci_system, start)
     }
 
     /// Creates a log on other streams.
-    pub fn to(
-        stdout: impl Write + 'static,
-        stderr: impl Write + 'static,
-        ci_system: CiSystem,
-        deadline: Deadline,
-    ) -> Self {
+    pub fn to(stdout: impl Write + 'static, stderr: impl Write + 'static, ci_system: CiSystem, start: Instant) -> Self {
         Self {
             redactor: Arc::default(),
             ci_system,
-            deadline,
+            start,
             last_line: Cell::default(),
             stdout: RefCell::new(Box::new(stdout)),
             stderr: RefCell::new(Box::new(stderr)),
@@ -56,7 +52,7 @@ impl Log {
 
     /// Prints a line that begins with the time since the start of the step.
     pub(crate) fn line(&self, text: &str) {
-        let now = self.deadline.elapsed();
+        let now = self.start.elapsed();
         self.last_line.set(now);
         self.print(&format!("{:>6}  {text}", format::clock(now)));
     }
@@ -68,7 +64,7 @@ impl Log {
 
     /// Returns the time since the last line that began with the time.
     pub(crate) fn time_since_last_line(&self) -> Duration {
-        self.deadline.elapsed().saturating_sub(self.last_line.get())
+        self.start.elapsed().saturating_sub(self.last_line.get())
     }
 
     /// Removes the key from everything that is printed from now on, and makes GitHub's runner mask it. Other CI systems do not

@@ -13,7 +13,6 @@ use reqwest::Url;
 use rustls::RootCertStore;
 use webadmit_export::config::{self, Encoding};
 use webadmit_export::context::Step;
-use webadmit_export::deadline::Deadline;
 use webadmit_export::download::destination::Destination;
 use webadmit_export::download::parallel::ParallelConfig;
 use webadmit_export::download::{DownloadOptions, download};
@@ -254,7 +253,7 @@ fn play(
     let variables = [("API_KEY", "k"), ("POLL_INTERVAL", "1ms")];
     let variables = variables.map(|(name, value)| (format!("INPUT_{name}").into(), value.into()));
     let api_config = config::parse(&variables).api_config.unwrap();
-    let start = Deadline::start();
+    let start = tokio::time::Instant::now();
     let log = Log::to(io::sink(), io::sink(), CiSystem::Other, start);
     let history = RefCell::new(RunHistory::default());
     let step = Step::new(&api_config, start, &log);

@@ -6,10 +6,11 @@ mod prepare;
 use std::cell::RefCell;
 use std::io::Write;
 
+use tokio::time::Instant;
+
 use crate::commands::help;
 use crate::config::{self, ApiConfig, ExportRequest, ParsedInputs, RunSelector, UnknownInput};
 use crate::context::Step;
-use crate::deadline::Deadline;
 use crate::environment::Environment;
 use crate::error::StepError;
 use crate::report::history::History;
@@ -27,7 +28,7 @@ const MAX_UNKNOWN_INPUT_WARNINGS: usize = 3;
 /// Runs the command, and returns its exit code.
 #[must_use]
 pub(crate) fn run(environment: &Environment) -> u8 {
-    let start = Deadline::start();
+    let start = Instant::now();
     let log = Log::new(environment.ci_system(), start);
     let inputs = config::parse(&environment.variables);
     if let Some(key) = &inputs.api_key {
@@ -56,7 +57,7 @@ fn warn_unknown_inputs(inputs: &ParsedInputs, log: &Log) {
 }
 
 /// Runs the job until it ends or a signal ends it, and writes the outputs.
-fn fetch(prepared: Prepared<'_>, start: Deadline, log: &Log) -> (Result<(), StepError>, History) {
+fn fetch(prepared: Prepared<'_>, start: Instant, log: &Log) -> (Result<(), StepError>, History) {
     let Prepared { api_config, request, clients, destination, mut sinks } = prepared;
     log.plain(&headline(api_config, request));
 
@@ -117,7 +118,7 @@ fn report(
     inputs: &ParsedInputs,
     history: &History,
     error: Option<&StepError>,
-    start: Deadline,
+    start: Instant,
     log: &Log,
 ) {
     let context = inputs.api_config.as_ref().zip(inputs.request.as_ref());
