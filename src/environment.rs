@@ -36,16 +36,20 @@ impl Environment {
     /// Returns the CI system that the process runs in.
     #[must_use]
     pub(crate) fn ci_system(&self) -> CiSystem {
-        match () {
-            () if self.variable("GITHUB_ACTIONS").is_some_and(|value| value == "true") => CiSystem::GitHub,
-            () if self.variable("TF_BUILD").is_some() => CiSystem::Azure,
-            () => CiSystem::Other,
+        if self.variable("GITHUB_ACTIONS").is_some_and(|value| value == "true") {
+            CiSystem::GitHub
+        } else if self.variable("TF_BUILD").is_some() {
+            CiSystem::Azure
+        } else {
+            CiSystem::Other
         }
     }
 
-    /// Whether this is a GitHub container action, whose container is removed after the step. The runner mounts the
-    /// workspace as `/github/workspace` there (actions/runner, `ContainerActionHandler.cs`), and nowhere else: in a job with
-    /// a `container`, and without a container, later steps see the same paths.
+    /// Whether the program runs as a GitHub container action. Its container is removed after the step, so later steps see
+    /// only the files in mounted directories.
+    ///
+    /// The runner mounts the workspace as `/github/workspace` for a container action (actions/runner,
+    /// `ContainerActionHandler.cs`), and only there. In a job with a `container`, all steps share that container.
     #[must_use]
     pub(crate) fn is_container_action(&self) -> bool {
         self.ci_system() == CiSystem::GitHub

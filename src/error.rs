@@ -65,7 +65,7 @@ impl From<anyhow::Error> for StepError {
 }
 
 impl fmt::Display for StepError {
-    /// Writes what failed, without the step's context.
+    /// Writes what failed, without the context that [`crate::report::message`] adds.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Inputs(errors) => write!(f, "{} invalid inputs", errors.len()),
@@ -124,7 +124,7 @@ impl ExitCode {
         Self::Terminated,
     ];
 
-    /// Returns its meaning, as `--help` and the README show it.
+    /// Returns the meaning, as `--help` and the README show it.
     #[must_use]
     pub fn description(self) -> &'static str {
         match self {

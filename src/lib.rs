@@ -19,13 +19,13 @@
 //! text          redact, sanitize, format
 //! ```
 //!
-//! `testing` has helpers of the unit tests, and uses any of them.
+//! `testing` has helpers for unit tests, and can use any module.
 //!
 //! # Rules
 //!
 //! - `main.rs` reads the environment and passes it in, except for the proxy variables, which the HTTP client reads. Only
 //!   [`report::log`] prints.
-//! - Only the API's client has the API key. A signed URL reaches no log and no message. Text from a server is redacted by
+//! - Only the API client sends the API key. A signed URL reaches no log and no message. Text from a server is redacted by
 //!   [`text::redact`] when it is received, and everything that is shown is redacted once more.
 //! - Text from a server goes through [`text::sanitize`] before a person or a CI runner sees it.
 //! - Inputs are parsed once, into types that cannot hold an invalid value.

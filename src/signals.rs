@@ -17,7 +17,7 @@ pub enum Signal {
 }
 
 impl Signal {
-    /// Its name.
+    /// Returns the name that users know.
     #[must_use]
     pub(crate) fn name(self) -> &'static str {
         match self {

@@ -6,6 +6,7 @@ use crate::report::outputs;
 
 /// Maximum length of a line of a description.
 const WIDTH: usize = 100;
+
 /// Indentation of a description.
 const INDENT: usize = 6;
 

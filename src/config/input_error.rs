@@ -128,9 +128,9 @@ impl InputErrors {
             Ok(value) => Some(value),
             Err(Rejection { value, reason, part }) => {
                 let value = value.map(|value| self.display_value(&value)).unwrap_or_default();
-                let part = part.map(|(part, explanation)| match self.is_key(&part) {
-                    true => format!(" `***`{explanation}"),
-                    false => format!(" {}{explanation}", quote(&part)),
+                let part = part.map(|(part, explanation)| {
+                    let part = if self.is_key(&part) { "`***`".to_owned() } else { quote(&part) };
+                    format!(" {part}{explanation}")
                 });
                 self.add(input, format!("{value} {reason}{}", part.unwrap_or_default()).trim_start());
                 None

@@ -80,9 +80,8 @@ pub(super) fn statuses(value: &str) -> Parsed<Vec<Status>> {
     let mut statuses = Vec::new();
 
     // WebAdMIT's spelling has spaces in it, which can also separate two statuses.
-    let parts = value.split([',', '\n', '\r']).flat_map(|part| match FAILING.contains(&Status::parse(part)) {
-        true => vec![part],
-        false => part.split_whitespace().collect(),
+    let parts = value.split([',', '\n', '\r']).flat_map(|part| {
+        if FAILING.contains(&Status::parse(part)) { vec![part] } else { part.split_whitespace().collect() }
     });
     for word in parts {
         let status = Status::parse(word);

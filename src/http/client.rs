@@ -41,8 +41,8 @@ pub struct Clients {
     pub store: Client,
 }
 
-/// Builds both clients, which trust only `roots`. With `bypass_proxy`, the API is requested without a proxy: a plain
-/// http request to a loopback host would carry the key off this machine.
+/// Builds both clients, which trust only `roots`. With `bypass_proxy`, API requests use no proxy. This is for plain http to
+/// a loopback host: a proxy would get the unencrypted key.
 ///
 /// # Errors
 ///

@@ -51,7 +51,7 @@ pub enum ErrorKind {
     Status(u16),
     /// 403 with `X-RateLimit-Remaining: 0`.
     RateLimited,
-    /// A success of the API that cannot be read: a maintenance page, truncated JSON, a missing field.
+    /// A successful response of the API that cannot be parsed: a maintenance page, truncated JSON, a missing field.
     Unreadable,
     /// A status that has a file, but no URL for it.
     MissingUrl,
@@ -82,7 +82,8 @@ pub(crate) struct RequestError {
     pub(crate) kind: ErrorKind,
     /// Host and port of the server.
     pub(crate) host: String,
-    /// The cause or the server's explanation, as [`fmt::Display`] completes it for the kind. Sanitized, without a URL.
+    /// The cause or the server's explanation. [`fmt::Display`] inserts it into the sentence for the kind. Sanitized, without a
+    /// URL.
     pub(crate) detail: String,
     /// The delay that the server asked for.
     pub(crate) retry_after: Option<Duration>,
@@ -179,16 +180,19 @@ pub(crate) fn classify_error(error: reqwest::Error) -> (ErrorKind, String) {
     }
 
     let cause = find_in_chain(&error, plain_text_server).unwrap_or_else(|| sanitize::excerpt(&root_cause(&error)));
-    match () {
-        () if error.is_redirect() => (ErrorKind::StoreRedirect, cause),
-        () if error.is_connect() && error.is_timeout() => (ErrorKind::Connect, "timed out".to_owned()),
+    if error.is_redirect() {
+        (ErrorKind::StoreRedirect, cause)
+    } else if error.is_connect() && error.is_timeout() {
+        (ErrorKind::Connect, "timed out".to_owned())
+    } else if error.is_connect() && cause.ends_with("proxy authorization required") {
         // hyper-util has no public type for this error.
-        () if error.is_connect() && cause.ends_with("proxy authorization required") => {
-            (ErrorKind::ProxyAuthentication, String::new())
-        }
-        () if error.is_connect() => (ErrorKind::Connect, cause),
-        () if error.is_timeout() => (ErrorKind::Timeout, String::new()),
-        () => (ErrorKind::ConnectionLost, cause),
+        (ErrorKind::ProxyAuthentication, String::new())
+    } else if error.is_connect() {
+        (ErrorKind::Connect, cause)
+    } else if error.is_timeout() {
+        (ErrorKind::Timeout, String::new())
+    } else {
+        (ErrorKind::ConnectionLost, cause)
     }
 }
 

@@ -7,7 +7,7 @@ use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 
 use super::retry;
 
-/// Returns the text of a header, or `None` if it is missing or not visible ASCII.
+/// Returns the value of a header, or `None` if it is missing or not visible ASCII.
 #[must_use]
 pub(crate) fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()

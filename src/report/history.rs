@@ -63,7 +63,7 @@ pub(crate) struct ResolvedName {
 }
 
 impl ResolvedName {
-    /// Something that was given by its id.
+    /// An identity or an export that was given by its id, so its name was not looked up.
     #[must_use]
     pub(crate) fn from_id(id: Id) -> Self {
         Self { id, name: None, is_newest_cycle: false }

@@ -1,8 +1,8 @@
-//! Text that is searched as it is and percent-decoded.
+//! Text that is searched in two forms: raw and percent-decoded.
 
 use std::ops::Range;
 
-/// A text as it is, or percent-decoded once, with the positions of its bytes in the original text.
+/// A raw text, or one that is percent-decoded once, with the positions of its bytes in the original text.
 pub(super) struct TextForm {
     /// Has one byte for each byte of the form. A byte that is not ASCII is replaced by NUL.
     pub(super) ascii: String,
@@ -13,7 +13,7 @@ pub(super) struct TextForm {
 }
 
 impl TextForm {
-    /// Returns the text as it is.
+    /// Returns the raw text.
     pub(super) fn raw(text: &str) -> Self {
         Self::new(text.bytes().map(ascii).collect(), (0..=text.len()).collect())
     }
@@ -42,7 +42,7 @@ impl TextForm {
         Self { lower: ascii.to_ascii_lowercase(), ascii, positions }
     }
 
-    /// Returns the text as it is and, if anything is percent-encoded, the percent-decoded text.
+    /// Returns the raw text and, if anything in it is percent-encoded, the percent-decoded text.
     pub(super) fn all(text: &str) -> impl Iterator<Item = Self> {
         [Some(Self::raw(text)), Self::decoded(text)].into_iter().flatten()
     }

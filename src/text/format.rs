@@ -22,16 +22,20 @@ pub(crate) fn duration(time: Duration) -> String {
     let tenths = (time.as_millis() + 50) / 100;
     let seconds = time.as_secs() + u64::from(time.subsec_millis() >= 500);
     let minutes = (seconds + 30) / 60;
-    let two = |large: u64, large_unit: &str, small: u64, small_unit: &str| match small {
+    let two_units = |large: u64, large_unit: &str, small: u64, small_unit: &str| match small {
         0 => format!("{large} {large_unit}"),
         _ => format!("{large} {large_unit} {small} {small_unit}"),
     };
-    match () {
-        () if time < Duration::from_secs(1) => format!("{} ms", time.as_millis()),
-        () if tenths < 100 => format!("{}.{} s", tenths / 10, tenths % 10).replace(".0", ""),
-        () if seconds < 60 => format!("{seconds} s"),
-        () if seconds < 3600 => two(seconds / 60, "min", seconds % 60, "s"),
-        () => two(minutes / 60, "h", minutes % 60, "min"),
+    if time < Duration::from_secs(1) {
+        format!("{} ms", time.as_millis())
+    } else if tenths < 100 {
+        format!("{}.{} s", tenths / 10, tenths % 10).replace(".0", "")
+    } else if seconds < 60 {
+        format!("{seconds} s")
+    } else if seconds < 3600 {
+        two_units(seconds / 60, "min", seconds % 60, "s")
+    } else {
+        two_units(minutes / 60, "h", minutes % 60, "min")
     }
 }
 
@@ -41,6 +45,7 @@ pub(crate) fn bytes(count: u64) -> String {
     if count < 1000 {
         return if count == 1 { "1 byte".to_owned() } else { format!("{count} bytes") };
     }
+
     let (mut tenths, mut unit) = (count / 100 + u64::from(count % 100 >= 50), 0);
     while tenths >= 10_000 && unit + 1 < UNITS.len() {
         tenths = (tenths + 500) / 1000;

@@ -41,7 +41,7 @@ pub struct Candidate {
 }
 
 impl ResolveError {
-    /// Returns the error for `name`. Without a match, `ranked` has all entries.
+    /// Returns the error for `name`. `ranked` has the entries that match, or all entries if `matching` is 0, best first.
     fn new<T: Entry>(name: &str, all: &[T], matching: usize, ranked: &[&T]) -> Self {
         let candidates = ranked.iter().take(MAX_CANDIDATES);
 

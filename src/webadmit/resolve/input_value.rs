@@ -11,7 +11,7 @@ const MAX_WORK: usize = 100_000_000;
 /// Maximum length of a value in characters. The input accepts 1,000 bytes.
 const MAX_VALUE_LENGTH: usize = 200;
 
-/// Sets of an identity's organization, institution and type, by index, the smallest first.
+/// Which of organization, institution and type (by index) a value has besides the association; the fewest first.
 const DETAILS: [&[usize]; 8] = [&[], &[0], &[1], &[2], &[0, 1], &[0, 2], &[1, 2], &[0, 1, 2]];
 
 /// Returns for each identity a value of the input `identity` that selects it, or `None` if only its id does.

@@ -15,12 +15,12 @@ enum Term {
     Part(String),
     /// Matches a text that contains the whole number: `2026` matches `2026 - 2027`, and `20` does not.
     Number(String),
-    /// Matches the whole text, or a part of it that has double quotes around it there, too.
+    /// Matches a whole text, or a part that the text itself has in double quotes.
     Whole(String),
 }
 
 impl Query {
-    /// Parses words separated by white space or commas. Double quotes enclose a whole text. Years can be joined by hyphens.
+    /// Parses words separated by white space or commas. Double quotes enclose a whole text. A hyphen can join two years.
     pub(super) fn parse(words: &str) -> Self {
         let words = sanitize::normalize(words);
         let mut rest = words.trim_start_matches(is_separator);
@@ -79,9 +79,9 @@ fn word_terms(word: &str) -> impl Iterator<Item = Term> {
     let are_years = word.chars().all(|c| c.is_ascii_digit() || c == '-');
     let parts = word.split(move |c| are_years && c == '-').filter(|part| !part.is_empty());
 
-    parts.map(|part| match part.bytes().all(|byte| byte.is_ascii_digit()) {
-        true => Term::Number(part.to_owned()),
-        false => Term::Part(part.to_owned()),
+    parts.map(|part| {
+        let is_number = part.bytes().all(|byte| byte.is_ascii_digit());
+        if is_number { Term::Number(part.to_owned()) } else { Term::Part(part.to_owned()) }
     })
 }
 
