@@ -100,7 +100,7 @@ impl Context<'_> {
             let remaining =
                 if limits.has_grace_period { self.deadline.remaining_with_grace() } else { self.deadline.remaining() };
             let response = send(remaining.min(REQUEST_TIMEOUT));
-            match self.with_heartbeat(response, || "waiting for a response of the API".to_owned()).await {
+            match self.with_heartbeat(response, || "waiting for a response from the API".to_owned()).await {
                 Ok(response) => {
                     self.has_responded.set(true);
                     self.history.borrow_mut().clear_failure(Endpoint::Api);

@@ -35,7 +35,7 @@ impl Signal {
 pub(crate) fn run_until_signal<F: Future>(work: F) -> anyhow::Result<Result<F::Output, Signal>> {
     // tokio panics if it cannot start a thread. The step still ends with its outputs and a message.
     catch_unwind(AssertUnwindSafe(|| block_on(work))).unwrap_or_else(|_| {
-        Err(anyhow!("the program panicked (see above); this machine may be out of threads or file descriptors"))
+        Err(anyhow!("the program crashed (see above); this machine may be out of threads or file descriptors"))
     })
 }
 

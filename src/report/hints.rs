@@ -182,7 +182,10 @@ impl MessageBuilder<'_> {
     fn request_hint(&self, error: &RequestError) -> String {
         match (error.endpoint, error.kind) {
             (_, ErrorKind::ProxyAuthentication) => PROXY_CREDENTIALS.to_owned(),
-            (_, ErrorKind::Certificate) => {
+            (Endpoint::Store, ErrorKind::Certificate) => {
+                "check the clock of this machine; if a proxy uses its own certificate authority, set ca-file".to_owned()
+            }
+            (Endpoint::Api, ErrorKind::Certificate) => {
                 "check base-url and the clock of this machine; if a proxy or a private host uses its own certificate authority, set ca-file".to_owned()
             }
             (_, ErrorKind::WrongRun | ErrorKind::InvalidUrl | ErrorKind::TooLarge) => {

@@ -59,7 +59,7 @@ impl Summary<'_> {
 
     fn table(&self, context: MessageContext<'_>) -> String {
         let mut rows = context.request.map(|request| self.request_rows(request)).unwrap_or_default();
-        rows.push(("WebAdMIT", code(&context.api_config.base_url.host())));
+        rows.push(("API", code(&context.api_config.base_url.host())));
         if let Some(status) = self.history.run.status() {
             rows.push(("Status", format!("{}{}", code(status.name()), self.checks())));
         }

@@ -170,5 +170,9 @@ fn accepts_ids_in_strings_and_warns_about_another_export() {
     stand_in.next_api_json(run.clone()).next_api_json(run);
     let outcome = github(&stand_in).by_identity_id().run().exited(0);
     assert_eq!(outcome.outputs["export-file-id"], RUN_ID.to_string());
-    assert!(outcome.stdout.contains("responded with export 5 instead of export 86446"), "{}", outcome.stdout);
+    assert!(
+        outcome.stdout.contains("the run belongs to export 5 according to WebAdMIT, not to export 86446"),
+        "{}",
+        outcome.stdout
+    );
 }

@@ -252,21 +252,20 @@ impl<'a> Job<'a> {
         }
 
         if let Some(other) = response.export_id.filter(|&other| is_first && other != export) {
-            log.warning(&format!("the API responded with export {other} instead of export {export}"));
+            log.warning(&format!("the run belongs to export {other} according to WebAdMIT, not to export {export}"));
         }
     }
 
     fn log_saved(&self, saved: &SavedFile) {
         let log = self.context.log;
         let history = self.context.history.borrow();
-        log.line(&format!(
-            "saved {} ({}, sha256 {}), waited {}, downloaded in {}",
-            saved.path,
-            format::bytes(saved.size),
-            saved.sha256,
-            format::duration(history.waited()),
-            format::duration(saved.download_duration)
-        ));
+        let waited = match history.waited() {
+            Duration::ZERO => String::new(),
+            waited => format!(", waited {}", format::duration(waited)),
+        };
+        let (path, size, duration) =
+            (&saved.path, format::bytes(saved.size), format::duration(saved.download_duration));
+        log.line(&format!("saved {path} ({size}, sha256 {}){waited}, downloaded in {duration}", saved.sha256));
 
         match &saved.encoding {
             TextEncoding::AsSent => {}

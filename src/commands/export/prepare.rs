@@ -99,8 +99,11 @@ impl ResolvedPaths {
         let filename = inputs.request.as_ref().and_then(|request| request.filename.as_deref());
         let ca_file = paths.ca_file.as_deref().and_then(|path| workspace.resolve(path).ok());
         let taken = [
-            (filename.map(|filename| directory.join(filename)), "is also the path of the export file"),
-            (ca_file, "is also the ca-file"),
+            (
+                filename.map(|filename| directory.join(filename)),
+                "is also the path of the export file; use another path",
+            ),
+            (ca_file, "is also the ca-file; use another path"),
         ];
         for (taken, reason) in taken {
             // The file must be neither written nor cleared.

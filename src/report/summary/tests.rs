@@ -118,7 +118,7 @@ fn a_successful_step_is_reported_in_full() {
     | Identity | 305, `SOPHAS, 2026 - 2027` |
     | Export | 86446, <code>Nightly &#124; Applicants</code> |
     | Run | 74780, started by this step |
-    | WebAdMIT | `api.webadmit.org` |
+    | API | `api.webadmit.org` |
     | Status | `available`, 25 h 1 min after the first check (3 checks) |
     | File | <code>exports&#47;a&#124;b&#46;csv</code> |
     | Size | 104.9 MB (104857600 bytes) |
@@ -161,7 +161,7 @@ fn a_failed_step_is_reported_with_its_error() {
     | --- | --- |
     | Export | 86446 |
     | Run | 305 |
-    | WebAdMIT | `api.webadmit.org` |
+    | API | `api.webadmit.org` |
     | Total time | 5 s |
     "#);
     history.run.record_status(&Status::EmptyList, at(2));

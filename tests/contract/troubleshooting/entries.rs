@@ -220,7 +220,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
                 &[other_run],
             ),
             entry(
-                "the API responded with export … instead of export …",
+                "the run belongs to export … according to WebAdMIT",
                 "WebAdMIT's response contains another export id than the one that was requested, but the right run.",
                 "Check that `export-id` is the export that you mean.",
                 NotApplicable,
