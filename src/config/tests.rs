@@ -287,13 +287,21 @@ fn the_key_is_never_shown() {
 }
 
 #[test]
-fn a_value_that_is_not_utf_8_is_an_error_of_its_input() {
+fn a_value_that_is_not_utf_8_is_the_only_error_of_its_input() {
     use std::os::unix::ffi::OsStringExt;
-    let mut variables = variables(&[]);
-    variables.push(("INPUT_FILENAME".into(), OsString::from_vec(vec![b'a', 0xff])));
-    variables.push((OsString::from_vec(vec![b'X', 0xff]), "not ours".into()));
-    let parsed = parse(&variables);
-    assert_eq!(parsed.errors, [InputError { input: "filename", message: "is not valid UTF-8".to_owned() }]);
+
+    let invalid = |input: &str| (variable(input).into(), OsString::from_vec(vec![b'5', 0xff]));
+    let foreign = (OsString::from_vec(vec![b'X', 0xff]), "not an input".into());
+    for inputs in [
+        &["api-key", "export-id", "export-file-id"][..],
+        &["api-key", "export-name", "identity"],
+        &["api-key", "export-id", "user-identity-id"],
+    ] {
+        let variables: Vec<_> = inputs.iter().map(|input| invalid(input)).chain([foreign.clone()]).collect();
+        let expected: Vec<_> = inputs.iter().map(|input| format!("{input}: is not valid UTF-8")).collect();
+        let errors: Vec<_> = parse(&variables).errors.iter().map(ToString::to_string).collect();
+        assert_eq!(errors, expected);
+    }
 }
 
 #[test]
