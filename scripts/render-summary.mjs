@@ -7,7 +7,7 @@ const require = createRequire(`${tools}/node_modules/`);
 const { marked } = require("marked");
 const puppeteer = require("puppeteer-core");
 
-// As on GitHub, a code block with the language mermaid is a diagram.
+// As on GitHub, a code block in the language mermaid becomes a diagram.
 marked.use({
   renderer: {
     code({ text, lang }) {

@@ -61,10 +61,9 @@ impl MessageBuilder<'_> {
 
     fn local_hint(&self, error: &anyhow::Error) -> Option<String> {
         let run = &self.history.run;
-        let fix = match error.is::<OutputFileConflict>() {
-            true => "set filename, or another output-file",
-            false => "fix the problem",
-        };
+        let is_conflict = error.is::<OutputFileConflict>();
+        let fix = if is_conflict { "set filename, or another output-file" } else { "fix the problem" };
+
         match (&run.saved, run.id) {
             (Some(_), _) => Some(format!("later steps do not get the outputs; {fix}, then re-run the step")),
             (None, Some(id)) => {
@@ -216,7 +215,7 @@ impl MessageBuilder<'_> {
             }
             ErrorKind::Status(404) if self.history.run.id.is_some() => {
                 format!(
-                    "check that the run belongs to this export ({inputs}){id_note}, and WebAdMIT deletes runs after a while"
+                    "check that the run belongs to this export ({inputs}), and that WebAdMIT still has it (it deletes runs after a while){id_note}"
                 )
             }
             ErrorKind::Status(404) => {

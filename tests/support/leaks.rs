@@ -35,8 +35,8 @@ pub fn find_applicant_data(text: &str) -> Option<&'static str> {
     APPLICANT_DATA.into_iter().find(|words| text.contains(words))
 }
 
-/// Checks that a request has no secret but those that belong there: the key in its header in an API request, a signature in
-/// the query in any other request.
+/// Checks that a request has no other secrets than it should have: an API request has the key in its header, and any other
+/// request has a signature in its query.
 #[track_caller]
 pub fn assert_no_leak(request: &Request) {
     let is_key = |(name, value): &(String, String)| name.eq_ignore_ascii_case("x-api-key") && value == API_KEY;

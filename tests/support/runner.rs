@@ -24,7 +24,7 @@ fn commands_of_line(line: &str) -> Vec<String> {
     found
 }
 
-/// Reads a file of outputs: `name=value`, or `name<<DELIMITER` and lines up to the delimiter.
+/// Parses a file of outputs: `name=value`, or `name<<DELIMITER` and lines up to the delimiter.
 pub fn parse_outputs(text: &str) -> BTreeMap<String, String> {
     let mut outputs = BTreeMap::new();
     let mut lines = text.lines().filter(|line| !line.is_empty());

@@ -20,8 +20,8 @@ pub const EVENT_TIMEOUT: Duration = Duration::from_secs(120);
 /// A host name with an empty label. The system's resolver rejects it without a query.
 pub const UNKNOWN_HOST: &str = "webadmit..invalid";
 
-/// One thing that a server does after it has read a request. After the last one it reads the next request, unless an action
-/// ended the connection.
+/// What a server does after it has read a request. After the last action, it reads the next request, unless the connection has
+/// ended.
 #[derive(Clone)]
 pub enum Action {
     /// Sends bytes.
@@ -150,16 +150,18 @@ impl Server {
             accepted: AtomicUsize::new(0),
             is_stopped: AtomicBool::new(false),
         });
+
         let for_thread = Arc::clone(&shared);
         thread::spawn(move || {
             for stream in listener.incoming() {
                 if for_thread.is_stopped.load(Ordering::SeqCst) {
                     return;
                 }
-                // A client can be gone before its connection is accepted.
+                // A client can close its connection before it is accepted.
                 let Ok(stream) = stream else { continue };
                 let number = for_thread.accepted.fetch_add(1, Ordering::SeqCst);
                 let Ok(handle) = stream.try_clone() else { continue };
+
                 for_thread.connections.lock().unwrap().insert(number, handle);
                 let shared = Arc::clone(&for_thread);
                 thread::spawn(move || {
@@ -249,9 +251,11 @@ impl Shared {
             None => Box::new(stream),
         };
         let mut connection = BufReader::new(connection);
+
         while let Some(request) = read_request(&mut connection)? {
             self.requests.lock().unwrap().push(request.clone());
             self.requests_changed.notify_all();
+
             for action in (self.handler)(&request) {
                 let stream = connection.get_mut();
                 match action {
@@ -291,6 +295,7 @@ fn tunnel(client: &TcpStream, port: u16) -> io::Result<()> {
     let server = TcpStream::connect(("127.0.0.1", port))?;
     let (mut from_client, mut to_server) = (client.try_clone()?, server.try_clone()?);
     let (mut from_server, mut to_client) = (server, client.try_clone()?);
+
     let back = thread::spawn(move || {
         let _ = io::copy(&mut from_server, &mut to_client);
         to_client.shutdown(Shutdown::Both)
@@ -307,6 +312,7 @@ fn read_request(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
     }
     let mut words = first.split_whitespace().map(str::to_owned);
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+
     let mut headers = Vec::new();
     loop {
         let mut line = String::new();

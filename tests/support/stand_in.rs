@@ -153,7 +153,7 @@ impl Builder {
         Self { statuses: Statuses::ByTime(statuses), ..self }
     }
 
-    /// Sets the address of this machine on which both servers listen, where it is not loopback.
+    /// Sets the address of this machine on which both servers listen. The default is loopback.
     pub fn address(self, address: IpAddr) -> Self {
         Self { address, ..self }
     }
@@ -553,7 +553,7 @@ fn not_found() -> ResponseTemplate {
     message_response(404, "Not Found")
 }
 
-/// Starts an API that does this at the first request, and responds with `Empty List` to the others.
+/// Starts an API that does this at the first request, and responds to all others with the status `Empty List`.
 pub fn api_with_first_response(actions: Vec<Action>) -> Server {
     let first = Mutex::new(Some(actions));
     Server::start(move |_| first.lock().unwrap().take().unwrap_or_else(empty_list))

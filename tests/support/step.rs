@@ -153,8 +153,8 @@ impl Step {
         self
     }
 
-    /// Limits the address space, of which a debug build needs 40 MB at its start. Not where a container runs the program:
-    /// the limit would be for the container engine.
+    /// Limits the address space, of which a debug build needs 40 MB at its start. Has no effect if a container runs the
+    /// program, because the limit would apply to the container engine.
     pub fn with_limited_memory(self) -> Self {
         if env::var_os("WEBADMIT_EXPORT_PROGRAM").is_some() {
             return self;
@@ -170,8 +170,8 @@ impl Step {
         }
         // The user may not be able to enter the directory in which the program was built.
         let copy = self.root.path().join(PROGRAM_COPY);
-        // `cp` copies in a process of its own. Otherwise a step that starts at the same time would inherit the open copy, and
-        // the system runs no file that is open for writing.
+        // `cp` runs in another process. If this one had the copy open for writing, a step that starts at the same time would
+        // inherit the open file, and the system executes no file that is open for writing.
         assert!(Command::new("cp").args([&self.program, &copy]).status().unwrap().success());
         self.program = copy;
         self.user = Some(ORDINARY_USER);
@@ -223,6 +223,7 @@ impl Step {
     /// Starts the program.
     pub fn spawn(self) -> RunningStep {
         self.assert_no_dns();
+
         let program = self.program.display().to_string();
         let mut words = self.wrapper.iter().chain([&program]).chain(&self.arguments);
         let mut command = Command::new(words.next().unwrap());
@@ -447,7 +448,7 @@ impl Outcome {
         for name in names.iter().filter(|name| *name != PROGRAM_COPY) {
             everything.extend_from_slice(name.as_bytes());
             let path = self.root.path().join(name);
-            // A larger file comes from the store, and the test compares it. A pipe has no end.
+            // A larger file comes from the store, and the test compares its content. A pipe has no end.
             if fs::metadata(&path).is_ok_and(|metadata| metadata.is_file() && metadata.len() < 1 << 20) {
                 everything.extend(fs::read(path).unwrap_or_default());
             }
