@@ -94,7 +94,9 @@ fn an_untrusted_certificate_of_the_store_ends_the_step() {
     outcome
         .with_error("cannot verify the certificate of the store (localhost:")
         .with_error("it is not signed by a trusted certificate authority")
-        .with_error("ca-file");
+        .with_error(
+            "hint: check the clock of this machine; if a proxy uses its own certificate authority, set ca-file",
+        );
     assert!(store.requests().is_empty());
 }
 
