@@ -59,13 +59,10 @@ impl<'a> Step<'a> {
 /// What the loops need: the step's configuration, deadline and log, and the history of a run.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
-    /// How to use the API.
     pub(crate) api_config: &'a ApiConfig,
     /// The start and the timeout of the step.
     pub(crate) deadline: Deadline,
-    /// The log of the step.
     pub(crate) log: &'a Log,
-    /// The history of the run.
     pub(crate) history: &'a RefCell<RunHistory>,
     has_responded: &'a Cell<bool>,
 }

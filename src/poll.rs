@@ -1,4 +1,4 @@
-//! Loop 1: checks a run until its status is terminal. Knows time and statuses, but not HTTP.
+//! Loop 1: checks a run until its status is terminal. Uses only time and statuses; `check` sends the requests.
 
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ pub(crate) async fn until_terminal(
 }
 
 /// Returns the delay before the next check: first 1 s, then a tenth of the time waited so far, at most the poll interval.
-/// So the end of a run that took T is noticed within max(1 s, T/10), and a long run costs few calls. If the key has few
+/// Therefore the end of a run that took T is noticed within max(1 s, T/10), and a long run costs few calls. If the key has few
 /// calls left in this hour, the delay spreads them over the hour, up to 5 minutes.
 fn next_delay(waited: Duration, poll_interval: Duration, remaining_calls: Option<u64>) -> Duration {
     let delay = MIN_DELAY.max(waited / 10).min(poll_interval);

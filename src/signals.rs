@@ -17,7 +17,6 @@ pub enum Signal {
 }
 
 impl Signal {
-    /// Returns the name that users know.
     #[must_use]
     pub(crate) fn name(self) -> &'static str {
         match self {

@@ -14,7 +14,6 @@ const MIN_KEY_LENGTH: usize = 16;
 /// Why an input cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InputError {
-    /// Name of the input.
     pub(crate) input: &'static str,
     /// What is wrong and what is accepted. Shows the value, but never the key.
     pub(crate) message: String,

@@ -24,7 +24,6 @@ use crate::webadmit::{ApiKey, BaseUrl, Id};
 /// How to use the API.
 #[derive(Debug)]
 pub struct ApiConfig {
-    /// The API key.
     pub(crate) api_key: ApiKey,
     /// The root of the API.
     pub(crate) base_url: BaseUrl,
@@ -37,7 +36,6 @@ pub struct ApiConfig {
 /// The export to download.
 #[derive(Debug)]
 pub(crate) struct ExportRequest {
-    /// The export.
     pub(crate) export: ExportSelector,
     /// The identity that has the export.
     pub(crate) identity: Option<IdentitySelector>,

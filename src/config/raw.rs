@@ -9,7 +9,6 @@ use crate::text::sanitize;
 /// An unknown `INPUT_…` variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct UnknownInput {
-    /// Name of the variable.
     pub(crate) variable: String,
     /// The input with a similar name, most likely a misspelled one.
     pub(crate) similar: Option<&'static str>,

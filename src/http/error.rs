@@ -78,7 +78,6 @@ pub enum ErrorKind {
 pub(crate) struct RequestError {
     /// Where the request was sent.
     pub(crate) endpoint: Endpoint,
-    /// What went wrong.
     pub(crate) kind: ErrorKind,
     /// Host and port of the server.
     pub(crate) host: String,

@@ -52,7 +52,6 @@ pub(crate) struct AttemptLimits {
 /// Consecutive attempts at one operation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Attempts {
-    /// Number of attempts.
     pub(crate) count: u32,
     /// How many of the last attempts made no progress.
     pub(crate) without_progress: u32,
@@ -60,7 +59,6 @@ pub(crate) struct Attempts {
     pub(crate) consecutive_403s: u32,
     /// When the first attempt started, since the start of the step.
     pub(crate) started_at: Duration,
-    /// Their limits.
     pub(crate) limits: AttemptLimits,
 }
 
@@ -198,7 +196,7 @@ pub(crate) fn decide(error: &RequestError, state: &RetryState, now: Duration, ra
             RetryDecision::ReduceConcurrency(delay.unwrap_or_default())
         }
         Some(delay) if !delay.is_zero() => RetryDecision::Retry(delay),
-        // The next attempt has a new signed URL.
+        // No delay, because the next attempt has a new signed URL.
         _ if is_403_of_store(error) && state.consecutive_403s <= 1 => RetryDecision::Retry(Duration::ZERO),
         _ => RetryDecision::Retry(backoff_delay(state.failures, state.poll_interval, random).min(remaining).min(limit)),
     }

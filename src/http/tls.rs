@@ -21,7 +21,6 @@ const BUNDLES: [&str; 6] = [
 /// The trusted certificate authorities.
 #[derive(Debug)]
 pub(crate) struct TrustStore {
-    /// The authorities.
     pub(crate) roots: RootCertStore,
     /// Which of the system's files could not be read.
     pub(crate) warnings: Vec<String>,

@@ -54,9 +54,7 @@ pub struct RunHistory {
 /// An identity or an export, and its name if it was looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ResolvedName {
-    /// Its id.
     pub(crate) id: Id,
-    /// Its name.
     pub(crate) name: Option<String>,
     /// Whether it is the newest of identities that differ only in their cycle.
     pub(crate) is_newest_cycle: bool,
@@ -82,11 +80,8 @@ impl fmt::Display for ResolvedName {
 /// A status, and when it was seen, since the start of the step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StatusChange {
-    /// The status.
     pub(crate) status: Status,
-    /// When it was first seen.
     pub(crate) first_seen: Duration,
-    /// When it was last seen.
     pub(crate) last_seen: Duration,
 }
 

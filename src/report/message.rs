@@ -20,7 +20,6 @@ const MAX_LINE_LENGTH: usize = 150;
 /// The configuration of the step that ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MessageContext<'a> {
-    /// How the API was used.
     pub(crate) api_config: &'a ApiConfig,
     /// The requested export; `None` for the command `list`.
     pub(crate) request: Option<&'a ExportRequest>,

@@ -16,7 +16,6 @@ const MIN_BAR: Duration = Duration::from_secs(1);
 pub(crate) struct Summary<'a> {
     /// The configuration; `None` if the inputs are invalid.
     pub(crate) context: Option<MessageContext<'a>>,
-    /// What happened.
     pub(crate) history: &'a History,
     /// The error message, if the step failed.
     pub(crate) error: Option<&'a str>,

@@ -104,7 +104,8 @@ impl Redactor {
         replace(text, ranges)
     }
 
-    /// Returns the redacted beginning of a text that can be of any length. It does not end with a part of a secret.
+    /// Returns the redacted beginning of a text that can be of any length. It does not end with a part of a secret: the
+    /// margin in which the secret ends is searched, too, and then removed.
     pub(crate) fn redact_prefix<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let text = searched_prefix(text);
         let margin = text.len().saturating_sub(MAX_TEXT_LENGTH);

@@ -77,6 +77,7 @@ pub(crate) fn truncate(text: &str, max_length: usize) -> String {
 
 /// Returns a word without the query of the URL in it. The URL may be percent-encoded, as inside another URL.
 fn without_query(word: &str) -> String {
+    // In the decoded text, only a URL with an encoded `://` counts. The raw text has all others.
     let raw = query_start(&TextForm::raw(word), |_| true);
     let decoded =
         TextForm::decoded(word).and_then(|form| query_start(&form, |scheme_end| form.has_encoded(scheme_end)));
@@ -84,9 +85,9 @@ fn without_query(word: &str) -> String {
     start.map_or_else(|| word.to_owned(), |start| format!("{}?…", &word[..start]))
 }
 
-/// Returns where the query of the first URL starts, in the original text. `is_url` decides whether the `://` in a range belongs
-/// to a URL of this form.
-fn query_start(form: &TextForm, is_url: impl Fn(&Range<usize>) -> bool) -> Option<usize> {
+/// Returns where the query of the first URL in a form starts, as a position in the original text. `counts` decides from the
+/// range of a `://` whether its URL counts.
+fn query_start(form: &TextForm, counts: impl Fn(&Range<usize>) -> bool) -> Option<usize> {
     let text = &form.ascii;
     let mut scheme_ends = text.match_indices("://").map(|(start, found)| start..start + found.len());
 
@@ -94,7 +95,7 @@ fn query_start(form: &TextForm, is_url: impl Fn(&Range<usize>) -> bool) -> Optio
         text[..scheme_end.start].ends_with(|c: char| c.is_ascii_alphanumeric())
             && text[scheme_end.end..].starts_with(|c| !"/?#".contains(c))
     };
-    let host = scheme_ends.find(|scheme_end| has_scheme_and_host(scheme_end) && is_url(scheme_end))?.end;
+    let host = scheme_ends.find(|scheme_end| has_scheme_and_host(scheme_end) && counts(scheme_end))?.end;
 
     let start = host + text[host..].find('?')?;
     Some(form.original(&(start..start)).start)
