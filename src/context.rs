@@ -20,7 +20,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// A log without a line for this long gets a heartbeat, so that a CI system does not take the step for hung.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What is shared by the whole step.
+/// The state that the whole step shares.
 pub struct Step<'a> {
     api_config: &'a ApiConfig,
     deadline: Deadline,
@@ -56,7 +56,7 @@ impl<'a> Step<'a> {
     }
 }
 
-/// What the loops need: the step's configuration, deadline and log, and the history of a run.
+/// Everything that the loops need: the step's configuration, deadline and log, and the history of a run.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     pub(crate) api_config: &'a ApiConfig,

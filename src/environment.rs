@@ -1,4 +1,4 @@
-//! What the process gets from its caller.
+//! The environment of the process, as its caller set it up.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! What ends a step, and the exit codes. [`crate::report::message`] renders it.
+//! The errors that end a step, and the exit codes. [`crate::report::message`] renders the messages.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::webadmit::Id;
 use crate::webadmit::resolve::ResolveError;
 use crate::webadmit::status::Status;
 
-/// What ends a step.
+/// An error that ends a step.
 #[derive(Debug)]
 pub enum StepError {
     /// Invalid inputs.
@@ -27,9 +27,9 @@ pub enum StepError {
     TimedOut,
     /// A name that was not found, or is ambiguous.
     Unresolved {
-        /// What was looked up.
+        /// The input that was looked up.
         target: LookupTarget,
-        /// What was found.
+        /// Why it cannot be resolved.
         error: ResolveError,
     },
     /// The list lacks the exports of some identities.
@@ -47,7 +47,7 @@ pub enum StepError {
     Interrupted(Signal),
 }
 
-/// What a name is looked up for.
+/// An input whose value is looked up in a list of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LookupTarget {
     /// The input `identity`.

@@ -6,12 +6,12 @@
 //! Modules use only modules below them in this list.
 //!
 //! ```text
-//! commands      what a user can ask for: export (the default), list, help
+//! commands      export (the default), list, help
 //! poll          loop 1: check a run until its status is terminal
 //! download      loop 2: attempts, each with a signed URL that has not expired, until the file is complete
 //! context       loop 3: one request, retried; the deadline, log and history that all loops share
 //! report        log, history, outputs, step summary, messages
-//! error         what ends a step; exit codes
+//! error         errors that end a step; exit codes
 //! config        the environment's variables → typed inputs
 //! webadmit      the API: client, data model, lists, names → ids
 //! http          both clients, TLS, response headers, request errors, the retry policy
@@ -29,7 +29,7 @@
 //!   [`text::redact`] when it is received, and everything that is shown is redacted once more.
 //! - Text from a server goes through [`text::sanitize`] before a person or a CI runner sees it.
 //! - Inputs are parsed once, into types that cannot hold an invalid value.
-//! - Each of the three loops is in one place. What happens after an error is decided by [`http::retry`].
+//! - Each of the three loops is in one place. [`http::retry`] decides what happens after an error.
 //! - [`config`], [`webadmit::resolve`], [`http::retry`], [`download::range`], [`download::filename`] and [`text`] are pure: they
 //!   use no clock, no disk and no network.
 //! - Everything runs on one thread, except name look-ups, the checksum of a large file, and the conversion of text.

@@ -1,4 +1,4 @@
-//! What a user can ask for.
+//! The commands: export (the default), list, help.
 
 use anyhow::Context as _;
 use tokio::time::Instant;

@@ -15,7 +15,7 @@ const MIN_KEY_LENGTH: usize = 16;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InputError {
     pub(crate) input: &'static str,
-    /// What is wrong and what is accepted. Shows the value, but never the key.
+    /// The problem, and what is accepted. Shows the value, but never the key.
     pub(crate) message: String,
 }
 

@@ -30,7 +30,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// What went wrong with a request. [`super::retry::classify`] says which kinds are retried.
+/// The kind of a request error. [`super::retry::classify`] says which kinds are retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
     /// No connection: name look-up, TCP, proxy or TLS failed.

@@ -19,7 +19,7 @@ pub(crate) const MAX_ATTEMPTS_WITHOUT_PROGRESS: u32 = 8;
 /// Maximum exponent of the backoff: its delay is at most 2¹² s before the poll interval limits it.
 const MAX_DOUBLINGS: u32 = 12;
 
-/// What a decision depends on, besides the error.
+/// The state that a decision depends on, besides the error.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RetryState {
     /// Consecutive failures, including this one. For the store: attempts without a new byte; 0 after one with new bytes.
@@ -98,7 +98,7 @@ pub struct RetryFailure {
     pub(crate) elapsed: Duration,
 }
 
-/// What happens after an error.
+/// The decision after an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RetryDecision {
     /// Retries after this delay.

@@ -1,4 +1,4 @@
-//! What the user can do about an error: the last line of its message.
+//! The hint: the last line of an error message, which says what the user can do.
 
 use super::message::MessageBuilder;
 use crate::config::{ExportSelector, IdentitySelector, RunSelector};

@@ -1,6 +1,6 @@
-//! What happened in a step. Outputs, summary and messages are made from it, however the step ends.
+//! The history of a step. Outputs, summary and messages are made from it, however the step ends.
 //!
-//! Nothing else depends on it: what the loops need is their own state.
+//! Nothing else depends on it: the loops decide from their own state.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,18 +15,17 @@ use crate::webadmit::status::Status;
 /// interruptions on one line.
 const MAX_OFFSETS: usize = 10;
 
-/// What happened in a step.
+/// The history of a step.
 #[derive(Debug, Default)]
 pub(crate) struct History {
     /// The identity, once its id is known.
     pub(crate) identity: Option<ResolvedName>,
     /// Whether the API sent a valid response, or one with `Retry-After`.
     pub(crate) has_responded: bool,
-    /// What happened to the run.
     pub(crate) run: RunHistory,
 }
 
-/// What happened to a run.
+/// The history of a run.
 #[derive(Debug, Default)]
 pub struct RunHistory {
     /// The export, once its id is known.

@@ -1,4 +1,4 @@
-//! Renders what ended a step as a message: what failed and why, what it means for the user's file, and what to do.
+//! Renders the error that ended a step as a message: what failed and why, what it means for the user's file, and what to do.
 
 use crate::config::{ApiConfig, ExportRequest, InputError, RunSelector};
 use crate::error::{LookupTarget, StepError};
@@ -25,7 +25,7 @@ pub(crate) struct MessageContext<'a> {
     pub(crate) request: Option<&'a ExportRequest>,
 }
 
-/// Renders what ended a step. The first line says what failed and what is on disk; further lines list candidates, and the
+/// Renders the error that ended a step. The first line says what failed and what is on disk; further lines list candidates, and the
 /// last one is a hint. `context` is `None` if the inputs are invalid.
 #[must_use]
 pub(crate) fn render(error: &StepError, context: Option<MessageContext<'_>>, history: &History) -> String {

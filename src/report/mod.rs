@@ -1,4 +1,4 @@
-//! What users and later steps get: the log, the outputs, the step summary and the messages.
+//! Everything that users and later steps get: the log, the outputs, the step summary and the messages.
 
 pub(crate) mod hints;
 pub mod history;

@@ -11,7 +11,7 @@ use crate::webadmit::status::Status;
 /// Minimum duration of a bar in the diagram. A shorter one would be invisible.
 const MIN_BAR: Duration = Duration::from_secs(1);
 
-/// What the summary is made of.
+/// The data of the summary.
 #[derive(Debug)]
 pub(crate) struct Summary<'a> {
     /// The configuration; `None` if the inputs are invalid.

@@ -58,7 +58,7 @@ impl<'a> Job<'a> {
     ///
     /// # Errors
     ///
-    /// What ends the step.
+    /// The error that ends the step.
     pub(super) async fn execute(&self) -> Result<(), StepError> {
         let run = self.select_run().await?;
         self.context.history.borrow_mut().id = Some(run.id);
