@@ -229,7 +229,7 @@ impl PartialFile {
     /// Takes the next bytes without a gap.
     fn append(&mut self, bytes: Bytes) -> anyhow::Result<()> {
         self.contiguous_len += bytes.len() as u64;
-        self.conversion.as_mut().map_or(Ok(()), |conversion| conversion.take(&bytes))?;
+        self.conversion.as_mut().map_or(Ok(()), |conversion| conversion.write(&bytes))?;
         self.checksum.update(bytes)
     }
 

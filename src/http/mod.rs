@@ -3,6 +3,7 @@
 mod client;
 pub(crate) mod error;
 pub(crate) mod headers;
+pub(crate) mod parameters;
 pub(crate) mod retry;
 pub(crate) mod tls;
 mod url;

@@ -44,11 +44,11 @@ fn leaves_other_files_as_sent_and_logs_why() {
     for (content_type, bytes, why) in [
         ("application/zip", &b"PK\x03\x04\xE9"[..], "application/zip is not text"),
         ("application/vnd.ms-excel", b"\xD0\xCF\x11\xE0", "application/vnd.ms-excel is not text"),
-        ("text/csv", b"Zo\xEB", "text/csv comes without a charset"),
-        ("text/csv;charset=x-klingon", b"Zo\xEB", "the charset x-klingon is not known"),
-        ("text/csv;charset=utf-8", b"Zo\xEB,", "its bytes are no text in UTF-8"),
-        ("text/csv;charset=utf-8", b"Zo\xC3", "its bytes are no text in UTF-8"),
-        ("", b"Zo\xEB", "the store does not say what kind of file it is"),
+        ("text/csv", b"Zo\xEB", "the store declared text/csv without a charset"),
+        ("text/csv;charset=x-klingon", b"Zo\xEB", "unknown charset x-klingon"),
+        ("text/csv;charset=utf-8", b"Zo\xEB,", "its bytes are not valid UTF-8"),
+        ("text/csv;charset=utf-8", b"Zo\xC3", "its bytes are not valid UTF-8"),
+        ("", b"Zo\xEB", "the store declared no content type"),
     ] {
         let stand_in = StandIn::builder().file(StoredFile::new(bytes)).content_type(content_type).start();
         let outcome = github_utf8(&stand_in).run().exited(0);
@@ -122,5 +122,5 @@ fn a_full_disk_during_a_conversion_keeps_the_existing_file() {
     let stand_in = StandIn::with_file(&[0xE9; 100_000]);
     let outcome = shell(&stand_in).input("encoding", "utf-8").on_small_disk("200k").run().exited(1);
     assert!(outcome.stdout.ends_with("Test-API-Export.csv\nexisting\n"), "{}", outcome.stdout);
-    outcome.with_error("the disk took no more of the converted text");
+    outcome.with_error("cannot write the converted text");
 }

@@ -2,7 +2,7 @@ use super::*;
 use proptest::prelude::*;
 
 #[test]
-fn a_name_becomes_plain() {
+fn file_names_are_sanitized() {
     for (name, expected) in [
         ("Test-API-Export.csv", "Test-API-Export.csv"),
         ("Bewerber für 2026.csv", "Bewerber für 2026.csv"),
@@ -43,7 +43,7 @@ fn a_long_name_keeps_its_extension() {
 }
 
 #[test]
-fn a_disposition_is_read_as_it_comes() {
+fn content_dispositions_are_parsed_leniently() {
     for (value, name) in [
         ("attachment; filename=Test-API-Export.csv", Some("Test-API-Export.csv")),
         ("attachment; filename=\"my_second_test_report.csv\"", Some("my_second_test_report.csv")),
@@ -74,7 +74,7 @@ fn a_disposition_is_read_as_it_comes() {
 }
 
 #[test]
-fn the_header_comes_before_the_urls_parameter_and_that_before_its_path() {
+fn the_header_comes_before_the_query_and_the_path_of_the_url() {
     let url = |text: &str| Url::parse(&format!("https://s3.example/{text}")).unwrap();
     let parameter = url("a/hash_original.txt?response-content-disposition=attachment%3B%20filename%3Dparameter.csv");
     for (header, url, name) in [
@@ -91,7 +91,7 @@ fn the_header_comes_before_the_urls_parameter_and_that_before_its_path() {
     }
 }
 
-/// What stores have sent as `Content-Disposition`, or could.
+/// Values of `Content-Disposition` that stores have sent, or could send.
 const DISPOSITIONS: [&str; 20] = [
     "attachment; filename=Test-API-Export.csv",
     "attachment; filename=\"my_second_test_report.csv\"",
@@ -117,24 +117,24 @@ const DISPOSITIONS: [&str; 20] = [
 
 proptest! {
     #[test]
-    fn of_no_disposition_anything_but_a_plain_name_is_taken(value in crate::testing::mutated_text(&DISPOSITIONS)) {
+    fn names_from_mutated_headers_are_sanitized(value in crate::testing::mutated_text(&DISPOSITIONS)) {
         let name = from_content_disposition(&value);
         prop_assert_eq!(name.as_deref().and_then(sanitize_filename), name);
     }
 
     #[test]
-    fn a_plain_name_is_plain(name in "(?:[./\\\\\"*?:<>| -]|\\PC|.){0,300}") {
+    fn sanitized_names_are_safe(name in "(?:[./\\\\\"*?:<>| -]|\\PC|.){0,300}") {
         if let Some(plain) = sanitize_filename(&name) {
             prop_assert!(!plain.is_empty() && plain.len() <= MAX_LENGTH, "{plain:?}");
             prop_assert!(!plain.contains(['"', ':', '<', '>', '|', '*', '?', '\\', '/']), "{plain:?}");
             prop_assert!(!plain.chars().any(sanitize::is_unprintable), "{plain:?}");
             prop_assert!(!plain.starts_with(['.', '-', ' ']) && !plain.ends_with(['.', ' ']), "{plain:?}");
-            prop_assert_eq!(super::sanitize_filename(&plain), Some(plain.clone()), "plain once is plain for good");
+            prop_assert_eq!(sanitize_filename(&plain), Some(plain.clone()), "sanitizing twice changes nothing");
         }
     }
 
     #[test]
-    fn whatever_a_disposition_says_the_name_is_plain(value in ".*|attachment; filename\\*?=.*") {
+    fn names_from_any_header_are_sanitized(value in ".*|attachment; filename\\*?=.*") {
         let name = from_content_disposition(&value);
         prop_assert_eq!(name.as_deref().and_then(sanitize_filename), name);
     }
