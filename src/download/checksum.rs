@@ -10,61 +10,61 @@ use anyhow::anyhow;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-/// Number of bytes that are hashed without another thread.
-const INLINE: u64 = 1 << 20;
+/// Number of bytes from which on another thread computes the checksum.
+const THREAD_MIN_LENGTH: u64 = 1 << 20;
 
 /// Number of chunks of a body that wait for the thread before the download waits for it, too.
-const QUEUE: usize = 16;
+const QUEUE_LENGTH: usize = 16;
 
 /// A SHA-256 in progress.
 #[derive(Debug)]
 pub(super) struct Checksum {
-    hashed: u64,
-    place: Place,
+    length: u64,
+    hasher: Hasher,
 }
 
 #[derive(Debug)]
-enum Place {
+enum Hasher {
     Inline(Sha256),
     Thread { queue: SyncSender<Bytes>, thread: JoinHandle<Sha256> },
 }
 
 impl Checksum {
     pub(super) fn new() -> Self {
-        Self { hashed: 0, place: Place::Inline(Sha256::new()) }
+        Self { length: 0, hasher: Hasher::Inline(Sha256::new()) }
     }
 
     /// Adds the next bytes of the file.
     ///
     /// # Errors
     ///
-    /// If the thread is gone.
+    /// If the thread panicked.
     pub(super) fn update(&mut self, bytes: Bytes) -> anyhow::Result<()> {
-        let before = self.hashed;
-        self.hashed += bytes.len() as u64;
-        match &mut self.place {
-            Place::Inline(hash) => {
+        let before = self.length;
+        self.length += bytes.len() as u64;
+        match &mut self.hasher {
+            Hasher::Inline(hash) => {
                 hash.update(&bytes);
-                if before < INLINE && self.hashed >= INLINE {
+                if before < THREAD_MIN_LENGTH && self.length >= THREAD_MIN_LENGTH {
                     self.start_thread();
                 }
                 Ok(())
             }
-            Place::Thread { queue, .. } => queue.send(bytes).map_err(|_| broken_off()),
+            Hasher::Thread { queue, .. } => queue.send(bytes).map_err(|_| thread_failed()),
         }
     }
 
-    /// Goes on in a thread. On a machine that has no thread left, everything stays as it is.
+    /// Continues in another thread. Without one, because the system has none left, the checksum is computed in this thread.
     fn start_thread(&mut self) {
-        let Place::Inline(hash) = &self.place else { return };
+        let Hasher::Inline(hash) = &self.hasher else { return };
         let mut hash = hash.clone();
-        let (queue, received) = sync_channel::<Bytes>(QUEUE);
+        let (queue, received) = sync_channel::<Bytes>(QUEUE_LENGTH);
         let work = move || {
             received.iter().for_each(|bytes| hash.update(&bytes));
             hash
         };
         if let Ok(thread) = thread::Builder::new().spawn(work) {
-            self.place = Place::Thread { queue, thread };
+            self.hasher = Hasher::Thread { queue, thread };
         }
     }
 
@@ -72,20 +72,20 @@ impl Checksum {
     ///
     /// # Errors
     ///
-    /// If the thread is gone.
+    /// If the thread panicked.
     pub(super) fn finish(self) -> anyhow::Result<String> {
-        match self.place {
-            Place::Inline(hash) => Ok(hexadecimal(hash)),
-            Place::Thread { queue, thread } => {
+        match self.hasher {
+            Hasher::Inline(hash) => Ok(hexadecimal(hash)),
+            Hasher::Thread { queue, thread } => {
                 drop(queue);
-                thread.join().map(hexadecimal).map_err(|_| broken_off())
+                thread.join().map(hexadecimal).map_err(|_| thread_failed())
             }
         }
     }
 }
 
-fn broken_off() -> anyhow::Error {
-    anyhow!("the computation of the checksum has broken off")
+fn thread_failed() -> anyhow::Error {
+    anyhow!("the computation of the checksum failed unexpectedly")
 }
 
 /// Returns a hash in lower-case hexadecimal.
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn the_checksum_does_not_depend_on_the_thread() {
-        let inline = usize::try_from(INLINE).unwrap();
+        let inline = usize::try_from(THREAD_MIN_LENGTH).unwrap();
         for chunks in [vec![], vec![5], vec![inline - 1, 1], vec![inline, 7], vec![300_000; 40], vec![10 * inline, 1]] {
             let (mut checksum, mut expected) = (Checksum::new(), Sha256::new());
             for (number, length) in chunks.iter().enumerate() {
@@ -108,7 +108,7 @@ mod tests {
                 checksum.update(bytes.into()).unwrap();
             }
             let total: usize = chunks.iter().sum();
-            assert_eq!(matches!(checksum.place, Place::Thread { .. }), total >= inline, "{chunks:?}");
+            assert_eq!(matches!(checksum.hasher, Hasher::Thread { .. }), total >= inline, "{chunks:?}");
             assert_eq!(checksum.finish().unwrap(), hexadecimal(expected), "{chunks:?}");
         }
     }

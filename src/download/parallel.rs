@@ -1,21 +1,24 @@
-//! Downloads a large file over several connections.
+//! Downloads the rest of a large file over several connections.
 //!
-//! A store may limit each connection. If the first connection is slow, the rest of the file is split into pieces, which
-//! several connections take from an ordered queue and write to their places in the partial file. Each piece is verified
-//! and retried by itself, and all are of the same version. If several connections turn out to be no faster than one, all
-//! of them are closed, and a new one downloads the missing bytes. Everything runs on one thread.
+//! A store may limit the rate of each connection. If the first connection is slow, the rest of the file is split into
+//! pieces. Several connections take them from an ordered queue and write them to their places in the partial file. Each
+//! piece is verified and retried by itself, and all are of the same version. If several connections turn out to be no faster
+//! than one, all of them are closed, and a new one downloads the missing bytes. Everything runs on one thread.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use reqwest::Response;
 
-use super::range::{RangeResponse, RequestedRange};
-use super::{AttemptError, Store, StoreResponse, Transfer};
+use super::AttemptError;
+use super::pieces::PieceQueue;
+use super::range::{RangeResponse, Rejection, RequestedRange};
+use super::rate::GainMeter;
+use super::signed_url::IssuedUrl;
+use super::store::{Body, Store};
+use super::transfer::Transfer;
 use crate::error::StepError;
 use crate::http::error::RequestError;
 use crate::http::retry::{Attempts, RetryDecision};
@@ -31,13 +34,13 @@ pub struct ParallelConfig {
     pub min_remaining: u64,
     /// Minimum time that the remaining bytes would take over one connection.
     pub min_time: Duration,
-    /// Minimum and maximum length of a piece, which is otherwise a 64th of the remaining bytes.
+    /// Minimum and maximum length of a piece.
     pub piece: (u64, u64),
-    /// The rate is measured over windows of this length.
+    /// Length of the windows in which rates are measured.
     pub window: Duration,
     /// A connection with this rate, in bytes per second, is not limited by the store.
     pub fast: f64,
-    /// Several connections that are not this many times as fast as one are not worth it.
+    /// How many times as fast as one connection several must be.
     pub min_gain: f64,
 }
 
@@ -56,87 +59,56 @@ impl Default for ParallelConfig {
 }
 
 impl ParallelConfig {
-    /// Whether the remaining bytes should be received over several connections if one brings `rate` bytes per second.
-    /// `None` is a rate that is not known yet.
-    #[must_use]
-    pub fn is_worth_it(&self, remaining: u64, rate: Option<f64>) -> bool {
+    /// Returns whether the remaining bytes should be received over several connections if one receives `rate` bytes per
+    /// second. `None` is a rate that is not known yet.
+    pub(super) fn is_worth_it(&self, remaining: u64, rate: Option<f64>) -> bool {
         let takes_long = |rate: f64| remaining as f64 >= rate * self.min_time.as_secs_f64();
         remaining >= self.min_remaining && rate.is_some_and(|rate| rate < self.fast && takes_long(rate))
     }
-
-    /// Splits the remaining bytes into pieces.
-    fn split(&self, remaining: Range<u64>) -> Queue {
-        let length = remaining.end.saturating_sub(remaining.start);
-        let piece_length = (length / 64).clamp(self.piece.0, self.piece.1).max(1);
-        Queue { returned: VecDeque::new(), unsplit: remaining, piece_length }
-    }
 }
 
-/// The ranges of the file that no connection downloads yet. A piece is split off when a connection takes it, since a store
-/// can announce any length.
-#[derive(Debug)]
-struct Queue {
-    /// What closed connections have left. It is taken first.
-    returned: VecDeque<Range<u64>>,
-    unsplit: Range<u64>,
-    piece_length: u64,
-}
-
-impl Queue {
-    /// Takes the next piece.
-    fn take(&mut self) -> Option<Range<u64>> {
-        self.returned.pop_front().or_else(|| {
-            let end = self.unsplit.end.min(self.unsplit.start.saturating_add(self.piece_length));
-            let piece = self.unsplit.start..end;
-            self.unsplit.start = end;
-            Some(piece).filter(|piece| !piece.is_empty())
-        })
-    }
-}
-
-/// Whether several connections are faster than one.
-struct GainCheck {
-    /// The rate of one connection in bytes per second.
-    single_rate: f64,
-    min_gain: f64,
-    window: Duration,
-    /// How many connections have not received their first byte.
-    connecting: usize,
-    /// When the last connection received its first byte, and how many bytes were there then.
-    start: Option<(Duration, u64)>,
-}
-
-impl GainCheck {
-    /// Notes that a connection has received its first byte, or has ended without one.
-    fn connected(&mut self, now: Duration, received: u64) {
-        self.connecting = self.connecting.saturating_sub(1);
-        if self.connecting == 0 {
-            self.start.get_or_insert((now, received));
-        }
-    }
-
-    /// Returns whether several connections are faster, as soon as it is known.
-    fn is_faster(&self, now: Duration, received: u64) -> Option<bool> {
-        let (start, before) = self.start?;
-        let passed = now.saturating_sub(start);
-        let rate = received.saturating_sub(before) as f64 / passed.max(Duration::from_micros(1)).as_secs_f64();
-        (passed >= self.window).then_some(rate >= self.single_rate * self.min_gain)
-    }
-}
-
-/// What the connections share.
+/// A download over several connections: what they share.
 pub(super) struct Parallel<'a, 'o, F> {
     store: &'a Store<'a, F>,
     transfer: RefCell<&'a mut Transfer<'o>>,
+    /// The validator of the version that is downloaded.
     etag: String,
     total: u64,
-    queue: RefCell<Queue>,
+    queue: RefCell<PieceQueue>,
+    /// Number of open connections.
     connections: Cell<usize>,
-    /// Whether several connections have turned out to be no faster than one.
-    no_gain: Cell<bool>,
-    /// No request is sent before this time since the start of the step, at the store's request.
-    quiet_until: Cell<Duration>,
-    gain: RefCell<Option<GainCheck>>,
+    /// No request is sent before this time since the start of the step, because the store asked for it.
+    paused_until: Cell<Duration>,
+    gain: RefCell<Gain>,
+}
+
+/// Whether several connections are faster than one.
+enum Gain {
+    Measuring(GainMeter),
+    /// They are not. All of them are closed.
+    NotFaster,
+    /// They are, or there is only one connection.
+    Settled,
+}
+
+/// A piece of the file, and how its first bytes are received.
+struct Piece {
+    range: Range<u64>,
+    source: Source,
+}
+
+/// Where the next bytes of a piece come from.
+enum Source {
+    /// From the response that the download began with. It does not end with the piece.
+    FirstResponse { body: Body, url_id: usize },
+    /// From a new request. If the last one failed, this is the id of its URL.
+    Request { failed_url: Option<usize> },
+}
+
+/// What a connection does after a piece.
+enum Next {
+    TakePiece,
+    Close,
 }
 
 impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F> {
@@ -149,7 +121,7 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
     ) -> Self {
         let config = transfer.options.parallel;
         let total = rest.total.unwrap_or(rest.start);
-        let gain = GainCheck {
+        let gain = GainMeter {
             single_rate: single_rate.unwrap_or(0.0),
             min_gain: config.min_gain,
             window: config.window * 2,
@@ -161,252 +133,267 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
             transfer: RefCell::new(transfer),
             etag: rest.etag,
             total,
-            queue: RefCell::new(config.split(rest.start..total)),
+            queue: RefCell::new(PieceQueue::split(rest.start..total, config.piece)),
             connections: Cell::new(config.connections),
-            no_gain: Cell::new(false),
-            quiet_until: Cell::new(Duration::ZERO),
-            gain: RefCell::new(Some(gain)),
+            paused_until: Cell::new(Duration::ZERO),
+            gain: RefCell::new(Gain::Measuring(gain)),
         }
     }
 
-    /// Downloads all pieces. The first one is read from `first`, the response that is being received already; `id` is
-    /// that of its URL.
-    pub(super) async fn fetch(&self, first: Response, id: usize) -> Result<(), AttemptError> {
-        let context = self.store.context;
-        context.log.line(&format!("going on over {}", format::count(self.connections.get(), "connection")));
-        let mut first = self.queue.borrow_mut().take().map(|piece| (first, id, piece));
-        let mut work: FuturesUnordered<_> = (0..self.connections.get()).map(|_| self.work(first.take())).collect();
-        while let Some(end) = work.next().await {
-            end?;
-            if self.no_gain.take() {
+    /// Downloads all pieces. The first one continues `body`, which is being received already; `url_id` is that of its URL.
+    pub(super) async fn download(&self, body: Body, url_id: usize) -> Result<(), AttemptError> {
+        let log = self.store.context.log;
+        log.line(&format!("continuing with {}", format::count(self.connections.get(), "connection")));
+
+        let first = self.queue.borrow_mut().take();
+        let mut first = first.map(|range| Piece { range, source: Source::FirstResponse { body, url_id } });
+        let connections = (0..self.connections.get()).map(|_| self.run_connection(first.take()));
+        let mut connections: FuturesUnordered<_> = connections.collect();
+        while let Some(result) = connections.next().await {
+            result?;
+            if self.has_no_gain() {
                 // Closes all connections: a single one that continues could be one that stalls.
-                work.clear();
-                context.log.line("several connections are no faster: going on over 1 connection");
-                self.connections.set(1);
-                let missing = self.transfer.borrow().partial.missing_ranges(self.total);
-                *self.queue.borrow_mut() = Queue { returned: missing.into(), unsplit: 0..0, piece_length: 0 };
-                self.work(None).await?;
+                connections.clear();
+                log.line("several connections are no faster; continuing with 1 connection");
+                self.download_missing().await?;
             }
         }
-        // What was received out of order is hashed bit by bit, so that a signal or the timeout can end it.
+
+        // What was received out of order is hashed in steps, so that a signal or the timeout can end it.
         while self.transfer.borrow_mut().partial.catch_up()? {
             tokio::task::yield_now().await;
         }
         Ok(())
     }
 
-    /// One connection: takes a piece, downloads it, takes the next.
-    async fn work(&self, first: Option<(Response, usize, Range<u64>)>) -> Result<(), AttemptError> {
-        let mut connecting = Connecting { parallel: self, is_connecting: first.is_none() };
-        let mut attempts = Attempts::new(self.store.context.deadline.elapsed());
-        let (mut running, mut failed_url, mut next) = match first {
-            Some((response, id, piece)) => (Some(response), Some(id), Some(piece)),
-            None => (None, None, None),
-        };
-        while let Some(mut piece) = next.take().or_else(|| self.queue.borrow_mut().take()) {
-            while !piece.is_empty() {
-                let before = self.transfer.borrow().new_bytes.count;
-                let end = match running.take() {
-                    Some(response) => self.receive(response, &mut piece, None, &mut connecting).await,
-                    None => self.request(&mut piece, &mut failed_url, &mut connecting).await,
-                };
-                let is_progress = self.transfer.borrow().new_bytes.count > before;
-                let error = match end {
-                    Ok(()) if self.no_gain.get() => return Ok(()),
-                    Ok(()) => {
-                        failed_url = None;
-                        // Refusals still count, so that a store that sends a byte per URL is not requested without pause.
-                        attempts.without_progress = if is_progress { 0 } else { attempts.without_progress };
-                        continue;
-                    }
-                    Err(AttemptError::Request(error)) => error,
-                    Err(end) => return Err(end),
-                };
+    /// Downloads the missing bytes over one new connection.
+    async fn download_missing(&self) -> Result<(), AttemptError> {
+        self.gain.replace(Gain::Settled);
+        self.connections.set(1);
+        let missing = self.transfer.borrow().partial.missing_ranges(self.total);
+        self.queue.replace(PieceQueue::of_ranges(missing));
+        self.run_connection(None).await
+    }
 
-                attempts.record(is_progress);
-                attempts.record_error(&error);
-                if let RetryDecision::ReduceConcurrency(quiet) =
-                    self.store.context.decide(&error, attempts, self.connections.get())
-                {
-                    return self.drop_connection(piece, &error, quiet);
-                }
-                self.store.context.back_off(error, attempts).await.map_err(AttemptError::Fatal)?;
+    /// Runs a connection that downloads one piece after another until there is none left.
+    async fn run_connection(&self, first: Option<Piece>) -> Result<(), AttemptError> {
+        let mut connection = Connection { parallel: self, has_received: first.is_some() };
+        let mut next = first.or_else(|| self.take_piece());
+        while let Some(piece) = next {
+            match connection.download(piece).await? {
+                Next::TakePiece => next = self.take_piece(),
+                Next::Close => return Ok(()),
             }
-            attempts = Attempts::new(self.store.context.deadline.elapsed());
         }
         self.connections.set(self.connections.get() - 1);
         Ok(())
     }
 
-    /// Ends a connection because the store asks for fewer requests, and lets all of them wait for as long as it asks for.
-    /// The others take over its piece.
-    fn drop_connection(&self, piece: Range<u64>, error: &RequestError, quiet: Duration) -> Result<(), AttemptError> {
-        let context = self.store.context;
-        self.queue.borrow_mut().returned.push_front(piece);
-        self.connections.set(self.connections.get() - 1);
-        self.quiet_until.set(self.quiet_until.get().max(context.deadline.elapsed() + quiet));
-        context.history.borrow_mut().count_retry(error.short_description());
-        let left = format::count(self.connections.get(), "connection");
-        let after = if quiet.is_zero() { String::new() } else { format!(" after {}", format::duration(quiet)) };
-        context.log.line(&format!("{}; going on over {left}{after}", error));
-        Ok(())
+    fn take_piece(&self) -> Option<Piece> {
+        let range = self.queue.borrow_mut().take()?;
+        Some(Piece { range, source: Source::Request { failed_url: None } })
     }
 
-    /// Requests what is missing of a piece. After an error, `failed_url` is the id of the URL that was used.
-    async fn request(
-        &self,
-        piece: &mut Range<u64>,
-        failed_url: &mut Option<usize>,
-        connecting: &mut Connecting<'_, 'a, 'o, F>,
-    ) -> Result<(), AttemptError> {
-        let context = self.store.context;
-        let url = loop {
-            while !self.quiet().is_zero() {
-                context
-                    .sleep_with_heartbeat(self.quiet(), || "still waiting, as the store has asked for".to_owned())
-                    .await;
+    /// Returns a signed URL once a request may be sent.
+    async fn signed_url(&self, mut failed: Option<usize>) -> Result<IssuedUrl, StepError> {
+        loop {
+            while !self.pause().is_zero() {
+                let heartbeat = || "waiting before the next request, as the store asked (Retry-After)".to_owned();
+                self.store.context.sleep_with_heartbeat(self.pause(), heartbeat).await;
             }
-            let (url, id) = self.store.signed_url(*failed_url).await.map_err(AttemptError::Fatal)?;
-            *failed_url = Some(id);
+            let url = self.store.signed_url(failed).await?;
             // While the API was requested, the store can have asked another connection to wait.
-            if self.quiet().is_zero() {
-                break url;
+            if self.pause().is_zero() {
+                return Ok(url);
             }
-            *failed_url = None;
-        };
-
-        let (etag, total) = (self.etag.clone(), Some(self.total));
-        let requested = RequestedRange { start: piece.start, end: Some(piece.end), etag, total };
-        let response = self.store.request(&url, Some(&requested)).await?;
-        match response.meaning {
-            RangeResponse::Part { end, .. } => self.receive(response.response, piece, Some(end), connecting).await,
-            // This store ignores ranges.
-            RangeResponse::Whole { .. } => {
-                self.transfer.borrow_mut().parallel_restarts = u32::MAX;
-                Err(self.start_over(&response, "sent the whole file although a part was requested"))
-            }
-            RangeResponse::StartOver(what) => Err(self.start_over(&response, what)),
-            RangeResponse::Unusable(kind, what) => Err(response.unusable(kind, what).into()),
-            RangeResponse::Refused => Err(response.refusal_error(context).await.into()),
+            failed = None;
         }
     }
 
-    /// How long no request may be sent.
-    fn quiet(&self) -> Duration {
-        self.quiet_until.get().saturating_sub(self.store.context.deadline.elapsed())
+    /// Returns how long no request may be sent.
+    fn pause(&self) -> Duration {
+        self.paused_until.get().saturating_sub(self.store.context.deadline.elapsed())
     }
 
-    /// Receives a body up to the end of the piece, or up to `end`, where that is earlier. More than that is an error if
-    /// the response is one to a request for this very piece.
-    async fn receive(
-        &self,
-        mut response: Response,
-        piece: &mut Range<u64>,
-        end: Option<u64>,
-        connecting: &mut Connecting<'_, 'a, 'o, F>,
-    ) -> Result<(), AttemptError> {
-        while !piece.is_empty() {
-            let chunk = response.chunk().await;
-            let chunk = chunk.map_err(|error| self.transfer.borrow().body_error(error))?;
-            let Some(chunk) = chunk else { break };
-            let room = end.unwrap_or(piece.end) - piece.start;
-            if end.is_some() && chunk.len() as u64 > room {
-                return Err(self.surplus());
-            }
-            let taken = usize::try_from(room).map_or(chunk.len(), |room| room.min(chunk.len()));
-            self.transfer.borrow_mut().take(self.store.context, piece.start, chunk.slice(..taken))?;
-            piece.start += taken as u64;
-            connecting.end();
-            if self.check_gain() {
-                return Ok(());
-            }
-        }
-        // A part that ends before its piece, as announced, is no error: the rest of the piece is requested next.
-        if piece.start < end.unwrap_or(piece.end) {
-            let error = self.transfer.borrow().shortfall_error();
-            return Err(self.contradiction(error));
-        }
-        self.at_its_end(response, end).await
+    /// Closes a connection because the store asks for fewer requests, and pauses the others for as long as it asks for. They
+    /// take over the piece.
+    fn drop_connection(&self, piece: Range<u64>, error: &RequestError, pause: Duration) {
+        let context = self.store.context;
+        self.queue.borrow_mut().put_back(piece);
+        self.connections.set(self.connections.get() - 1);
+        self.paused_until.set(self.paused_until.get().max(context.deadline.elapsed() + pause));
+        context.history.borrow_mut().count_retry(error.short_description());
+
+        let connections = format::count(self.connections.get(), "connection");
+        let delay = if pause.is_zero() { String::new() } else { format!(" after {}", format::duration(pause)) };
+        context.log.line(&format!("{error}; continuing with {connections}{delay}"));
     }
 
-    /// Checks that nothing follows the end of a part: a chunked body could go on.
-    async fn at_its_end(&self, mut response: Response, end: Option<u64>) -> Result<(), AttemptError> {
-        if end.is_none() {
-            return Ok(());
+    /// Returns the error of a response that cannot be used. If the file is started over, all connections are closed.
+    fn reject(&self, host: &str, rejection: Rejection) -> AttemptError {
+        let mut transfer = self.transfer.borrow_mut();
+        if rejection.starts_over() {
+            transfer.use_up_parallel_try();
         }
-        match response.chunk().await {
-            Ok(None) => {
-                // Lets the client take the connection back, so that the next request does not open another.
-                tokio::task::yield_now().await;
-                Ok(())
+        match transfer.reject(host, rejection) {
+            AttemptError::StartOver(error) => {
+                // The pause that the store asked for remains in force.
+                let retry_after = Some(self.pause()).filter(|pause| !pause.is_zero());
+                AttemptError::StartOver(RequestError { retry_after, ..error })
             }
-            Ok(Some(_)) => Err(self.surplus()),
-            Err(error) => Err(self.transfer.borrow().body_error(error).into()),
+            error => error,
         }
     }
 
-    /// Returns whether several connections have turned out to be no faster than one. This is measured once.
-    fn check_gain(&self) -> bool {
+    /// Measures, once, whether several connections are faster than one.
+    fn measure_gain(&self) {
         let now = self.store.context.deadline.elapsed();
         let received = self.transfer.borrow().partial.received();
         let mut gain = self.gain.borrow_mut();
-        if let Some(is_faster) = gain.as_ref().and_then(|gain| gain.is_faster(now, received)) {
-            *gain = None;
-            self.no_gain.set(!is_faster);
-        }
-        self.no_gain.get()
-    }
-
-    fn surplus(&self) -> AttemptError {
-        let error = self.transfer.borrow().surplus_error();
-        self.contradiction(error)
-    }
-
-    /// Drops what was received because a body is not as long as its head says, and allows one connection only from now on.
-    fn contradiction(&self, error: RequestError) -> AttemptError {
-        self.transfer.borrow_mut().parallel_restarts = u32::MAX;
-        self.drop_received(error)
-    }
-
-    fn start_over(&self, response: &StoreResponse, what: &str) -> AttemptError {
-        self.drop_received(response.start_over(what))
-    }
-
-    /// Drops what was received: it may be of more than one version. All connections end, and the file is started over.
-    fn drop_received(&self, error: RequestError) -> AttemptError {
-        let mut transfer = self.transfer.borrow_mut();
-        transfer.parallel_restarts = transfer.parallel_restarts.saturating_add(1);
-        match transfer.start_over() {
-            Ok(()) => {
-                let retry_after = Some(self.quiet()).filter(|quiet| !quiet.is_zero());
-                AttemptError::StartOver(RequestError { retry_after, ..error })
-            }
-            Err(error) => error.into(),
-        }
-    }
-}
-
-/// A connection that has not received its first byte.
-struct Connecting<'p, 'a, 'o, F> {
-    parallel: &'p Parallel<'a, 'o, F>,
-    is_connecting: bool,
-}
-
-impl<F> Connecting<'_, '_, '_, F> {
-    /// Notes that the first byte is there, or never will be.
-    fn end(&mut self) {
-        if std::mem::take(&mut self.is_connecting)
-            && let Some(gain) = self.parallel.gain.borrow_mut().as_mut()
-            && let Ok(transfer) = self.parallel.transfer.try_borrow()
+        if let Gain::Measuring(meter) = &*gain
+            && let Some(is_faster) = meter.is_faster(now, received)
         {
-            gain.connected(self.parallel.store.context.deadline.elapsed(), transfer.partial.received());
+            *gain = if is_faster { Gain::Settled } else { Gain::NotFaster };
         }
     }
 }
 
-impl<F> Drop for Connecting<'_, '_, '_, F> {
+impl<F> Parallel<'_, '_, F> {
+    fn has_no_gain(&self) -> bool {
+        matches!(*self.gain.borrow(), Gain::NotFaster)
+    }
+
+    /// Records that a connection has received its first byte, or was closed before.
+    fn connected(&self) {
+        if let Gain::Measuring(meter) = &mut *self.gain.borrow_mut()
+            && let Ok(transfer) = self.transfer.try_borrow()
+        {
+            meter.connected(self.store.context.deadline.elapsed(), transfer.partial.received());
+        }
+    }
+}
+
+/// One of several connections.
+struct Connection<'p, 'a, 'o, F> {
+    parallel: &'p Parallel<'a, 'o, F>,
+    /// Whether it has received its first byte.
+    has_received: bool,
+}
+
+impl<F: AsyncFnMut() -> Result<SignedUrl, StepError>> Connection<'_, '_, '_, F> {
+    /// Downloads a piece with as many requests as it takes.
+    async fn download(&mut self, Piece { mut range, mut source }: Piece) -> Result<Next, AttemptError> {
+        let parallel = self.parallel;
+        let context = parallel.store.context;
+        let mut attempts = Attempts::new(context.deadline.elapsed());
+
+        while !range.is_empty() {
+            let new_bytes_before = parallel.transfer.borrow().new_bytes();
+            let (url_id, result) = match source {
+                Source::FirstResponse { body, url_id } => (url_id, self.receive(body, &mut range, None).await),
+                Source::Request { failed_url } => {
+                    let url = parallel.signed_url(failed_url).await.map_err(AttemptError::Fatal)?;
+                    (url.id, self.request(&url, &mut range).await)
+                }
+            };
+            let is_progress = parallel.transfer.borrow().new_bytes() > new_bytes_before;
+
+            let error = match result {
+                Ok(()) if parallel.has_no_gain() => return Ok(Next::Close),
+                Ok(()) => {
+                    source = Source::Request { failed_url: None };
+                    // Refusals still count, so that a store that sends a byte per URL is not requested without pause.
+                    attempts.without_progress = if is_progress { 0 } else { attempts.without_progress };
+                    continue;
+                }
+                Err(AttemptError::Request(error)) => error,
+                Err(error) => return Err(error),
+            };
+
+            attempts.record(is_progress);
+            attempts.record_error(&error);
+            match context.decide(&error, attempts, parallel.connections.get()) {
+                RetryDecision::ReduceConcurrency(pause) => {
+                    parallel.drop_connection(range, &error, pause);
+                    return Ok(Next::Close);
+                }
+                _ => context.back_off(error, attempts).await.map_err(AttemptError::Fatal)?,
+            }
+            source = Source::Request { failed_url: Some(url_id) };
+        }
+        Ok(Next::TakePiece)
+    }
+
+    /// Requests what is missing of a piece, and receives it.
+    async fn request(&mut self, url: &IssuedUrl, piece: &mut Range<u64>) -> Result<(), AttemptError> {
+        let (etag, total) = (self.parallel.etag.clone(), Some(self.parallel.total));
+        let requested = RequestedRange { start: piece.start, end: Some(piece.end), etag, total };
+        let response = self.parallel.store.request(url, Some(&requested)).await?;
+        let body = response.body;
+        match response.meaning {
+            RangeResponse::Part { end, .. } => self.receive(body, piece, Some(end)).await,
+            RangeResponse::Whole { .. } => Err(self.parallel.reject(&body.host, Rejection::IgnoredRange)),
+            RangeResponse::Rejected(rejection) => Err(self.parallel.reject(&body.host, rejection)),
+            RangeResponse::ErrorStatus => Err(body.status_error(self.parallel.store.context).await.into()),
+        }
+    }
+
+    /// Receives a body up to the end of the piece, or up to the offset `part_end` if it has only a part of the piece. `None`
+    /// is a body that does not end with the piece.
+    async fn receive(
+        &mut self,
+        mut body: Body,
+        piece: &mut Range<u64>,
+        part_end: Option<u64>,
+    ) -> Result<(), AttemptError> {
+        let parallel = self.parallel;
+        let progress = || parallel.transfer.borrow().progress();
+        let end = part_end.unwrap_or(piece.end);
+
+        while piece.start < end {
+            let Some(mut chunk) = body.chunk(progress).await? else {
+                return Err(parallel.reject(&body.host, Rejection::TooShort));
+            };
+            let room = usize::try_from(end - piece.start).unwrap_or(usize::MAX);
+            if chunk.len() > room {
+                if part_end.is_some() {
+                    return Err(parallel.reject(&body.host, Rejection::TooLong));
+                }
+                chunk.truncate(room);
+            }
+
+            let length = chunk.len() as u64;
+            parallel.transfer.borrow_mut().write_at(parallel.store.context, piece.start, chunk)?;
+            piece.start += length;
+            self.record_first_byte();
+            parallel.measure_gain();
+            if parallel.has_no_gain() {
+                return Ok(());
+            }
+        }
+
+        // A chunked body could continue.
+        if part_end.is_some() && body.chunk(progress).await?.is_some() {
+            return Err(parallel.reject(&body.host, Rejection::TooLong));
+        }
+        // Lets the client take the connection back, so that the next request does not open another one.
+        tokio::task::yield_now().await;
+        Ok(())
+    }
+}
+
+impl<F> Connection<'_, '_, '_, F> {
+    fn record_first_byte(&mut self) {
+        if !std::mem::replace(&mut self.has_received, true) {
+            self.parallel.connected();
+        }
+    }
+}
+
+/// A connection that is closed before its first byte is not waited for.
+impl<F> Drop for Connection<'_, '_, '_, F> {
     fn drop(&mut self) {
-        self.end();
+        self.record_first_byte();
     }
 }
 
@@ -415,43 +402,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_split_into_pieces_without_gap_or_overlap() {
-        for (remaining, piece, number) in [
-            (0..200_u64, (1, 1000), 67),
-            (150..200, (10, 1000), 5),
-            (6400..12_800, (1, 1000), 64),
-            (0..1_000_000, (1, 100), 10_000),
-            (0..1, (10, 10), 1),
-            (7..7, (10, 10), 0),
-        ] {
-            let mut queue = ParallelConfig { piece, ..ParallelConfig::default() }.split(remaining.clone());
-            let (mut at, mut pieces) = (remaining.start, 0);
-            while let Some(piece) = queue.take() {
-                assert!(piece.start == at && piece.end > at && piece.end - at <= queue.piece_length);
-                (at, pieces) = (piece.end, pieces + 1);
-            }
-            assert_eq!((at, pieces), (remaining.end, number), "{remaining:?}");
-        }
-    }
-
-    #[test]
-    fn a_file_of_any_length_is_split_as_its_pieces_are_taken() {
-        let mut queue = ParallelConfig::default().split(5..u64::MAX);
-        assert_eq!(queue.take(), Some(5..5 + (16 << 20)));
-        let mut queue = Queue { returned: VecDeque::new(), unsplit: u64::MAX - 3..u64::MAX, piece_length: 16 << 20 };
-        assert_eq!((queue.take(), queue.take(), queue.take()), (Some(u64::MAX - 3..u64::MAX), None, None));
-    }
-
-    #[test]
-    fn what_a_connection_has_left_is_taken_first() {
-        let mut queue = Queue { returned: VecDeque::from([7..9, 30..35]), unsplit: 40..50, piece_length: 8 };
-        queue.returned.push_front(2..4);
-        let taken: Vec<_> = std::iter::from_fn(|| queue.take()).collect();
-        assert_eq!(taken, [2..4, 7..9, 30..35, 40..48, 48..50]);
-    }
-
-    #[test]
-    fn several_connections_are_used_when_one_is_slow_and_enough_remains() {
+    fn several_connections_are_used_if_one_is_slow_and_enough_remains() {
         let config = ParallelConfig::default();
         let much = 1 << 30;
         for (remaining, rate, is_worth_it) in [
@@ -466,22 +417,6 @@ mod tests {
             (139_999_999, Some(140e6), false),
         ] {
             assert_eq!(config.is_worth_it(remaining, rate), is_worth_it, "{remaining} {rate:?}");
-        }
-    }
-
-    #[test]
-    fn the_gain_is_measured_once_all_connections_receive() {
-        let millis = Duration::from_millis;
-        let mut gain =
-            GainCheck { single_rate: 1000.0, min_gain: 1.2, window: millis(100), connecting: 2, start: None };
-        gain.connected(millis(500), 300);
-        assert_eq!(gain.is_faster(millis(900), 9000), None, "one is still connecting");
-        gain.connected(millis(1000), 400);
-        gain.connected(millis(1050), 450);
-        for (now, received, is_faster) in
-            [(1099, 9000, None), (1100, 520, Some(true)), (1100, 519, Some(false)), (1200, 640, Some(true))]
-        {
-            assert_eq!(gain.is_faster(millis(now), received), is_faster, "{now} {received}");
         }
     }
 }

@@ -1,14 +1,14 @@
-//! Measures the rate of a transfer, once it is steady. Pure.
+//! Measures the rate of one connection once it is steady, and whether several are faster. Pure.
 
 use std::time::Duration;
 
 /// A rate is steady if it differs by at most this factor from the one before.
 const TOLERANCE: f64 = 1.5;
 
-/// Length of the slots in which bursts are looked for.
+/// Length of the slots in which bursts are measured.
 const SLOT: Duration = Duration::from_millis(10);
 
-/// A steady rate counts in spite of bursts after so many windows.
+/// Number of windows after which a steady rate counts in spite of bursts.
 const MAX_WINDOWS: u32 = 8;
 
 /// Measures the rate of a transfer in consecutive windows of time.
@@ -23,9 +23,10 @@ pub(super) struct RateMeter {
     slot: (Duration, u64),
 }
 
-/// A window of time: when it began and with how many bytes, and what was measured in it, in bytes per second.
+/// A window of time. Rates are in bytes per second.
 #[derive(Clone, Copy, Debug)]
 struct Window {
+    /// When it began, and how many bytes were received before.
     start: (Duration, u64),
     rate: f64,
     /// The rate of its fastest slot.
@@ -33,15 +34,15 @@ struct Window {
 }
 
 impl RateMeter {
-    /// Starts at the time `now` with `received` bytes. A rate of `burst` bytes per second in a slot is a burst. With a window
-    /// of zero, every record completes one, and the first rate counts as steady.
+    /// Starts at the time `now` with `received` bytes. A rate of at least `burst` bytes per second in a slot is a burst. With a
+    /// window of zero, every record completes one, and the first rate counts as steady.
     pub(super) fn new(window: Duration, burst: f64, now: Duration, received: u64) -> Self {
         let start = (now, received);
         let current = Window { start, rate: 0.0, peak: 0.0 };
         Self { window, burst, windows: 0, current, complete: None, previous: None, slot: start }
     }
 
-    /// Records that `received` bytes are there at the time `now`.
+    /// Records that `received` bytes were received by the time `now`.
     pub(super) fn record(&mut self, now: Duration, received: u64) {
         let here = (now, received);
         if now.saturating_sub(self.slot.0) >= SLOT {
@@ -58,14 +59,45 @@ impl RateMeter {
 
     /// Returns the rate of the last window in bytes per second if it is steady.
     ///
-    /// Before that it says nothing: TCP starts slowly, and SeaweedFS 4.48 sends for up to 270 ms bursts with pauses between
-    /// them, and then 1 GB/s.
+    /// Before that, it means little: TCP starts slowly, and SeaweedFS 4.48 sends bursts and pauses for up to 270 ms before it
+    /// sends 1 GB/s.
     pub(super) fn steady(&self) -> Option<f64> {
         let last = self.complete?;
         let Some(previous) = self.previous else { return self.window.is_zero().then_some(last.rate) };
         let is_steady = last.rate <= previous.rate * TOLERANCE && previous.rate <= last.rate * TOLERANCE;
         let has_bursts = last.peak.max(previous.peak) >= self.burst;
         (is_steady && (!has_bursts || self.windows >= MAX_WINDOWS)).then_some(last.rate)
+    }
+}
+
+/// Measures whether several connections are faster than one.
+#[derive(Debug)]
+pub(super) struct GainMeter {
+    /// The rate of one connection in bytes per second.
+    pub(super) single_rate: f64,
+    /// How many times as fast several connections must be.
+    pub(super) min_gain: f64,
+    pub(super) window: Duration,
+    /// Number of connections that have not received their first byte.
+    pub(super) connecting: usize,
+    /// When the last connection received its first byte, and how many bytes were received before.
+    pub(super) start: Option<(Duration, u64)>,
+}
+
+impl GainMeter {
+    /// Records that a connection has received its first byte, or was closed before.
+    pub(super) fn connected(&mut self, now: Duration, received: u64) {
+        self.connecting = self.connecting.saturating_sub(1);
+        if self.connecting == 0 {
+            self.start.get_or_insert((now, received));
+        }
+    }
+
+    /// Returns whether several connections are faster, as soon as it is known.
+    pub(super) fn is_faster(&self, now: Duration, received: u64) -> Option<bool> {
+        let start = self.start?;
+        let is_complete = now.saturating_sub(start.0) >= self.window;
+        is_complete.then(|| rate_between(start, (now, received)) >= self.single_rate * self.min_gain)
     }
 }
 
@@ -103,13 +135,13 @@ mod tests {
         }
     }
 
-    /// The steady rates of a transfer of so many tenths of a megabyte in each 10 ms, in the order in which they were seen.
+    /// Returns the steady rates of a transfer, of which the tenths of a megabyte in each 10 ms are given.
     fn steady_rates(tenths: &[u64]) -> Vec<f64> {
         let mut rate = RateMeter::new(Duration::from_millis(50), 150e6, Duration::ZERO, 0);
         let (mut received, mut rates) = (0, Vec::new());
         for (tenths, number) in tenths.iter().zip(1..) {
             received += tenths * 100_000;
-            // Nothing is recorded while nothing comes.
+            // Nothing is recorded while nothing is received.
             if *tenths > 0 {
                 rate.record(Duration::from_millis(10 * number), received);
                 rates.extend(rate.steady());
@@ -120,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bursts_and_pauses_of_seaweedfs_are_no_steady_rate() {
+    fn bursts_and_pauses_are_not_a_steady_rate() {
         for start in [
             &[31, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 30, 45, 20, 0, 0, 0, 0, 0, 7][..],
             &[19, 13, 44, 22, 90, 47, 0, 0, 12, 59, 0, 50, 0, 24, 69],
@@ -136,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limited_connection_is_steady_after_two_windows_and_one_in_bursts_after_eight() {
+    fn a_throttled_connection_is_steady_after_two_windows_and_a_bursty_one_after_eight() {
         assert_eq!(steady_rates(&[2; 10]), [20e6]);
         assert_eq!(steady_rates(&[2; 9]), [0.0; 0]);
         let bursts = [16, 16, 0, 0, 0, 0, 0, 0, 0, 0].repeat(12);
@@ -150,5 +182,21 @@ mod tests {
         assert_eq!(rate.steady(), None);
         rate.record(Duration::ZERO, 1);
         assert_eq!(rate.steady(), Some(1_000_000.0));
+    }
+
+    #[test]
+    fn the_gain_is_measured_once_all_connections_receive() {
+        let millis = Duration::from_millis;
+        let mut gain =
+            GainMeter { single_rate: 1000.0, min_gain: 1.2, window: millis(100), connecting: 2, start: None };
+        gain.connected(millis(500), 300);
+        assert_eq!(gain.is_faster(millis(900), 9000), None, "one is still connecting");
+        gain.connected(millis(1000), 400);
+        gain.connected(millis(1050), 450);
+        for (now, received, is_faster) in
+            [(1099, 9000, None), (1100, 520, Some(true)), (1100, 519, Some(false)), (1200, 640, Some(true))]
+        {
+            assert_eq!(gain.is_faster(millis(now), received), is_faster, "{now} {received}");
+        }
     }
 }

@@ -6,47 +6,53 @@ use crate::context::Context;
 use crate::error::StepError;
 use crate::webadmit::SignedUrl;
 
-/// Longest time for which a signed URL is used. WebAdMIT's expire less than 30 s after they were issued.
+/// Maximum time for which a signed URL is used. WebAdMIT's expire less than 30 s after they were issued.
 const MAX_AGE: Duration = Duration::from_secs(20);
 
 /// A URL is refreshed this long before it expires: `Date` and expiry are in whole seconds, and a request needs time to
 /// arrive.
 const MARGIN: Duration = Duration::from_secs(1);
 
-/// The current signed URL of a file, and the way to the next one.
-#[derive(Debug)]
-pub struct SignedUrlSource<F> {
-    current: SignedUrl,
-    id: usize,
-    issued: Duration,
+/// The current signed URL of a file, and how to get the next one.
+pub(super) struct SignedUrlSource<F> {
+    current: IssuedUrl,
+    issued_at: Duration,
     refresh: F,
+}
+
+/// A signed URL, with an id that tells it from the others of the download.
+#[derive(Clone)]
+pub(super) struct IssuedUrl {
+    pub(super) url: SignedUrl,
+    pub(super) id: usize,
 }
 
 impl<F: AsyncFnMut() -> Result<SignedUrl, StepError>> SignedUrlSource<F> {
     /// Starts with a URL that was just issued. `refresh` requests the next one from the API.
-    pub fn new(context: &Context<'_>, first: SignedUrl, refresh: F) -> Self {
-        Self { current: first, id: 0, issued: context.deadline.elapsed(), refresh }
+    pub(super) fn new(context: &Context<'_>, first: SignedUrl, refresh: F) -> Self {
+        let current = IssuedUrl { url: first, id: 0 };
+        Self { current, issued_at: context.deadline.elapsed(), refresh }
     }
 
-    /// Returns a URL that has not expired, and its id. If a request with the current URL failed, its id is passed as
-    /// `failed`, and a new URL is requested.
+    /// Returns a URL that has not expired. If a request with the current URL failed, its id is passed as `failed`, and a new
+    /// URL is requested.
     ///
     /// # Errors
     ///
     /// What ends the step if the API has no new URL.
-    pub async fn get(&mut self, context: &Context<'_>, failed: Option<usize>) -> Result<(SignedUrl, usize), StepError> {
-        let age = context.deadline.elapsed().saturating_sub(self.issued);
-        if failed == Some(self.id) || age > usable_time(self.current.lifetime()) {
+    pub(super) async fn get(&mut self, context: &Context<'_>, failed: Option<usize>) -> Result<IssuedUrl, StepError> {
+        let IssuedUrl { url, id } = &self.current;
+        let age = context.deadline.elapsed().saturating_sub(self.issued_at);
+        if failed == Some(*id) || age > usable_time(url.lifetime()) {
             context.history.borrow_mut().new_urls += 1;
-            self.current = (self.refresh)().await?;
-            self.id += 1;
-            self.issued = context.deadline.elapsed();
+            self.current = IssuedUrl { id: id + 1, url: (self.refresh)().await? };
+            self.issued_at = context.deadline.elapsed();
         }
-        Ok((self.current.clone(), self.id))
+        Ok(self.current.clone())
     }
 }
 
-/// How long a URL is used that expires after `lifetime`.
+/// Returns how long a URL is used that expires after `lifetime`.
 fn usable_time(lifetime: Option<Duration>) -> Duration {
     lifetime.map_or(MAX_AGE, |lifetime| lifetime.saturating_sub(MARGIN).max(lifetime / 2).min(MAX_AGE))
 }
@@ -75,7 +81,7 @@ mod tests {
             refreshed.set(refreshed.get() + 1);
             Ok(url(refreshed.get()))
         });
-        let mut id = async |failed| source.get(&context, failed).await.unwrap().1;
+        let mut id = async |failed| source.get(&context, failed).await.unwrap().id;
         assert_eq!(id(None).await, 0);
         tokio::time::advance(MAX_AGE).await;
         assert_eq!(id(None).await, 0, "it can still be used");
@@ -92,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_is_refreshed_a_second_before_it_expires_but_used_at_least_half_of_its_time() {
+    fn a_url_is_refreshed_a_second_before_it_expires_or_at_half_its_lifetime() {
         let millis = Duration::from_millis;
         for (lifetime, usable) in [(1000, 500), (2000, 1000), (3000, 2000), (20_000, 19_000), (30_000, 20_000)] {
             assert_eq!(usable_time(Some(millis(lifetime))), millis(usable));

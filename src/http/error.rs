@@ -32,7 +32,7 @@ impl fmt::Display for Endpoint {
 
 /// The kind of a request error. [`super::retry::classify`] says which kinds are retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ErrorKind {
+pub(crate) enum ErrorKind {
     /// No connection: name look-up, TCP, proxy or TLS failed.
     Connect,
     /// The proxy requires a user name and a password.

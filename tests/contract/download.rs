@@ -11,7 +11,7 @@ use crate::support::{
 };
 
 /// The log once the rest of a file arrives over several connections.
-const SEVERAL: &str = "going on over 8 connections";
+const SEVERAL: &str = "continuing with 8 connections";
 
 fn stand_in() -> StandIn {
     StandIn::with_file(&applicants_csv(500))
@@ -292,7 +292,7 @@ fn retries_only_the_piece_that_failed() {
         stand_in.next_store_error(503, "SlowDown");
         stand_in
     };
-    let (stand_in, _) = downloads(stand_in, "code SlowDown; going on over 7 connections");
+    let (stand_in, _) = downloads(stand_in, "code SlowDown; continuing with 7 connections");
     let calls = stand_in.api_requests().len();
     assert!((2..=3).contains(&calls), "{calls} calls: a new URL after an error, not for each piece");
 }
@@ -318,7 +318,7 @@ fn slow_down_reduces_the_connections_to_one() {
         }
         stand_in
     };
-    let (_, outcome) = downloads(stand_in, "going on over 1 connection\n");
+    let (_, outcome) = downloads(stand_in, "continuing with 1 connection\n");
     assert!(
         !outcome.stdout.contains("over 0 connections") && !outcome.stdout.contains("sent less"),
         "{}",
@@ -334,7 +334,7 @@ fn downloads_over_one_connection_if_the_store_ignores_ranges() {
         stand_in
     };
     let (_, outcome) = downloads(stand_in, SEVERAL);
-    assert_eq!(outcome.stdout.matches("going on over").count(), 1, "{}", outcome.stdout);
+    assert_eq!(outcome.stdout.matches("continuing with").count(), 1, "{}", outcome.stdout);
 }
 
 #[test]
@@ -436,7 +436,7 @@ fn keeps_the_first_response_of_a_store_without_ranges() {
     };
     let play = || downloads(stand_in, "saved ");
     let (stand_in, outcome) = repeat_until(play, |(stand_in, _)| stand_in.store().requests().len() > 1);
-    assert!(!outcome.stdout.contains("going on over"), "{}", outcome.stdout);
+    assert!(!outcome.stdout.contains("continuing with"), "{}", outcome.stdout);
     assert_eq!(stand_in.store().requests().len(), 2, "the second request shows that the store ignores ranges");
 }
 
@@ -619,7 +619,7 @@ fn obeys_retry_after_across_a_restart() {
     };
     let (_, outcome) = downloads(stand_in, SEVERAL);
     let saved = outcome.stdout.lines().find(|line| line.contains("  saved ")).unwrap().trim_start();
-    let silent = outcome.stdout.contains("going on over 7 connections after 2 s");
+    let silent = outcome.stdout.contains("continuing with 7 connections after 2 s");
     assert!(!silent || !["0:00", "0:01"].iter().any(|time| saved.starts_with(time)), "{}", outcome.stdout);
 }
 
@@ -630,7 +630,7 @@ fn retry_after_pauses_all_connections() {
         stand_in.next_store_response(|_, _| respond(503, &[("Retry-After", "2")], b"<Code>SlowDown</Code>"));
         stand_in
     };
-    let (_, outcome) = downloads(stand_in, "code SlowDown; going on over 7 connections after 2 s\n");
+    let (_, outcome) = downloads(stand_in, "code SlowDown; continuing with 7 connections after 2 s\n");
     let saved = outcome.stdout.lines().find(|line| line.contains("  saved ")).unwrap().trim_start();
     assert!(!["0:00", "0:01"].iter().any(|time| saved.starts_with(time)), "{}", outcome.stdout);
 }
@@ -654,7 +654,7 @@ fn resumes_after_the_connection_is_cut() {
         "{}",
         outcome.summary
     );
-    assert!(outcome.stdout.contains("going on at 10.0 kB"), "{}", outcome.stdout);
+    assert!(outcome.stdout.contains("resuming at 10.0 kB"), "{}", outcome.stdout);
 }
 
 #[test]

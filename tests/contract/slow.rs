@@ -47,7 +47,7 @@ fn downloads_2_gib(encoding: &str, connections: usize) {
     let peak = running.wait_for_peak_memory();
     eprintln!("peak memory, {encoding}, {connections} connections: {peak} KiB");
     let outcome = running.wait().exited(0);
-    assert_eq!(outcome.stdout.contains("going on over 8 connections"), connections == 8, "{}", outcome.stdout);
+    assert_eq!(outcome.stdout.contains("continuing with 8 connections"), connections == 8, "{}", outcome.stdout);
     let bytes_per_character = if encoding == "utf-8" { 2 } else { 1 };
     assert_eq!(outcome.outputs["size"], (bytes_per_character * TOTAL).to_string());
     assert!(peak > 1024 && peak < 32 * 1024, "{peak} KiB");

@@ -16,7 +16,7 @@ fn a_full_disk_keeps_the_existing_file() {
     let outcome = shell(&stand_in).on_small_disk("64k").run().exited(1);
     assert!(outcome.stdout.ends_with("Test-API-Export.csv\nexisting\n"), "{}", outcome.stdout);
     outcome
-        .with_error("the disk took no more of the file")
+        .with_error("cannot write the partial file")
         .with_error("no file was written; an existing file was left unchanged");
 }
 
@@ -26,7 +26,7 @@ fn an_unwritable_directory_fails_before_the_first_request() {
     let step = github(&stand_in).existing_file("sealed/older.csv", b"older").input("directory", "sealed");
     fs::set_permissions(step.workspace().join("sealed"), Permissions::from_mode(0o555)).unwrap();
     let step = step.with_ordinary_user();
-    let outcome = step.run().exited(1).with_error("no file can be made in sealed: ");
+    let outcome = step.run().exited(1).with_error("cannot create a file in sealed: ");
     assert!(stand_in.api_requests().is_empty());
     assert_eq!(outcome.files(), ["sealed/", "sealed/older.csv"]);
 }
@@ -44,7 +44,7 @@ fn a_read_only_disk_fails_before_the_first_request() {
     let wrapper = ["unshare", "--mount", "--map-root-user", "sh", "-c", read_only];
     let outcome = shell(&stand_in).input("directory", "disk").wrapped_in(&wrapper).run().exited(1);
     assert!(outcome.stdout.ends_with("older\nTest-API-Export.csv\n"), "{}", outcome.stdout);
-    outcome.with_error("no file can be made in disk: Read-only file system").with_error("no request was sent");
+    outcome.with_error("cannot create a file in disk: Read-only file system").with_error("no request was sent");
     assert!(stand_in.api_requests().is_empty());
 }
 
@@ -54,7 +54,7 @@ fn a_file_size_limit_is_reported_like_a_full_disk() {
     let step = github(&stand_in).existing_file(FILENAME, b"older");
     let outcome = step.wrapped_in(&["bash", "-c", "ulimit -f 64; exec \"$0\""]).run().exited(1);
     assert_eq!((outcome.files(), outcome.read(FILENAME)), (vec![FILENAME.to_owned()], b"older".to_vec()));
-    outcome.with_error("the disk took no more of the file after ").with_error(": File too large");
+    outcome.with_error("cannot write the partial file after ").with_error(": File too large");
 }
 
 #[test]

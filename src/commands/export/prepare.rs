@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::super::connect;
 use crate::config::{self, ApiConfig, ExportRequest, InputError, ParsedInputs};
-use crate::download::destination::Destination;
+use crate::download::Destination;
 use crate::environment::Environment;
 use crate::error::StepError;
 use crate::http::Clients;

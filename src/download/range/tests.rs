@@ -19,6 +19,10 @@ fn requested() -> RequestedRange {
     RequestedRange { start: 40, end: None, etag: "\"a\"".to_owned(), total: Some(100) }
 }
 
+fn starts_over(response: &RangeResponse) -> bool {
+    matches!(response, RangeResponse::Rejected(rejection) if rejection.starts_over())
+}
+
 #[test]
 fn a_200_without_content_range_is_the_whole_file() {
     let whole = |total, etag: Option<&str>| RangeResponse::Whole { total, etag: etag.map(str::to_owned) };
@@ -29,15 +33,15 @@ fn a_200_without_content_range_is_the_whole_file() {
         assert_eq!(classify(&[("length", "100"), ("etag", "\"a\"")]), whole(Some(100), Some("\"a\"")));
         assert_eq!(classify(&[("length", "100"), ("etag", "W/\"b\"")]), whole(Some(100), None));
         assert_eq!(classify(&[("transfer", "Chunked"), ("etag", "\"b\"")]), whole(None, Some("\"b\"")));
-        assert!(matches!(classify(&[]), RangeResponse::Unusable(ErrorKind::UnknownLength, _)));
-        assert!(matches!(classify(&[("length", "many")]), RangeResponse::Unusable(ErrorKind::UnknownLength, _)));
+        assert!(matches!(classify(&[]), RangeResponse::Rejected(Rejection::UnknownLength)));
+        assert!(matches!(classify(&[("length", "many")]), RangeResponse::Rejected(Rejection::UnknownLength)));
     }
     assert_eq!(classify(&head(200, &[("length", "0")]), None), whole(Some(0), None));
     assert_eq!(classify(&head(200, &[("transfer", "chunked")]), None), whole(None, None));
 }
 
 #[test]
-fn only_real_content_codings_are_refused() {
+fn only_real_content_codings_are_rejected() {
     let classify = |coding: &str| classify(&head(200, &[("length", "9"), ("coding", coding)]), None);
     for coding in
         ["", "identity", "identity, , IDENTITY", "aws-chunked", "AWS-Chunked, identity", "UTF-8", "iso-8859-1"]
@@ -46,16 +50,13 @@ fn only_real_content_codings_are_refused() {
     }
     for coding in ["gzip", "identity, gzip", "aws-chunked,gzip", "br", "deflate", "compress", "zstd", "x-gzip", "rot13"]
     {
-        assert!(matches!(classify(coding), RangeResponse::Unusable(ErrorKind::UnsupportedEncoding, _)), "{coding}");
+        assert!(matches!(classify(coding), RangeResponse::Rejected(Rejection::Encoded)), "{coding}");
     }
     for transfer in
         ["gzip, chunked", "gzip", "identity", "chunked,identity", "chunked,gzip", "chunked,chunked", "\u{fffd}"]
     {
         let head = head(200, &[("length", "9"), ("transfer", transfer)]);
-        assert!(
-            matches!(super::classify(&head, None), RangeResponse::Unusable(ErrorKind::UnsupportedEncoding, _)),
-            "{transfer}"
-        );
+        assert!(matches!(super::classify(&head, None), RangeResponse::Rejected(Rejection::Encoded)), "{transfer}");
     }
 }
 
@@ -69,10 +70,10 @@ fn a_200_with_a_content_range_is_the_whole_file_only_if_the_range_covers_it() {
     // rclone 1.75: status 200 for the rest of the file.
     let rest = [("etag", "\"a\""), ("range", "bytes 40-99/100"), ("length", "60")];
     assert_eq!(classify(&head(200, &rest), Some(&requested())), RangeResponse::Part { end: 100, total: 100 });
-    assert!(matches!(classify(&head(200, &rest), None), RangeResponse::Unusable(ErrorKind::Mismatch, _)));
+    assert!(matches!(classify(&head(200, &rest), None), RangeResponse::Rejected(Rejection::UnrequestedPart)));
     for range in ["bytes 0-59/60", "bytes 0-98/100", "bytes 41-100/101", "bytes */100", "bytes 0-99/*", "nonsense"] {
         let other = [("etag", "\"a\""), ("range", range), ("length", "60")];
-        assert!(matches!(classify(&head(200, &other), Some(&requested())), RangeResponse::StartOver(_)), "{range}");
+        assert!(starts_over(&classify(&head(200, &other), Some(&requested()))), "{range}");
     }
 }
 
@@ -89,12 +90,12 @@ fn a_200_for_a_range_is_the_whole_file_only_of_another_version_or_of_the_known_l
         ([("etag", "W/\"a\""), ("length", "20")], RequestedRange { end: Some(60), ..requested() }),
     ] {
         let response = classify(&head(200, &headers), Some(&requested));
-        assert!(matches!(response, RangeResponse::StartOver(_)), "{headers:?}: {response:?}");
+        assert!(starts_over(&response), "{headers:?}: {response:?}");
     }
 }
 
 #[test]
-fn a_206_continues_only_what_it_fits() {
+fn a_206_continues_only_bytes_that_it_fits() {
     let fits = [("etag", "\"a\""), ("range", "bytes 40-99/100"), ("length", "60")];
     let with = |name, value| {
         let headers = fits.map(|(known, old)| if known == name { (known, value) } else { (known, old) });
@@ -118,51 +119,92 @@ fn a_206_continues_only_what_it_fits() {
         ("length", "59"),
         ("length", "61"),
     ] {
-        assert!(matches!(with(name, value), RangeResponse::StartOver(_)), "{name}: {value}");
+        assert!(starts_over(&with(name, value)), "{name}: {value}");
     }
     let shifted = [("etag", "\"a\""), ("range", "bytes 41-99/100"), ("length", "59")];
-    assert!(matches!(classify(&head(206, &shifted), Some(&requested())), RangeResponse::StartOver(_)));
+    assert!(starts_over(&classify(&head(206, &shifted), Some(&requested()))));
     let short = [("etag", "\"a\""), ("range", "bytes 40-49/100"), ("length", "10")];
     assert_eq!(classify(&head(206, &short), Some(&requested())), RangeResponse::Part { end: 50, total: 100 });
-    assert!(
-        matches!(classify(&head(206, &[fits[0], fits[2]]), Some(&requested())), RangeResponse::StartOver(_)),
-        "no range"
-    );
-    assert!(
-        matches!(classify(&head(206, &[fits[1], fits[2]]), Some(&requested())), RangeResponse::StartOver(_)),
-        "no ETag"
-    );
+    assert!(starts_over(&classify(&head(206, &[fits[0], fits[2]]), Some(&requested()))), "no range");
+    assert!(starts_over(&classify(&head(206, &[fits[1], fits[2]]), Some(&requested()))), "no ETag");
     let with_one_more = |more| classify(&head(206, &[fits[0], fits[1], fits[2], more]), Some(&requested()));
-    assert!(matches!(with_one_more(("coding", "gzip")), RangeResponse::Unusable(ErrorKind::UnsupportedEncoding, _)));
-    assert!(matches!(with_one_more(("type", " Multipart/byteranges; boundary=x")), RangeResponse::StartOver(_)));
+    assert!(matches!(with_one_more(("coding", "gzip")), RangeResponse::Rejected(Rejection::Encoded)));
+    assert!(starts_over(&with_one_more(("type", " Multipart/byteranges; boundary=x"))));
     assert_eq!(with_one_more(("type", "text/csv")), RangeResponse::Part { end: 100, total: 100 });
     let chunked = [("etag", "\"a\""), ("range", "bytes 40-99/100"), ("transfer", "chunked")];
     assert_eq!(classify(&head(206, &chunked), Some(&requested())), RangeResponse::Part { end: 100, total: 100 });
     assert!(matches!(
         classify(&head(206, &fits[..2]), Some(&requested())),
-        RangeResponse::Unusable(ErrorKind::UnknownLength, _)
+        RangeResponse::Rejected(Rejection::UnknownLength)
     ));
-    assert!(matches!(classify(&head(206, &fits), None), RangeResponse::Unusable(ErrorKind::Mismatch, _)));
+    assert!(matches!(classify(&head(206, &fits), None), RangeResponse::Rejected(Rejection::UnrequestedPart)));
     let unknown_total = RequestedRange { total: None, ..requested() };
     assert_eq!(classify(&head(206, &fits), Some(&unknown_total)), RangeResponse::Part { end: 100, total: 100 });
 }
 
 #[test]
-fn a_part_never_goes_beyond_the_requested_range() {
+fn a_rejection_names_the_first_thing_that_is_wrong() {
+    let etag = ("etag", "\"a\"");
+    let (range, length) = (("range", "bytes 40-99/100"), ("length", "60"));
+    for (status, headers, rejection) in [
+        (206, vec![etag, range, length, ("coding", "gzip")], Rejection::Encoded),
+        (206, vec![etag, range], Rejection::UnknownLength),
+        (200, vec![etag], Rejection::UnknownLength),
+        (412, vec![], Rejection::NewVersion),
+        (416, vec![], Rejection::NoSuchRange),
+        (200, vec![etag, length], Rejection::OtherLength),
+        (206, vec![range, length], Rejection::OtherVersion),
+        (206, vec![etag, range, length, ("type", "multipart/byteranges")], Rejection::SeveralParts),
+        (206, vec![etag, length], Rejection::UnknownRange),
+        (206, vec![etag, range, ("length", "59")], Rejection::OtherRange),
+    ] {
+        assert_eq!(classify(&head(status, &headers), Some(&requested())), RangeResponse::Rejected(rejection));
+    }
+    assert_eq!(classify(&head(206, &[etag, range, length]), None), RangeResponse::Rejected(Rejection::UnrequestedPart));
+}
+
+#[test]
+fn only_rejections_that_prove_nothing_about_the_received_bytes_keep_them() {
+    for (rejection, kind, starts_over, rules_out_ranges) in [
+        (Rejection::Encoded, ErrorKind::UnsupportedEncoding, false, false),
+        (Rejection::UnknownLength, ErrorKind::UnknownLength, false, false),
+        (Rejection::UnrequestedPart, ErrorKind::Mismatch, false, false),
+        (Rejection::NewVersion, ErrorKind::Status(412), true, false),
+        (Rejection::NoSuchRange, ErrorKind::Status(416), true, false),
+        (Rejection::OtherLength, ErrorKind::Mismatch, true, false),
+        (Rejection::OtherVersion, ErrorKind::Mismatch, true, false),
+        (Rejection::SeveralParts, ErrorKind::Mismatch, true, false),
+        (Rejection::UnknownRange, ErrorKind::Mismatch, true, false),
+        (Rejection::OtherRange, ErrorKind::Mismatch, true, false),
+        (Rejection::IgnoredRange, ErrorKind::Mismatch, true, true),
+        (Rejection::TooShort, ErrorKind::Mismatch, true, true),
+        (Rejection::TooLong, ErrorKind::Mismatch, true, true),
+    ] {
+        assert_eq!(
+            (rejection.kind(), rejection.starts_over(), rejection.rules_out_ranges()),
+            (kind, starts_over, rules_out_ranges),
+            "{rejection}"
+        );
+        assert_eq!(rejection.to_string().ends_with("; starting over"), starts_over, "{rejection}");
+    }
+}
+
+#[test]
+fn a_part_never_exceeds_the_requested_range() {
     let classify = |range: &str, length: &str| {
         let head = head(206, &[("etag", "\"a\""), ("range", range), ("length", length)]);
         classify(&head, Some(&RequestedRange { end: Some(60), ..requested() }))
     };
     assert_eq!(classify("bytes 40-59/100", "20"), RangeResponse::Part { end: 60, total: 100 });
     assert_eq!(classify("bytes 40-49/100", "10"), RangeResponse::Part { end: 50, total: 100 });
-    assert!(matches!(classify("bytes 40-60/100", "21"), RangeResponse::StartOver(_)));
+    assert!(starts_over(&classify("bytes 40-60/100", "21")));
     assert_eq!(requested().header(), "bytes=40-");
     assert_eq!(RequestedRange { end: Some(60), ..requested() }.header(), "bytes=40-59");
 }
 
-/// Every combination of what a response can say, against what must hold of the decision.
+/// Checks the result for every combination of header values.
 #[test]
-fn no_combination_of_headers_joins_or_takes_what_does_not_fit() {
+fn no_combination_of_headers_joins_bytes_that_do_not_fit() {
     let ranges = [
         None,
         Some("bytes 0-99/100"),
@@ -217,8 +259,8 @@ fn no_combination_of_headers_joins_or_takes_what_does_not_fit() {
                         assert!(announced.is_none_or(|announced| announced == taken - 40), "{head:?}");
                         assert!(transfer.is_some() || announced.is_some(), "{head:?}");
                     }
-                    RangeResponse::StartOver(_) | RangeResponse::Unusable(..) => {}
-                    RangeResponse::Refused => panic!("{head:?}"),
+                    RangeResponse::Rejected(_) => {}
+                    RangeResponse::ErrorStatus => panic!("{head:?}"),
                 }
                 combinations += 1;
             }
@@ -228,18 +270,18 @@ fn no_combination_of_headers_joins_or_takes_what_does_not_fit() {
 }
 
 #[test]
-fn other_statuses_are_a_new_version_or_a_refusal() {
+fn other_statuses_are_a_new_version_or_an_error() {
     for status in (100..600).filter(|status| ![200, 206].contains(status)) {
-        let starts_over = [412, 416].contains(&status);
+        let is_rejected = [412, 416].contains(&status);
         let response = classify(&head(status, &[]), Some(&requested()));
-        assert_eq!(matches!(response, RangeResponse::StartOver(_)), starts_over, "{status}");
-        assert_eq!(response == RangeResponse::Refused, !starts_over, "{status}");
-        assert_eq!(classify(&head(status, &[]), None), RangeResponse::Refused, "{status}");
+        assert_eq!(starts_over(&response), is_rejected, "{status}");
+        assert_eq!(response == RangeResponse::ErrorStatus, !is_rejected, "{status}");
+        assert_eq!(classify(&head(status, &[]), None), RangeResponse::ErrorStatus, "{status}");
     }
 }
 
 #[test]
-fn a_content_range_is_read_strictly() {
+fn content_ranges_are_parsed_strictly() {
     for (value, range) in [
         ("bytes 0-9/10", Some((0, 9, 10))),
         ("bytes 0-9/10,bytes 0-9/10", None),
@@ -262,7 +304,7 @@ fn a_content_range_is_read_strictly() {
 }
 
 #[test]
-fn only_a_strong_entity_tag_is_one() {
+fn only_strong_etags_are_accepted() {
     for (tag, is_strong) in [
         ("\"a\"", true),
         (" \"a-1\" ", true),
@@ -278,11 +320,11 @@ fn only_a_strong_entity_tag_is_one() {
         ("\"a\u{fffd}\"", false),
         ("", false),
     ] {
-        assert_eq!(strong(tag), is_strong.then_some(tag.trim()), "{tag:?}");
+        assert_eq!(strong_etag(tag), is_strong.then_some(tag.trim()), "{tag:?}");
     }
 }
 
-/// What stores have sent as `Content-Range`, or could.
+/// Values of `Content-Range` that stores have sent, or could send.
 const RANGES: [&str; 14] = [
     "bytes 0-9/10",
     "bytes 40-99/100",
@@ -302,7 +344,7 @@ const RANGES: [&str; 14] = [
 
 proptest! {
     #[test]
-    fn what_is_read_of_a_range_stands_in_it(value in crate::testing::mutated_text(&RANGES)) {
+    fn a_parsed_range_has_the_numbers_of_the_header(value in crate::testing::mutated_text(&RANGES)) {
         if let Some((first, last, total)) = content_range(&value) {
             prop_assert!(first <= last && last < total);
             let numbers: Vec<u64> = value.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect();
@@ -311,14 +353,14 @@ proptest! {
     }
 
     #[test]
-    fn whatever_range_is_read_lies_within_its_total(value in "bytes [0-9]{1,3}-[0-9]{1,3}/[0-9*]{1,3}|.*") {
+    fn a_parsed_range_is_within_its_total(value in "bytes [0-9]{1,3}-[0-9]{1,3}/[0-9*]{1,3}|.*") {
         if let Some((first, last, total)) = content_range(&value) {
             prop_assert!(first <= last && last < total);
         }
     }
 
     #[test]
-    fn a_rest_always_begins_where_the_held_part_ends(
+    fn a_part_starts_where_the_received_bytes_end(
         range in "bytes (4[0-9]|[0-9]{1,2})-[0-9]{1,3}/1?[0-9]{2}",
         length in proptest::option::of("[0-9]{1,2}"),
         etag in "\"[ab]\"|W/\"a\"",

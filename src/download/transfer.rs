@@ -1,0 +1,310 @@
+//! One attempt at the download: a response, and where its bytes go.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::{ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue};
+use reqwest::{Response, StatusCode};
+
+use super::destination::{Destination, WrittenFile};
+use super::parallel::{Parallel, ParallelConfig};
+use super::partial_file::PartialFile;
+use super::progress::ProgressTracker;
+use super::range::{RangeResponse, Rejection, RequestedRange};
+use super::rate::RateMeter;
+use super::signed_url::IssuedUrl;
+use super::store::{self, Body, Store};
+use super::{AttemptError, DownloadOptions, filename, transcode};
+use crate::config::Encoding;
+use crate::context::Context;
+use crate::error::StepError;
+use crate::http::error::RequestError;
+use crate::http::headers;
+use crate::report::history::{SavedFile, TextEncoding};
+use crate::text::format::{self, Progress};
+use crate::text::redact::{MAX_TEXT_LENGTH, Redactor};
+use crate::webadmit::SignedUrl;
+
+/// How often several connections may be used before the file is downloaded over one. Each time, what was received had to be
+/// dropped.
+const MAX_PARALLEL_TRIES: u32 = 2;
+
+/// The partial file, and what is known of the file.
+pub(super) struct Transfer<'a> {
+    destination: &'a Destination,
+    pub(super) options: DownloadOptions<'a>,
+    pub(super) partial: PartialFile,
+    version: Version,
+    description: Description,
+    tracker: ProgressTracker,
+    /// How often several connections may still be used.
+    parallel_tries: u32,
+}
+
+/// The version of the file whose bytes are in the partial file.
+#[derive(Default)]
+struct Version {
+    /// Its strong validator. Without one, the download cannot be resumed.
+    etag: Option<String>,
+    /// Its length in bytes, if the store has announced it.
+    total: Option<u64>,
+}
+
+/// What the store says of the file besides its bytes.
+#[derive(Default)]
+struct Description {
+    filename: Option<String>,
+    content_type: Option<String>,
+    /// The content type of the converted file.
+    converted_type: Option<String>,
+    /// Why the file is not converted although that was requested.
+    not_converted: Option<String>,
+}
+
+impl<'a> Transfer<'a> {
+    pub(super) fn new(
+        destination: &'a Destination,
+        options: DownloadOptions<'a>,
+        now: Duration,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            destination,
+            options,
+            partial: destination.create_partial_file()?,
+            version: Version::default(),
+            description: Description::default(),
+            tracker: ProgressTracker::new(now),
+            parallel_tries: MAX_PARALLEL_TRIES,
+        })
+    }
+
+    /// Requests what is missing and receives it. Succeeds only if the file is complete.
+    pub(super) async fn attempt<F: AsyncFnMut() -> Result<SignedUrl, StepError>>(
+        &mut self,
+        store: &Store<'_, F>,
+        url: &IssuedUrl,
+    ) -> Result<(), AttemptError> {
+        let requested = self.missing_range();
+        if requested.is_none() {
+            self.start_over()?;
+        }
+
+        let response = store.request(url, requested.as_ref()).await?;
+        let (body, context) = (response.body, store.context);
+        match response.meaning {
+            RangeResponse::Whole { total, etag } => {
+                self.start_over()?;
+                self.tracker.begin_version(etag.as_deref());
+                self.version = Version { etag, total };
+                self.describe(&body.response, context.log.redactor())?;
+                self.log_start(context, &body.host);
+                self.receive(store, body, url.id, total).await
+            }
+            RangeResponse::Part { end, total } => {
+                self.version.total = Some(total);
+                context.log.line(&format!("resuming at {}", format::bytes(self.partial.contiguous_len())));
+                self.receive(store, body, url.id, Some(end)).await
+            }
+            RangeResponse::Rejected(rejection) => Err(self.reject(&body.host, rejection)),
+            RangeResponse::ErrorStatus => Err(body.status_error(context).await.into()),
+        }
+    }
+
+    /// Returns the rest of the file if what was received can be continued. `None` means the whole file.
+    fn missing_range(&self) -> Option<RequestedRange> {
+        let etag = self.version.etag.clone()?;
+        let start = self.partial.contiguous_len();
+        (start > 0).then_some(RequestedRange { start, end: None, etag, total: self.version.total })
+    }
+
+    /// Drops everything that was received.
+    fn start_over(&mut self) -> anyhow::Result<()> {
+        self.version = Version::default();
+        self.partial.start_over()
+    }
+
+    /// Returns the error of a response that cannot be used, and drops what was received if the response casts doubt on it.
+    pub(super) fn reject(&mut self, host: &str, rejection: Rejection) -> AttemptError {
+        let error = store::rejection_error(host, rejection);
+        if !rejection.starts_over() {
+            return error.into();
+        }
+        if rejection.rules_out_ranges() {
+            self.parallel_tries = 0;
+        }
+        match self.start_over() {
+            Ok(()) => AttemptError::StartOver(error),
+            Err(error) => error.into(),
+        }
+    }
+
+    /// Records that the file is started over while several connections are used.
+    pub(super) fn use_up_parallel_try(&mut self) {
+        self.parallel_tries = self.parallel_tries.saturating_sub(1);
+    }
+
+    /// Records file name and content type, and starts the conversion of a text.
+    fn describe(&mut self, response: &Response, redactor: &Redactor) -> anyhow::Result<()> {
+        let disposition = response.headers().get(CONTENT_DISPOSITION).map(HeaderValue::as_bytes);
+        let disposition = disposition.filter(|value| value.len() <= MAX_TEXT_LENGTH);
+        let disposition = disposition.filter(|value| !redactor.contains_secret(&String::from_utf8_lossy(value)));
+        let filename = filename::from_response(disposition, response.url());
+        let content_type = headers::text(response.headers(), CONTENT_TYPE);
+        let excerpt = |value: &str| Some(redactor.excerpt(value)).filter(|value| !value.is_empty());
+        self.description = Description {
+            filename: filename.filter(|name| !redactor.contains_secret(name)),
+            content_type: content_type.and_then(excerpt),
+            converted_type: None,
+            not_converted: None,
+        };
+        if self.options.encoding == Encoding::AsSent {
+            return Ok(());
+        }
+
+        match transcode::charset(content_type) {
+            Ok(charset) => {
+                self.destination.start_conversion(&mut self.partial, charset)?;
+                let converted_type = content_type.map(transcode::with_utf8_charset);
+                self.description.converted_type = converted_type.as_deref().and_then(excerpt);
+            }
+            Err(reason) => self.description.not_converted = Some(redactor.excerpt(&reason)),
+        }
+        Ok(())
+    }
+
+    fn log_start(&self, context: &Context<'_>, host: &str) {
+        let name = self.options.filename.or(self.description.filename.as_deref()).unwrap_or("the file");
+        let size = self.version.total.map(|total| format!(", {}", format::bytes(total))).unwrap_or_default();
+        context.log.line(&format!("downloading {name}{size} from {host}"));
+    }
+
+    /// Receives a body that ends at the offset `end`, or if that is unknown with its last chunk. If the connection is slow,
+    /// the rest of the file is received over several. Succeeds only if the file is complete.
+    async fn receive<F: AsyncFnMut() -> Result<SignedUrl, StepError>>(
+        &mut self,
+        store: &Store<'_, F>,
+        mut body: Body,
+        url_id: usize,
+        end: Option<u64>,
+    ) -> Result<(), AttemptError> {
+        let context = store.context;
+        let ParallelConfig { window, fast, .. } = self.options.parallel;
+        let mut ranges = self.range_support(&body.response, end);
+        let mut rate = RateMeter::new(window, fast, context.deadline.elapsed(), self.partial.received());
+
+        while let Some(chunk) = ranges.next_chunk(&mut body, || self.progress()).await? {
+            let at = self.partial.contiguous_len();
+            if end.is_some_and(|end| at + chunk.len() as u64 > end) {
+                return Err(self.reject(&body.host, Rejection::TooLong));
+            }
+            self.write_at(context, at, chunk)?;
+
+            rate.record(context.deadline.elapsed(), self.partial.received());
+            if !ranges.may_be_used() || !self.is_parallel_worth_it(rate.steady()) {
+                continue;
+            }
+            let Some(rest) = self.missing_range() else { continue };
+            if let RangeSupport::Supported = ranges {
+                let host = body.host.clone();
+                Parallel::new(store, self, rest, rate.steady()).download(body, url_id).await?;
+                return self.check_complete(&host);
+            }
+            ranges = RangeSupport::Probing(Box::pin(store.supports_ranges(rest)));
+        }
+
+        if end.is_some_and(|end| self.partial.contiguous_len() < end) {
+            return Err(self.reject(&body.host, Rejection::TooShort));
+        }
+        self.check_complete(&body.host)
+    }
+
+    /// Returns an error if bytes of the file are missing.
+    fn check_complete(&self, host: &str) -> Result<(), AttemptError> {
+        if self.version.total.is_none_or(|total| self.partial.contiguous_len() == total) {
+            return Ok(());
+        }
+        Err(store::incomplete_error(host, self.progress()).into())
+    }
+
+    /// Returns whether the rest of a response that ends at the offset `end` can be received over several connections.
+    fn range_support<'f>(&self, response: &Response, end: Option<u64>) -> RangeSupport<'f> {
+        if self.parallel_tries == 0 || end.is_none() || end != self.version.total {
+            return RangeSupport::Unsupported;
+        }
+        match headers::text(response.headers(), ACCEPT_RANGES) {
+            _ if response.status() == StatusCode::PARTIAL_CONTENT => RangeSupport::Supported,
+            Some(unit) if unit.trim().eq_ignore_ascii_case("bytes") => RangeSupport::Supported,
+            Some(_) => RangeSupport::Unsupported,
+            None => RangeSupport::Unknown,
+        }
+    }
+
+    fn is_parallel_worth_it(&self, rate: Option<f64>) -> bool {
+        let remaining = self.version.total.unwrap_or(0).saturating_sub(self.partial.contiguous_len());
+        self.options.parallel.is_worth_it(remaining, rate)
+    }
+
+    /// Writes bytes of the file to the partial file.
+    pub(super) fn write_at(&mut self, context: &Context<'_>, at: u64, bytes: Bytes) -> anyhow::Result<()> {
+        self.partial.write_at(at, bytes)?;
+        let progress = self.progress();
+        self.tracker.update(context, progress);
+        Ok(())
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        Progress { received: self.partial.received(), total: self.version.total }
+    }
+
+    /// Returns how many bytes that no earlier attempt had received were received so far.
+    pub(super) fn new_bytes(&self) -> u64 {
+        self.tracker.new_bytes()
+    }
+
+    /// Moves the complete file to its destination.
+    pub(super) fn save(self, download_duration: Duration) -> Result<SavedFile, StepError> {
+        let Self { destination, options, partial, description, .. } = self;
+        let filename = options.filename.or(description.filename.as_deref()).unwrap_or(options.fallback_name).to_owned();
+        let WrittenFile { path, size, sha256, source_sha256, encoding } = destination.save(partial, &filename)?;
+
+        let encoding = description.not_converted.map_or(encoding, TextEncoding::NotConverted);
+        let content_type = match &encoding {
+            TextEncoding::Converted(_) => description.converted_type,
+            TextEncoding::AsSent | TextEncoding::NotConverted(_) => description.content_type,
+        };
+        Ok(SavedFile { path, filename, size, sha256, source_sha256, content_type, encoding, download_duration })
+    }
+}
+
+/// Whether the store supports ranges, so that several connections can be used.
+enum RangeSupport<'f> {
+    /// The store has not announced it.
+    Unknown,
+    /// A request finds it out.
+    Probing(Pin<Box<dyn Future<Output = bool> + 'f>>),
+    Supported,
+    Unsupported,
+}
+
+impl RangeSupport<'_> {
+    fn may_be_used(&self) -> bool {
+        matches!(self, Self::Unknown | Self::Supported)
+    }
+
+    /// Returns the next bytes of the body. Meanwhile, the probe continues.
+    async fn next_chunk(
+        &mut self,
+        body: &mut Body,
+        progress: impl Fn() -> Progress,
+    ) -> Result<Option<Bytes>, RequestError> {
+        if let Self::Probing(probe) = self {
+            tokio::select! {
+                biased;
+                is_supported = probe => *self = if is_supported { Self::Supported } else { Self::Unsupported },
+                chunk = body.chunk(&progress) => return chunk,
+            }
+        }
+        body.chunk(progress).await
+    }
+}
