@@ -128,13 +128,22 @@ fn section(title: &str, entries: &[Entry]) -> String {
     let entries = entries.iter().map(|entry| {
         let Entry { heading, cause, remedy, retry, output } = entry;
         let (text, exit_code) = play(output, *retry);
-        assert!(!text.is_empty(), "{heading}: nothing is shown");
+        assert!(contains_in_order(&text, heading), "the heading {heading:?} is not in the message:\n{text}");
 
         let remedy = if remedy.is_empty() { String::new() } else { format!("**What to do:** {remedy}\n\n") };
         let ending = ending(*retry, exit_code);
         format!("\n### {heading}\n\n```text\n{text}\n```\n\n**Cause:** {cause}\n\n{remedy}{ending}\n")
     });
     format!("\n## {title}\n{}", entries.collect::<String>())
+}
+
+/// Whether the parts of a heading between `…` occur in a text one after another.
+fn contains_in_order(text: &str, heading: &str) -> bool {
+    let mut rest = Some(text);
+    for part in heading.split('…') {
+        rest = rest.and_then(|rest| rest.split_once(part.trim())).map(|(_, after)| after);
+    }
+    rest.is_some()
 }
 
 /// Returns the text of an entry and the exit code of its steps.

@@ -199,7 +199,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
                 &[overloaded],
             ),
             entry(
-                "sent truncated JSON, or JSON without …",
+                "sent truncated JSON",
                 "A response was cut off or lacks a field: WebAdMIT or a proxy is having problems.",
                 "If every step fails with it, check `base-url`.",
                 UntilTimeout,
@@ -376,7 +376,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
                 &[changed_file, range_not_satisfiable, weak_etag, wrong_range, too_long],
             ),
             entry(
-                "did not announce the length",
+                "did not announce a length",
                 "Without a length, a complete file cannot be told from a truncated one.",
                 "If every attempt fails, check for a proxy that removes `Content-Length`.",
                 Download,
@@ -423,14 +423,14 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
                 &[no_workspace],
             ),
             entry(
-                "… : Permission denied",
+                "cannot create a file in …: Permission denied",
                 "The user of this process may not write to `directory`.",
                 "Check the owner of the directory. In a container, check the user and the mount options.",
                 Never,
                 &[read_only],
             ),
             entry(
-                "… is a directory",
+                "… is a directory, so the file cannot be saved there",
                 "`filename` is the name of an existing directory.",
                 "",
                 Never,
@@ -444,7 +444,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
                 &[output_file_in_place],
             ),
             entry(
-                "the disk took no more of the file",
+                "cannot write the partial file",
                 "The disk is full, or a quota or file size limit was reached. The partial file was removed.",
                 "Free space, or set `directory` to a larger disk.",
                 Never,
