@@ -237,6 +237,14 @@ fn the_base_url_is_the_root_of_the_api() {
 }
 
 #[test]
+fn a_name_has_at_most_1000_bytes() {
+    let longest = "n".repeat(1000);
+    let export = request(&[("INPUT_EXPORT_NAME", &longest), ("INPUT_EXPORT_ID", "")]).export;
+    assert_eq!(export, ExportSelector::Name(longest.clone()));
+    assert!(error("identity", &(longest + "n")).contains("is 1001 bytes long"));
+}
+
+#[test]
 fn a_file_name_is_a_single_name() {
     for name in ["applicants.csv", "Bewerber für 2026.csv", "a:b", "-x", ".hidden", &"n".repeat(255)] {
         assert_eq!(request(&[("INPUT_FILENAME", name)]).filename.as_deref(), Some(name));
