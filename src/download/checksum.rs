@@ -1,6 +1,6 @@
 //! Computes the SHA-256 of the file while it is received.
 //!
-//! Hashing takes as long as receiving from a fast store, so a large file is hashed on a thread of its own: 300 MiB from a
+//! Hashing takes as long as receiving from a fast store, so a large file is hashed in another thread: 300 MiB from a
 //! store on the same machine take a quarter less time for 5 % more CPU.
 
 use std::sync::mpsc::{SyncSender, sync_channel};

@@ -1,4 +1,4 @@
-//! The file name, as the store sends it, made safe. Pure.
+//! The file name that the store sends, sanitized. Pure.
 
 use percent_encoding::percent_decode_str;
 use reqwest::Url;

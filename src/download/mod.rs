@@ -9,7 +9,7 @@
 //! range                             what the head of a response means (pure)
 //! progress                          which bytes are new; the log lines about the progress
 //! destination, partial_file         the file on disk
-//! checksum, transcode               what is made of its bytes: SHA-256 and UTF-8
+//! checksum, transcode               its SHA-256, and its conversion to UTF-8
 //! filename                          its name (pure)
 //! ```
 

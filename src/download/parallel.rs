@@ -390,7 +390,7 @@ impl<F> Connection<'_, '_, '_, F> {
     }
 }
 
-/// A connection that is closed before its first byte is not waited for.
+/// The gain is measured once all connections receive: one that is closed must not delay that.
 impl<F> Drop for Connection<'_, '_, '_, F> {
     fn drop(&mut self) {
         self.record_first_byte();

@@ -79,7 +79,7 @@ pub(super) enum Rejection {
     NewVersion,
     /// The file has no bytes at the requested offset.
     NoSuchRange,
-    /// A whole file that may be only a part, or of another version.
+    /// A body without `Content-Range` that is not known to be the whole file.
     OtherLength,
     /// A part that may be of another version.
     OtherVersion,
