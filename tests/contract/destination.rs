@@ -119,7 +119,8 @@ fn rejects_paths_that_leave_the_workspace() {
 fn in_container(step: Step) -> Step {
     const ROOT: &str = "root=$PWD/../root; workspace=$PWD; mkdir \"$root\" && mount -t tmpfs none \"$root\" || exit
         for entry in /*; do
-            if [ -L \"$entry\" ]; then cp -P \"$entry\" \"$root$entry\"
+            if [ \"$entry\" = /outside ]; then continue
+            elif [ -L \"$entry\" ]; then cp -P \"$entry\" \"$root$entry\"
             elif [ -d \"$entry\" ]; then mkdir \"$root$entry\" && mount --rbind \"$entry\" \"$root$entry\" || exit
             fi
         done
