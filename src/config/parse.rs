@@ -21,6 +21,9 @@ type Parsed<T> = Result<T, Rejection>;
 
 pub(super) fn api_key(value: &str) -> Parsed<ApiKey> {
     let reason = "contains white space, quotes or characters that no key has; give only the key, usually 32 hexadecimal digits (value not shown)";
+    if value.contains("${{") {
+        return reject_hidden("contains ${{, which was not expanded; check how the secret is passed (value not shown)");
+    }
     ApiKey::new(value).map_or_else(|| reject_hidden(reason), Ok)
 }
 
@@ -86,6 +89,9 @@ pub(super) fn statuses(value: &str) -> Parsed<Vec<Status>> {
     for word in parts {
         let status = Status::parse(word);
         if !FAILING.contains(&status) {
+            if word == value {
+                return reject(value, format!("is not one of {}", accepted()));
+            }
             return reject_part(value, "contains", word, format!(", which is not one of {}", accepted()));
         }
         if !statuses.contains(&status) {
@@ -133,8 +139,13 @@ pub(super) fn identity_words(value: &str) -> Parsed<String> {
 }
 
 pub(super) fn path(value: &str) -> Parsed<String> {
-    if value.starts_with('~') {
-        return reject(value, "begins with ~, which is not expanded; use a path relative to the workspace");
+    if value.starts_with(['~', '$']) {
+        return reject_part(
+            value,
+            "begins with",
+            &value[..1],
+            ", which is not expanded; use a path relative to the workspace".to_owned(),
+        );
     }
     printable(value)
 }

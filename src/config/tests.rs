@@ -254,7 +254,7 @@ fn a_file_name_is_a_single_name() {
     }
     error("directory", "a\nb");
     for path in ["~", "~/exports", "~office/exports"] {
-        assert!(error("directory", path).contains("begins with ~"), "{path}");
+        assert!(error("directory", path).contains("begins with `~`"), "{path}");
     }
     error("output-file", "a\rb");
 }

@@ -129,7 +129,8 @@ impl fmt::Display for RequestError {
             Endpoint::Api => host.clone(),
             Endpoint::Store => format!("the store ({host})"),
         };
-        let explanation = if detail.is_empty() { String::new() } else { format!(": {detail}") };
+        let is_repeated = matches!(self.kind, ErrorKind::Status(status) if reason_phrase(status) == Some(detail));
+        let explanation = if detail.is_empty() || is_repeated { String::new() } else { format!(": {detail}") };
 
         match self.kind {
             ErrorKind::Connect => write!(f, "cannot connect to {server}{explanation}"),
@@ -163,10 +164,14 @@ impl Error for RequestError {}
 
 /// Returns a status as messages show it: `503 (Service Unavailable)`.
 fn describe_status(status: u16) -> String {
-    match StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()) {
+    match reason_phrase(status) {
         Some(reason) => format!("{status} ({reason})"),
         None => status.to_string(),
     }
+}
+
+fn reason_phrase(status: u16) -> Option<&'static str> {
+    StatusCode::from_u16(status).ok()?.canonical_reason()
 }
 
 /// Returns the kind and the detail of an error that occurred before the end of a response's head.

@@ -77,12 +77,14 @@ impl MessageBuilder<'_> {
     }
 
     fn lookup_hint(&self, target: LookupTarget, error: &ResolveError) -> String {
-        if let Some(id) = self.id_of_list_row(target) {
-            let (id_input, name_input) = match target {
-                LookupTarget::IdentityWords => ("user-identity-id", "identity"),
-                LookupTarget::ExportName | LookupTarget::LatestRun => ("export-id", "export-name"),
+        if self.is_list_row(target) {
+            let (input, column) = match target {
+                LookupTarget::IdentityWords => ("identity", "INPUT"),
+                LookupTarget::ExportName | LookupTarget::LatestRun => ("export-name", "NAME"),
             };
-            return format!("this looks like a row of a list; set {id_input}: {id}, or only the name as {name_input}");
+            return format!(
+                "this looks like a row of a list; set {input} to the value in the column {column} of webadmit-export list"
+            );
         }
 
         let is_newest_cycle = self.history.identity.as_ref().is_some_and(|identity| identity.is_newest_cycle);
@@ -92,6 +94,9 @@ impl MessageBuilder<'_> {
             }
             (LookupTarget::ExportName, ..) if error.is_id => {
                 "this is an id; set it as export-id, or set export-name to the name"
+            }
+            (LookupTarget::IdentityWords, ..) if self.is_yaml() => {
+                "set only the value, without `identity:` and without the single quotes, which belong to YAML"
             }
             (LookupTarget::IdentityWords, _, 0) => {
                 "in WebAdMIT, the key's user needs the permission API Access for each identity"
@@ -121,16 +126,26 @@ impl MessageBuilder<'_> {
         format!("{hint}; webadmit-export list shows everything that the key can see")
     }
 
-    /// Returns the id in an input that looks like a row copied from a list: `86446  Nightly Applicants`.
-    fn id_of_list_row(&self, target: LookupTarget) -> Option<&str> {
-        let request = self.context.request?;
-        let text = match (target, &request.identity, &request.export) {
-            (LookupTarget::IdentityWords, Some(IdentitySelector::Words(words)), _) => words,
-            (LookupTarget::ExportName, _, ExportSelector::Name(name)) => name,
-            _ => return None,
-        };
-        let (id, _) = text.trim().split_once("  ")?;
-        id.bytes().all(|byte| byte.is_ascii_digit()).then_some(id)
+    /// Whether an input looks like a row copied from a list: `86446  305  Nightly Applicants`.
+    fn is_list_row(&self, target: LookupTarget) -> bool {
+        let request = self.context.request;
+        let text = request.and_then(|request| match (target, &request.identity, &request.export) {
+            (LookupTarget::IdentityWords, Some(IdentitySelector::Words(words)), _) => Some(words),
+            (LookupTarget::ExportName, _, ExportSelector::Name(name)) => Some(name),
+            _ => None,
+        });
+        let first_column = text.and_then(|text| text.trim().split_once("  "));
+        first_column.is_some_and(|(id, _)| id.bytes().all(|byte| byte.is_ascii_digit()))
+    }
+
+    /// Whether the identity is YAML copied from a list: `identity: '"SOPHAS"'`, or its value with the single quotes.
+    fn is_yaml(&self) -> bool {
+        match self.context.request.and_then(|request| request.identity.as_ref()) {
+            Some(IdentitySelector::Words(words)) => {
+                words.starts_with("identity:") || words.starts_with('\'') && words.ends_with('\'')
+            }
+            _ => false,
+        }
     }
 
     /// Whether the input that was looked up contains quotes.
@@ -158,7 +173,7 @@ impl MessageBuilder<'_> {
 
     /// Returns the inputs that select the run, and a note on ids if one of them is an id.
     fn selecting_inputs(&self) -> (String, &'static str) {
-        const ID_NOTE: &str = "; ids change with each application cycle";
+        const ID_NOTE: &str = "; ids change with each application cycle, names do not";
 
         let Some(request) = self.context.request else { return ("the key".to_owned(), "") };
         let (export, is_export_id) = match request.export {

@@ -50,8 +50,10 @@ fn local_error(error: &anyhow::Error) -> String {
 fn invalid_inputs(errors: &[InputError]) -> String {
     let lines: Vec<String> = errors.iter().map(InputError::to_string).collect();
     match lines.as_slice() {
-        [line] => format!("invalid input {line}; no request was sent"),
-        lines => format!("{} invalid inputs; no request was sent\n{}", lines.len(), lines.join("\n")),
+        [line] => format!("invalid input {line}; no request was sent and no file was written"),
+        lines => {
+            format!("{} invalid inputs; no request was sent and no file was written\n{}", lines.len(), lines.join("\n"))
+        }
     }
 }
 
@@ -115,17 +117,21 @@ impl MessageBuilder<'_> {
         const UNCHANGED: &str = "no file was written; an existing file was left unchanged";
 
         let request = self.context.request?;
-        let is_not_started = request.run == RunSelector::New && self.history.run.id.is_none();
-        Some(match (&self.history.run.saved, error) {
+        let run = &self.history.run;
+        // Names are resolved before a run is started.
+        let is_not_started = request.run == RunSelector::New && run.id.is_none();
+        let is_before_start = is_not_started && run.export.is_none();
+        Some(match (&run.saved, error) {
             (Some(saved), _) => format!("the file was saved as {}", saved.path),
             (None, StepError::Local(error)) if error.is::<OutputFileConflict>() => {
-                "no file was written; output-file contains only the outputs of this step".to_owned()
+                "no file was written; output-file now contains the outputs of this step, in place of what was there before".to_owned()
             }
             (None, StepError::Unresolved { .. } | StepError::Request { reason: GiveUpReason::Refused, .. })
                 if is_not_started =>
             {
                 format!("no run was started and {UNCHANGED}")
             }
+            (None, _) if is_before_start => format!("no run was started and {UNCHANGED}"),
             (None, _) => UNCHANGED.to_owned(),
         })
     }

@@ -145,7 +145,7 @@ fn refusals_end_with_code_5_and_the_message_of_the_api() {
     let outcome = github(&stand_in).input("api-key", "wrong").run().exited(5);
     outcome.with_error("responded 401 (Unauthorized)").with_error("check api-key");
     let outcome = github(&stand_in).input("export-file-id", "1").run().exited(5);
-    outcome.with_error("responded 404 (Not Found): Not Found");
+    outcome.with_error("responded 404 (Not Found);");
     let outcome = github(&stand_in).by_identity_id().input("user-identity-id", "999").run().exited(5);
     outcome.with_error("User identity '999' not found;").with_error("check user-identity-id and export-id");
     stand_in.next_api_error(403, json!({ "errors": { "schema": ["is odd"] } }));

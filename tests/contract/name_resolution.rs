@@ -22,16 +22,16 @@ fn outputs<'a>(outcome: &'a Outcome, names: &[&str]) -> Vec<&'a str> {
 }
 
 #[test]
-fn suggests_the_id_if_the_input_is_a_row_of_a_list() {
+fn suggests_the_column_if_the_input_is_a_row_of_a_list() {
     let stand_in = StandIn::start();
     let row = "86446  305  Nightly Applicants  Comma-Separated Values  all";
     let step = github(&stand_in).by_names().input("export-name", row);
     step.run()
         .exited(5)
-        .with_error("hint: this looks like a row of a list; set export-id: 86446, or only the name as export-name");
+        .with_error("hint: this looks like a row of a list; set export-name to the value in the column NAME");
     let row = "305  SOPHAS, 2026 - 2027, Demo School of Public Health";
     let step = github(&stand_in).by_names().input("identity", row);
-    step.run().exited(5).with_error("set user-identity-id: 305, or only the name as identity");
+    step.run().exited(5).with_error("set identity to the value in the column INPUT of webadmit-export list");
 }
 
 #[test]
@@ -432,11 +432,10 @@ fn misplaced_quotes_get_a_hint() {
     let stand_in = StandIn::start();
     let all = by_names(&stand_in).input("identity", "\"SOPHAS 2026 - 2027\"").run().exited(5);
     all.with_error("hint: double quotes match a whole field, such as \"SOPHAS\" \"2026 - 2027\"");
-    by_names(&stand_in)
-        .input("identity", "'SOPHAS'")
-        .run()
-        .exited(5)
-        .with_error("hint: double quotes match a whole field");
+    for yaml in ["'SOPHAS'", "'\"SOPHAS\"'", "identity: '\"SOPHAS\"'"] {
+        let outcome = by_names(&stand_in).input("identity", yaml).run().exited(5);
+        outcome.with_error("hint: set only the value, without `identity:` and without the single quotes");
+    }
     for name in ["\"Nightly Applicants\"", "'Nightly Applicants'"] {
         by_names(&stand_in).input("export-name", name).run().exited(5).with_error("hint: remove the quotes");
     }

@@ -47,11 +47,15 @@ pub(crate) fn run(environment: &Environment) -> u8 {
 
 fn warn_unknown_inputs(inputs: &ParsedInputs, log: &Log) {
     for (index, UnknownInput { variable, similar }) in inputs.unknown.iter().enumerate() {
-        match similar {
-            Some(input) if index < MAX_UNKNOWN_INPUT_WARNINGS => {
-                log.warning(&format!("unknown input {variable} ignored; did you mean {input}?"));
-            }
-            _ => log.plain(&format!("unknown input {variable} ignored; --help lists all inputs")),
+        let hint = match similar {
+            Some(input) => format!("did you mean {input}?"),
+            None => "--help lists all inputs".to_owned(),
+        };
+        let message = format!("unknown input {variable} ignored; {hint}");
+        if index < MAX_UNKNOWN_INPUT_WARNINGS {
+            log.warning(&message);
+        } else {
+            log.line(&format!("warning: {message}"));
         }
     }
 }
