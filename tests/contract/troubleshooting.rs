@@ -80,7 +80,7 @@ const INTRODUCTION: &str = "
 A step that fails ends with a message that says what failed and why, what became of the file, and in the last line what to do.
 GitHub shows it as the annotation of the step and in the step summary. Other CI systems show it on stderr, after `error: `.
 
-- The log above it has everything that happened, with the time since the start of the step. Its first line has the version.
+- The log above it has everything that happened, with the time since the start of the step. One of its first lines has the version.
 - An existing file is one with the same path, from an earlier step. It is replaced only when the new file is complete. After a
   failed step it is out of date, so check the result of the step before you use it.
 - The exit code shows the kind of problem: see [exit codes](../README.md#exit-codes).
@@ -89,8 +89,9 @@ In the messages on this page, `…` stands for times and numbers.
 
 ### Retries
 
-Each retry is a line in the log. A request to the API is retried with growing pauses until the `timeout`; but if the API has not
-responded at all for two minutes, the step ends with code 1. A download resumes where it stopped, and gives up with code 1 after
+Each retry is a line in the log. A request to the API is retried until the `timeout`, with growing pauses of at most `poll-interval`,
+unless the server asks for a longer one. If no request has had a valid response within two minutes, the step ends with code 1, and
+the message contains `no valid response from … within 2 min`. A download resumes where it stopped, and gives up with code 1 after
 eight attempts in a row without a new byte.
 
 An entry with exit code 0 is about a line in the log of a step that succeeded. Nothing has to be done unless
@@ -169,7 +170,7 @@ fn play(output: &Output, retry: Retry) -> (String, i32) {
 fn ending(retry: Retry, exit_code: i32) -> String {
     match (retry, exit_code) {
         (Retry::Never, _) => format!("Exit code {exit_code}, not retried."),
-        (Retry::UntilTimeout, 4) => "Exit code 4, or 1 if the API has never responded. [Retried](#retries).".to_owned(),
+        (Retry::UntilTimeout, 4) => "Exit code 1; or 4 if the API had sent a valid response before, or if `timeout` is shorter than two minutes. [Retried](#retries).".to_owned(),
         (Retry::UntilTimeout | Retry::Download, _) => format!("Exit code {exit_code}, [retried](#retries)."),
         (Retry::NotApplicable, _) => format!("Exit code {exit_code}."),
     }

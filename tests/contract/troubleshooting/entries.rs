@@ -21,14 +21,14 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
         &[
             entry(
                 "invalid inputs",
-                "One or more inputs have a value that is not accepted. Each line names the input, shows its value and says what is accepted.",
+                "One or more inputs have a value that is not accepted. Each line names the input, shows its value and says what is accepted. The same applies to a message that begins with `invalid input`, so this page does not list all of them.",
                 "Correct all of them at once: nothing was sent to WebAdMIT.",
                 Never,
                 &[invalid_inputs],
             ),
             entry(
                 "api-key: missing or empty",
-                "On GitHub, a secret that does not exist is an empty string. Secrets are not available to workflows that a pull request from a fork starts, nor to a reusable workflow without `secrets: inherit`.",
+                "On GitHub, a secret that does not exist is an empty string. A secret of an environment is empty in a job without `environment:`. Secrets are not available to workflows that a pull request from a fork starts, nor to a reusable workflow without `secrets: inherit`.",
                 "",
                 Never,
                 &[missing_key],
@@ -487,7 +487,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
             entry(
                 "timed out after …; last status: in_progress",
                 "The run takes longer than the input `timeout`. Large exports can take hours when WebAdMIT is busy.",
-                "",
+                "To wait for this run, see [Download a specific run](../README.md#download-a-specific-run).",
                 NotApplicable,
                 &[timed_out],
             ),
