@@ -44,7 +44,9 @@ pub(super) fn collect(variables: &[(OsString, OsString)], errors: &mut InputErro
             continue;
         };
         let Some(value) = value.to_str() else {
-            errors.add(spec.name, "is not valid UTF-8");
+            if !errors.has(spec.name) {
+                errors.add(spec.name, "is not valid UTF-8");
+            }
             continue;
         };
 
@@ -52,6 +54,7 @@ pub(super) fn collect(variables: &[(OsString, OsString)], errors: &mut InputErro
         match values.iter().find(|(known, _)| *known == field) {
             _ if value.is_empty() => {}
             Some((_, first)) if first == value => {}
+            Some(_) if errors.has(spec.name) => {}
             Some(_) => errors.add(
                 spec.name,
                 "given twice with different values; variables that differ only in letter case, hyphens and underscores are the same input",

@@ -125,8 +125,8 @@ impl fmt::Display for Rejection {
             Self::Encoded => "sent the file in a content coding, which was not requested",
             Self::UnknownLength => "did not announce a length, so an interrupted download could not be detected",
             Self::UnrequestedPart => "sent a part although the whole file was requested",
-            Self::NewVersion => "has a new version of the file",
-            Self::NoSuchRange => "has no bytes of the file after the received ones",
+            Self::NewVersion => "the file has changed",
+            Self::NoSuchRange => "the file has no bytes after the received ones",
             Self::OtherLength => "sent a whole file of another length although a part was requested",
             Self::OtherVersion => "sent a part that may be of another version of the file",
             Self::SeveralParts => "sent several parts although one was requested",
@@ -247,9 +247,10 @@ fn is_encoded(head: &ResponseHead) -> bool {
     content.split(',').map(str::trim).any(is_coding) || !transfer_coding(head).is_empty() && !is_chunked(head)
 }
 
-/// Returns `Transfer-Encoding` without empty entries at its ends.
+/// Returns `Transfer-Encoding` without empty entries at its start. hyper decodes chunks only if the last entry is `chunked`: an
+/// empty entry at the end makes it pass on the body with its chunk headers, up to the end of the connection.
 fn transfer_coding(head: &ResponseHead) -> &str {
-    head.transfer_encoding.as_deref().unwrap_or_default().trim_matches([',', ' ', '\t'])
+    head.transfer_encoding.as_deref().unwrap_or_default().trim_start_matches([',', ' ', '\t']).trim_end()
 }
 
 fn content_length(head: &ResponseHead) -> Option<u64> {

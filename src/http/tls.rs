@@ -39,7 +39,10 @@ impl TrustStore {
 
         let mut store = Self { roots: RootCertStore::empty(), warnings: Vec::new() };
         if let Some(file) = file {
-            store.add(load_certs_from_paths(Some(&file), None), &file);
+            // Reading a pipe could block.
+            let certificates =
+                if file.is_file() { load_certs_from_paths(Some(&file), None) } else { CertificateResult::default() };
+            store.add(certificates, &file);
         }
         for directory in directories {
             store.add(load_certs_from_paths(None, Some(&directory)), &directory);

@@ -162,6 +162,12 @@ impl MessageBuilder<'_> {
         }
     }
 
+    /// Whether this step started the run.
+    fn has_started_run(&self) -> bool {
+        let is_new = self.context.request.is_some_and(|request| request.run == RunSelector::New);
+        is_new && self.history.run.id.is_some()
+    }
+
     /// Whether the first request is one without an id, for a list that every key can see.
     fn starts_with_list(&self) -> bool {
         self.context.request.is_none_or(|request| match (&request.identity, &request.export) {
@@ -227,6 +233,9 @@ impl MessageBuilder<'_> {
             }
             ErrorKind::Status(404) if self.history.identity.is_none() && self.starts_with_list() => {
                 "check that base-url is WebAdMIT".to_owned()
+            }
+            ErrorKind::Status(404) if self.has_started_run() => {
+                "WebAdMIT does not find the run that it started; re-run the step later".to_owned()
             }
             ErrorKind::Status(404) if self.history.run.id.is_some() => {
                 format!(

@@ -126,11 +126,12 @@ impl MessageBuilder<'_> {
             (None, StepError::Local(error)) if error.is::<OutputFileConflict>() => {
                 "no file was written; output-file now contains the outputs of this step, in place of what was there before".to_owned()
             }
-            (None, StepError::Unresolved { .. } | StepError::Request { reason: GiveUpReason::Refused, .. })
-                if is_not_started =>
+            (None, StepError::Request { failure, reason: GiveUpReason::Refused })
+                if is_not_started && failure.attempts.count == 1 =>
             {
                 format!("no run was started and {UNCHANGED}")
             }
+            (None, StepError::Unresolved { .. }) if is_not_started => format!("no run was started and {UNCHANGED}"),
             (None, _) if is_before_start => format!("no run was started and {UNCHANGED}"),
             (None, _) => UNCHANGED.to_owned(),
         })

@@ -92,7 +92,7 @@ impl Summary<'_> {
         let run = match (request.run, self.history.run.id) {
             (RunSelector::Id(run), _) => run.to_string(),
             (RunSelector::New, Some(run)) => format!("{run}, started by this step"),
-            (RunSelector::New, None) => "not started".to_owned(),
+            (RunSelector::New, None) => "a new one".to_owned(),
             (RunSelector::Latest, Some(run)) => format!("{run}, the latest"),
             (RunSelector::Latest, None) => "the latest".to_owned(),
         };

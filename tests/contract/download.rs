@@ -138,6 +138,24 @@ fn rejects_a_transfer_coding_in_a_second_header() {
 }
 
 #[test]
+fn rejects_a_body_whose_chunks_are_not_decoded() {
+    // hyper decodes chunks only if the last transfer coding is `chunked`, and otherwise reads until the connection closes.
+    for codings in [&["chunked,"][..], &["chunked ,"], &[",chunked,,"], &["chunked", ""], &["chunked", ","]] {
+        for length in [None, Some("50")] {
+            let stand_in = stand_in();
+            stand_in.next_store_response(move |_, _| {
+                let codings = codings.iter().map(|&coding| ("Transfer-Encoding", coding));
+                let headers: Vec<_> = codings.chain(length.map(|length| ("Content-Length", length))).collect();
+                let chunks = b"5\r\nAPPLI\r\n4\r\nCANT\r\n".to_vec();
+                vec![Action::Send(head(200, &headers, 0)), Action::Send(chunks), Action::Close]
+            });
+            let outcome = github(&stand_in).run().exited(1).with_error("content coding");
+            assert_eq!(outcome.files(), [""; 0], "{codings:?} {length:?}");
+        }
+    }
+}
+
+#[test]
 fn restarts_if_a_200_of_unknown_length_may_be_only_the_rest() {
     for is_cut in [false, true] {
         let stand_in = stand_in();
@@ -351,7 +369,7 @@ fn restarts_in_parallel_if_the_file_is_overwritten() {
     };
     let several = |outcome: &Outcome| outcome.stdout.matches(SEVERAL).count();
     let (_, outcome) = repeat_until(|| downloads(stand_in, SEVERAL), |(_, outcome)| several(outcome) == 2);
-    assert_eq!(outcome.stdout.matches("has a new version of the file; starting over").count(), 1, "{}", outcome.stdout);
+    assert_eq!(outcome.stdout.matches("the file has changed; starting over").count(), 1, "{}", outcome.stdout);
     assert_eq!(several(&outcome), 2, "{}", outcome.stdout);
     assert!(outcome.summary.contains("1 × 412 from the store, 1 new signed URL."), "{}", outcome.summary);
 }
@@ -361,7 +379,7 @@ fn restarts_if_the_file_is_overwritten() {
     let stand_in = stand_in();
     stand_in.cut_next_download_after(5000).next_store_error(412, "PreconditionFailed");
     let outcome = github(&stand_in).run().exited(0);
-    assert_eq!(outcome.stdout.matches("has a new version of the file; starting over").count(), 1, "{}", outcome.stdout);
+    assert_eq!(outcome.stdout.matches("the file has changed; starting over").count(), 1, "{}", outcome.stdout);
     assert!(outcome.summary.contains("1 × 412 from the store"), "{}", outcome.summary);
 }
 

@@ -52,9 +52,21 @@ fn only_real_content_codings_are_rejected() {
     {
         assert!(matches!(classify(coding), RangeResponse::Rejected(Rejection::Encoded)), "{coding}");
     }
-    for transfer in
-        ["gzip, chunked", "gzip", "identity", "chunked,identity", "chunked,gzip", "chunked,chunked", "\u{fffd}"]
-    {
+    for transfer in [
+        "gzip, chunked",
+        "gzip",
+        "identity",
+        "chunked,identity",
+        "chunked,gzip",
+        "chunked,chunked",
+        "\u{fffd}",
+        "chunked,",
+        "chunked ,",
+        "chunked\t,",
+        "chunked,,",
+        ",chunked,",
+        "chunked, ",
+    ] {
         let head = head(200, &[("length", "9"), ("transfer", transfer)]);
         assert!(matches!(super::classify(&head, None), RangeResponse::Rejected(Rejection::Encoded)), "{transfer}");
     }
