@@ -13,13 +13,15 @@ use sha2::{Digest, Sha256};
 /// Number of bytes from which on another thread computes the checksum.
 const THREAD_MIN_LENGTH: u64 = 1 << 20;
 
-/// Number of chunks of a body that wait for the thread before the download waits for it, too.
-const QUEUE_LENGTH: usize = 16;
+/// Number of chunks of a body that wait for the thread before the download waits for it, too. More of them take memory, and do
+/// not make the download faster.
+const QUEUE_LENGTH: usize = 2;
 
 /// A SHA-256 in progress.
 #[derive(Debug)]
 pub(super) struct Checksum {
     length: u64,
+    may_start_thread: bool,
     hasher: Hasher,
 }
 
@@ -31,7 +33,13 @@ enum Hasher {
 
 impl Checksum {
     pub(super) fn new() -> Self {
-        Self { length: 0, hasher: Hasher::Inline(Sha256::new()) }
+        Self { length: 0, may_start_thread: true, hasher: Hasher::Inline(Sha256::new()) }
+    }
+
+    /// Computes the checksum in this thread only. Beside the thread of a conversion, a third one would not make the download
+    /// faster.
+    pub(super) fn start_no_thread(&mut self) {
+        self.may_start_thread = false;
     }
 
     /// Adds the next bytes of the file.
@@ -45,7 +53,7 @@ impl Checksum {
         match &mut self.hasher {
             Hasher::Inline(hash) => {
                 hash.update(&bytes);
-                if before < THREAD_MIN_LENGTH && self.length >= THREAD_MIN_LENGTH {
+                if self.may_start_thread && before < THREAD_MIN_LENGTH && self.length >= THREAD_MIN_LENGTH {
                     self.start_thread();
                 }
                 Ok(())

@@ -59,6 +59,7 @@ impl PartialFile {
     /// If the system has no thread left.
     pub(super) fn start_conversion(&mut self, charset: &'static Encoding, text: NamedTempFile) -> anyhow::Result<()> {
         self.transcoder = Some(Transcoder::new(charset, text)?);
+        self.checksum.start_no_thread();
         Ok(())
     }
 
