@@ -10,7 +10,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::connect;
-use crate::config::{self, ApiConfig, ParsedInputs};
+use crate::config::{ApiConfig, ParsedInputs};
 use crate::context::{Context, RequestLimits, Step};
 use crate::environment::Environment;
 use crate::error::StepError;
@@ -22,7 +22,6 @@ use crate::report::message::{self, MessageContext};
 use crate::text::sanitize;
 use crate::webadmit::lists::{Export, Identity, Label};
 use crate::webadmit::{ApiClient, Id, resolve};
-use crate::workspace::Workspace;
 
 /// The inputs that this command uses. It ignores all others, valid or not.
 const LIST_INPUTS: [&str; 6] = ["api-key", "base-url", "timeout", "poll-interval", "allow-http", "ca-file"];
@@ -53,10 +52,7 @@ struct ListedIdentity {
 pub(crate) fn run(environment: &Environment, format: ListFormat) -> u8 {
     let start = Instant::now();
     let log = Log::to(io::stderr(), io::stderr(), environment.ci_system(), start);
-    let inputs = config::parse(&environment.variables);
-    if let Some(key) = &inputs.api_key {
-        log.mask(key.reveal());
-    }
+    let inputs = super::parse_inputs(environment, &log);
 
     let (result, history) = match prepare(environment, &inputs, &log) {
         Ok((api_config, clients)) => {
@@ -84,7 +80,7 @@ fn prepare<'a>(
     let mut trust_store = connect::system_trust_store(environment);
     let mut errors: Vec<_> = inputs.errors.iter().filter(|error| LIST_INPUTS.contains(&error.input)).cloned().collect();
     if inputs.paths.ca_file.is_some() {
-        let workspace = Workspace::find(environment.variable("GITHUB_WORKSPACE"), &environment.directory)?;
+        let workspace = super::find_workspace(environment)?;
         errors.extend(connect::add_ca_file(&mut trust_store, &workspace, inputs));
     }
 

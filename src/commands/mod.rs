@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use tokio::time::Instant;
 
-use crate::config;
+use crate::config::{self, ParsedInputs};
 use crate::environment::Environment;
 use crate::error::StepError;
 use crate::report::history::History;
@@ -11,6 +11,7 @@ use crate::report::log::{self, Log};
 use crate::report::message;
 use crate::signals::run_until_signal;
 use crate::text::sanitize;
+use crate::workspace::Workspace;
 use list::ListFormat;
 
 mod connect;
@@ -43,9 +44,7 @@ fn print(environment: &Environment, text: &str) -> u8 {
 
 fn fail(environment: &Environment, error: &StepError) -> u8 {
     let log = Log::new(environment.ci_system(), Instant::now());
-    if let Some(key) = config::parse(&environment.variables).api_key {
-        log.mask(key.reveal());
-    }
+    parse_inputs(environment, &log);
     log.error(&message::render(error, None, &History::default()));
     error.exit_code().into()
 }
@@ -55,6 +54,20 @@ fn unknown_argument(arguments: &[&str]) -> String {
     let unknown = arguments.iter().find(|argument| !["list", "--json"].contains(argument));
     let unknown = unknown.or(arguments.last()).map_or("", |argument| argument.split('=').next().unwrap_or_default());
     if config::looks_like_a_key(unknown) { "that looks like a key".to_owned() } else { sanitize::excerpt(unknown) }
+}
+
+/// Parses the inputs, and masks the key before anything else is logged.
+fn parse_inputs(environment: &Environment, log: &Log) -> ParsedInputs {
+    let inputs = config::parse(&environment.variables);
+    if let Some(key) = &inputs.api_key {
+        log.mask(key.reveal());
+    }
+    inputs
+}
+
+/// Finds the workspace.
+fn find_workspace(environment: &Environment) -> anyhow::Result<Workspace> {
+    Workspace::find(environment.variable("GITHUB_WORKSPACE"), &environment.directory)
 }
 
 /// Runs a future until it ends, or until a signal ends it.

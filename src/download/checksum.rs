@@ -10,7 +10,7 @@ use anyhow::anyhow;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-/// Number of bytes from which on another thread computes the checksum.
+/// Length from which on another thread computes the checksum.
 const THREAD_MIN_LENGTH: u64 = 1 << 20;
 
 /// Number of chunks of a body that wait for the thread before the download waits for it, too. More of them take memory, and do
@@ -21,7 +21,8 @@ const QUEUE_LENGTH: usize = 2;
 #[derive(Debug)]
 pub(super) struct Checksum {
     length: u64,
-    may_start_thread: bool,
+    /// The length from which on another thread computes it.
+    thread_min_length: u64,
     hasher: Hasher,
 }
 
@@ -33,13 +34,12 @@ enum Hasher {
 
 impl Checksum {
     pub(super) fn new() -> Self {
-        Self { length: 0, may_start_thread: true, hasher: Hasher::Inline(Sha256::new()) }
+        Self { length: 0, thread_min_length: THREAD_MIN_LENGTH, hasher: Hasher::Inline(Sha256::new()) }
     }
 
-    /// Computes the checksum in this thread only. Beside the thread of a conversion, a third one would not make the download
-    /// faster.
-    pub(super) fn start_no_thread(&mut self) {
-        self.may_start_thread = false;
+    /// A checksum that is computed in this thread, however long the file is.
+    pub(super) fn without_thread() -> Self {
+        Self { thread_min_length: u64::MAX, ..Self::new() }
     }
 
     /// Adds the next bytes of the file.
@@ -53,7 +53,7 @@ impl Checksum {
         match &mut self.hasher {
             Hasher::Inline(hash) => {
                 hash.update(&bytes);
-                if self.may_start_thread && before < THREAD_MIN_LENGTH && self.length >= THREAD_MIN_LENGTH {
+                if before < self.thread_min_length && self.length >= self.thread_min_length {
                     self.start_thread();
                 }
                 Ok(())

@@ -303,7 +303,9 @@ impl<F: AsyncFnMut() -> Result<SignedUrl, StepError>> Connection<'_, '_, '_, F> 
                 Ok(()) => {
                     source = Source::Request { failed_url: None };
                     // Refusals still count, so that a store that sends a byte per URL is not requested without pause.
-                    attempts.without_progress = if is_progress { 0 } else { attempts.without_progress };
+                    if is_progress {
+                        attempts.without_progress = 0;
+                    }
                     continue;
                 }
                 Err(AttemptError::Request(error)) => error,

@@ -59,7 +59,8 @@ impl PartialFile {
     /// If the system has no thread left.
     pub(super) fn start_conversion(&mut self, charset: &'static Encoding, text: NamedTempFile) -> anyhow::Result<()> {
         self.transcoder = Some(Transcoder::new(charset, text)?);
-        self.checksum.start_no_thread();
+        // Beside the thread of the conversion, one for the checksum would not make the download faster.
+        self.checksum = Checksum::without_thread();
         Ok(())
     }
 

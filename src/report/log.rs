@@ -54,12 +54,12 @@ impl Log {
     pub(crate) fn line(&self, text: &str) {
         let now = self.start.elapsed();
         self.last_line.set(now);
-        self.print(&format!("{:>6}  {text}", format::clock(now)));
+        self.plain(&format!("{:>6}  {text}", format::clock(now)));
     }
 
     /// Prints a line without the time: a heading, or a row of a list.
     pub(crate) fn plain(&self, text: &str) {
-        self.print(text);
+        self.write(&self.stdout, &sanitize::line(&self.redactor.redact(text)));
     }
 
     /// Returns the time since the last line that began with the time.
@@ -102,10 +102,6 @@ impl Log {
                 self.write(&self.stderr, &format!("error: {}", lines.trim_end_matches('\n')));
             }
         }
-    }
-
-    fn print(&self, text: &str) {
-        self.write(&self.stdout, &sanitize::line(&self.redactor.redact(text)));
     }
 
     fn write(&self, stream: &RefCell<Box<dyn Write>>, line: &str) {

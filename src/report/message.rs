@@ -118,21 +118,16 @@ impl MessageBuilder<'_> {
 
         let request = self.context.request?;
         let run = &self.history.run;
-        // Names are resolved before a run is started.
-        let is_not_started = request.run == RunSelector::New && run.id.is_none();
-        let is_before_start = is_not_started && run.export.is_none();
+        // Before the export is resolved, no run is started. A first request that the API refused did not start one either.
+        let is_refused_at_once = matches!(error, StepError::Request { failure, reason: GiveUpReason::Refused } if failure.attempts.count == 1);
+        let is_without_run =
+            request.run == RunSelector::New && run.id.is_none() && (run.export.is_none() || is_refused_at_once);
         Some(match (&run.saved, error) {
             (Some(saved), _) => format!("the file was saved as {}", saved.path),
             (None, StepError::Local(error)) if error.is::<OutputFileConflict>() => {
                 "no file was written; output-file now contains the outputs of this step, in place of what was there before".to_owned()
             }
-            (None, StepError::Request { failure, reason: GiveUpReason::Refused })
-                if is_not_started && failure.attempts.count == 1 =>
-            {
-                format!("no run was started and {UNCHANGED}")
-            }
-            (None, StepError::Unresolved { .. }) if is_not_started => format!("no run was started and {UNCHANGED}"),
-            (None, _) if is_before_start => format!("no run was started and {UNCHANGED}"),
+            (None, _) if is_without_run => format!("no run was started and {UNCHANGED}"),
             (None, _) => UNCHANGED.to_owned(),
         })
     }

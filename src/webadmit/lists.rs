@@ -24,7 +24,7 @@ const MAX_LIST_SIZE: usize = 8 << 20;
 /// Maximum number of entries of a list. Bounds the memory: 8 MiB of empty entries would otherwise take 800 MiB.
 const MAX_ENTRIES: usize = 30_000;
 
-/// A text of an entry, without secrets. `Display` gives one line that is safe to show, `Serialize` the text as it was sent.
+/// A text of an entry, without secrets. `Display` writes it in one line that is safe to show; `Serialize` does not change it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Label {
     redacted: String,

@@ -329,7 +329,7 @@ fn a_failed_write_of_the_list_is_an_error() {
     }
     let help = written_to(">/dev/full", Step::in_shell().arg("--help")).exited(1);
     help.with_error("cannot write to stdout: No space left on device");
-    // A reader that stops reading is no error.
+    // A reader that closes the pipe is not an error.
     let outcome = written_to("> >(exec true)", list(&stand_in)).exited(0);
     assert_eq!(outcome.stderr, "");
 }

@@ -9,7 +9,7 @@ use std::io::Write;
 use tokio::time::Instant;
 
 use crate::commands::help;
-use crate::config::{self, ApiConfig, ExportRequest, ParsedInputs, RunSelector, UnknownInput};
+use crate::config::{ApiConfig, ExportRequest, ParsedInputs, RunSelector, UnknownInput};
 use crate::context::Step;
 use crate::environment::Environment;
 use crate::error::StepError;
@@ -30,10 +30,7 @@ const MAX_UNKNOWN_INPUT_WARNINGS: usize = 3;
 pub(crate) fn run(environment: &Environment) -> u8 {
     let start = Instant::now();
     let log = Log::new(environment.ci_system(), start);
-    let inputs = config::parse(&environment.variables);
-    if let Some(key) = &inputs.api_key {
-        log.mask(key.reveal());
-    }
+    let inputs = super::parse_inputs(environment, &log);
     warn_unknown_inputs(&inputs, &log);
 
     let (result, history) = match prepare::prepare(environment, &inputs, &log) {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::super::connect;
+use super::super::{connect, find_workspace};
 use crate::config::{self, ApiConfig, ExportRequest, InputError, ParsedInputs};
 use crate::download::Destination;
 use crate::environment::Environment;
@@ -28,7 +28,7 @@ pub(super) fn prepare<'a>(
     inputs: &'a ParsedInputs,
     log: &Log,
 ) -> Result<Prepared<'a>, StepError> {
-    let workspace = Workspace::find(environment.variable("GITHUB_WORKSPACE"), &environment.directory);
+    let workspace = find_workspace(environment);
     let mut trust_store = connect::system_trust_store(environment);
     let mut errors = inputs.errors.clone();
     let paths = match &workspace {
