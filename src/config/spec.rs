@@ -73,7 +73,7 @@ inputs! {
     timeout: "timeout", false, Some("1h"),
         "Maximum duration of the whole step, such as 90s, 45m or 1h30m; a plain number is seconds.";
     poll_interval: "poll-interval", false, Some("15s"),
-        "Maximum time between two status checks, unless the key has few calls left, and maximum pause before a retry; same syntax as timeout.";
+        "Maximum time between two status checks and before a retry, in the syntax of timeout; longer if the key has few calls left.";
     fail_on: "fail-on", false, Some("failed,empty_list"),
         "Statuses that fail the step, separated by commas, spaces or newlines: failed, empty_list, success_with_errors.";
     allow_http: "allow-http", false, Some("false"),

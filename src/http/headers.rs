@@ -5,8 +5,6 @@ use std::time::{Duration, SystemTime};
 use reqwest::Response;
 use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 
-use super::retry;
-
 /// Returns the value of a header, or `None` if it is missing or not visible ASCII.
 #[must_use]
 pub(crate) fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
@@ -16,7 +14,21 @@ pub(crate) fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 /// Returns the delay that `Retry-After` asks for.
 #[must_use]
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    retry::retry_after(text(headers, RETRY_AFTER)?, text(headers, DATE), SystemTime::now())
+    parse_retry_after(text(headers, RETRY_AFTER)?, text(headers, DATE), SystemTime::now())
+}
+
+/// Parses `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date, which is measured against the response's own
+/// `Date` if it has one, so that a wrong local clock does no harm. A date in the past is no delay.
+fn parse_retry_after(value: &str, date: Option<&str>, local_time: SystemTime) -> Option<Duration> {
+    let value = value.trim();
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        // A number that does not fit is longer than any timeout.
+        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
+    }
+
+    let until = httpdate::parse_http_date(value).ok()?;
+    let from = date.and_then(|date| httpdate::parse_http_date(date.trim()).ok()).unwrap_or(local_time);
+    Some(until.duration_since(from).unwrap_or_default())
 }
 
 /// Returns the time at which the server sent its response: its `Date`, or else the local time.
@@ -43,4 +55,73 @@ pub(crate) async fn read_limited_body(
         body.extend_from_slice(&chunk);
     }
     Ok(Some(body))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn retry_after_is_parsed_in_all_its_forms() {
+        let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+        let at = httpdate::parse_http_date(date).unwrap();
+        for (value, answered, wait) in [
+            ("120", None, Some(120)),
+            (" 120 ", None, Some(120)),
+            ("0", None, Some(0)),
+            ("Sun, 06 Nov 1994 08:50:37 GMT", None, Some(60)),
+            ("Sunday, 06-Nov-94 08:50:37 GMT", None, Some(60)),
+            ("Sun Nov  6 08:50:37 1994", None, Some(60)),
+            ("Sun, 06 Nov 1994 08:50:37 GMT", Some("Sun, 06 Nov 1994 08:50:07 GMT"), Some(30)),
+            ("Sun, 06 Nov 1994 08:50:37 GMT", Some("nonsense"), Some(60)),
+            ("Sun, 06 Nov 1994 08:00:00 GMT", None, Some(0)),
+            ("99999999999999999999999", None, Some(u64::MAX)),
+            ("-1", None, None),
+            ("1.5", None, None),
+            ("soon", None, None),
+            ("", None, None),
+            ("+5", None, None),
+        ] {
+            assert_eq!(parse_retry_after(value, answered, at), wait.map(Duration::from_secs), "{value:?}");
+        }
+    }
+
+    /// Values of `Retry-After` and `Date` that servers send, or could send.
+    const DATES: [&str; 16] = [
+        "120",
+        "0",
+        "-1",
+        "1.5",
+        "1e3",
+        "+5",
+        "0x10",
+        "18446744073709551615",
+        "99999999999999999999999",
+        "Sun, 06 Nov 1994 08:49:37 GMT",
+        "Sunday, 06-Nov-94 08:49:37 GMT",
+        "Sun Nov  6 08:49:37 1994",
+        "Fri, 31 Dec 9999 23:59:59 GMT",
+        "Thu, 01 Jan 1970 00:00:00 GMT",
+        "Sun, 06 Nov 1994 08:49:37 +0000",
+        "120, 240",
+    ];
+
+    proptest! {
+        #[test]
+        fn a_delay_is_the_requested_one_or_none(
+            value in crate::testing::mutated_text(&DATES),
+            date in proptest::option::of(crate::testing::mutated_text(&DATES)),
+        ) {
+            let wait = parse_retry_after(&value, date.as_deref(), SystemTime::UNIX_EPOCH);
+            let digits = !value.trim().is_empty() && value.trim().bytes().all(|byte| byte.is_ascii_digit());
+            if digits {
+                prop_assert_eq!(wait, Some(Duration::from_secs(value.trim().parse().unwrap_or(u64::MAX))));
+            }
+            if !digits && httpdate::parse_http_date(value.trim()).is_err() {
+                prop_assert_eq!(wait, None);
+            }
+        }
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Pure: the time and the random number are arguments. [`crate::context`] and [`crate::download`] act on the decisions.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::error::{Endpoint, ErrorKind, RequestError};
 
@@ -218,21 +218,6 @@ fn backoff_delay(failures: u32, poll_interval: Duration, random: f64) -> Duratio
     let doublings = failures.saturating_sub(1).min(MAX_DOUBLINGS);
     let full = Duration::from_secs(1 << doublings).min(poll_interval);
     full.mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0)
-}
-
-/// Parses `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date, which is measured against the response's own
-/// `Date` if it has one, so that a wrong local clock does no harm. A date in the past is no delay.
-#[must_use]
-pub(crate) fn retry_after(value: &str, date: Option<&str>, local_time: SystemTime) -> Option<Duration> {
-    let value = value.trim();
-    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // A number that does not fit is longer than any timeout.
-        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
-    }
-
-    let until = httpdate::parse_http_date(value).ok()?;
-    let from = date.and_then(|date| httpdate::parse_http_date(date.trim()).ok()).unwrap_or(local_time);
-    Some(until.duration_since(from).unwrap_or_default())
 }
 
 #[cfg(test)]

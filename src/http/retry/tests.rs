@@ -251,67 +251,7 @@ fn the_last_delay_ends_at_the_timeout() {
     assert_eq!(decide(&error, &state, seconds(9999), 1.0), RetryDecision::GiveUp(GiveUpReason::TimedOut));
 }
 
-#[test]
-fn retry_after_is_parsed_in_all_its_forms() {
-    let date = "Sun, 06 Nov 1994 08:49:37 GMT";
-    let at = httpdate::parse_http_date(date).unwrap();
-    for (value, answered, wait) in [
-        ("120", None, Some(120)),
-        (" 120 ", None, Some(120)),
-        ("0", None, Some(0)),
-        ("Sun, 06 Nov 1994 08:50:37 GMT", None, Some(60)),
-        ("Sunday, 06-Nov-94 08:50:37 GMT", None, Some(60)),
-        ("Sun Nov  6 08:50:37 1994", None, Some(60)),
-        ("Sun, 06 Nov 1994 08:50:37 GMT", Some("Sun, 06 Nov 1994 08:50:07 GMT"), Some(30)),
-        ("Sun, 06 Nov 1994 08:50:37 GMT", Some("nonsense"), Some(60)),
-        ("Sun, 06 Nov 1994 08:00:00 GMT", None, Some(0)),
-        ("99999999999999999999999", None, Some(u64::MAX)),
-        ("-1", None, None),
-        ("1.5", None, None),
-        ("soon", None, None),
-        ("", None, None),
-        ("+5", None, None),
-    ] {
-        assert_eq!(retry_after(value, answered, at), wait.map(seconds), "{value:?}");
-    }
-}
-
-/// Values of `Retry-After` and `Date` that servers send, or could send.
-const DATES: [&str; 16] = [
-    "120",
-    "0",
-    "-1",
-    "1.5",
-    "1e3",
-    "+5",
-    "0x10",
-    "18446744073709551615",
-    "99999999999999999999999",
-    "Sun, 06 Nov 1994 08:49:37 GMT",
-    "Sunday, 06-Nov-94 08:49:37 GMT",
-    "Sun Nov  6 08:49:37 1994",
-    "Fri, 31 Dec 9999 23:59:59 GMT",
-    "Thu, 01 Jan 1970 00:00:00 GMT",
-    "Sun, 06 Nov 1994 08:49:37 +0000",
-    "120, 240",
-];
-
 proptest! {
-    #[test]
-    fn a_delay_is_the_requested_one_or_none(
-        value in crate::testing::mutated_text(&DATES),
-        date in proptest::option::of(crate::testing::mutated_text(&DATES)),
-    ) {
-        let wait = retry_after(&value, date.as_deref(), SystemTime::UNIX_EPOCH);
-        let digits = !value.trim().is_empty() && value.trim().bytes().all(|byte| byte.is_ascii_digit());
-        if digits {
-            prop_assert_eq!(wait, Some(seconds(value.trim().parse().unwrap_or(u64::MAX))));
-        }
-        if !digits && httpdate::parse_http_date(value.trim()).is_err() {
-            prop_assert_eq!(wait, None);
-        }
-    }
-
     #[test]
     fn a_backoff_never_exceeds_the_poll_interval_or_the_timeout(
         failures in 0_u32..1000,
@@ -329,9 +269,8 @@ proptest! {
     }
 
     #[test]
-    fn no_retry_after_extends_past_the_timeout(value in ".*", date in proptest::option::of(".*")) {
-        let wait = retry_after(&value, date.as_deref(), SystemTime::UNIX_EPOCH);
-        let error = RequestError { retry_after: wait, ..api_error(ErrorKind::Status(503)) };
+    fn no_retry_after_extends_past_the_timeout(wait: u64) {
+        let error = RequestError { retry_after: Some(seconds(wait % 8000)), ..api_error(ErrorKind::Status(503)) };
         if let RetryDecision::Retry(wait) = decide(&error, &STATE, NOW, 0.5) {
             prop_assert!(NOW + wait <= STATE.timeout);
         }
