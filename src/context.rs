@@ -1,6 +1,8 @@
 //! Loop 3: one API request, retried until it succeeds; and what all loops share.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -13,6 +15,7 @@ use crate::http::retry::{self, AttemptLimits, Attempts, GiveUpReason, RetryDecis
 use crate::report::history::RunHistory;
 use crate::report::log::Log;
 use crate::text::format;
+use crate::text::redact::Redactor;
 
 /// Timeout for one API request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -46,25 +49,17 @@ impl<'a> Step<'a> {
     /// Returns the context for a run whose history is recorded in `history`.
     #[must_use]
     pub fn context(&'a self, history: &'a RefCell<RunHistory>) -> Context<'a> {
-        Context {
-            api_config: self.api_config,
-            deadline: self.deadline,
-            log: self.log,
-            history,
-            has_responded: &self.has_responded,
-        }
+        Context { step: self, history, label: None }
     }
 }
 
-/// Everything that the loops need: the step's configuration, deadline and log, and the history of a run.
+/// Everything that the loops need: the state of the step, and the history of a run.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
-    pub(crate) api_config: &'a ApiConfig,
-    /// The start and the timeout of the step.
-    pub(crate) deadline: Deadline,
-    pub(crate) log: &'a Log,
+    step: &'a Step<'a>,
     pub(crate) history: &'a RefCell<RunHistory>,
-    has_responded: &'a Cell<bool>,
+    /// Begins the log lines, so that those of several runs can be told apart.
+    label: Option<&'a str>,
 }
 
 /// Limits of an API request and its retries.
@@ -76,7 +71,37 @@ pub(crate) struct RequestLimits {
     pub(crate) attempts: AttemptLimits,
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
+    pub(crate) fn api_config(&self) -> &'a ApiConfig {
+        self.step.api_config
+    }
+
+    /// The start and the timeout of the step.
+    pub(crate) fn deadline(&self) -> Deadline {
+        self.step.deadline
+    }
+
+    pub(crate) fn redactor(&self) -> &'a Arc<Redactor> {
+        self.step.log.redactor()
+    }
+
+    /// Prints a line in the log.
+    pub(crate) fn line(&self, text: &str) {
+        self.step.log.line(&self.labelled(text));
+    }
+
+    /// Prints a warning. GitHub also shows it on the page of the workflow run.
+    pub(crate) fn warning(&self, text: &str) {
+        self.step.log.warning(&self.labelled(text));
+    }
+
+    fn labelled<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        match self.label {
+            Some(label) => format!("{label}: {text}").into(),
+            None => text.into(),
+        }
+    }
+
     /// Sends an API request and retries it. `send` gets the timeout of one attempt.
     ///
     /// # Errors
@@ -87,19 +112,22 @@ impl Context<'_> {
         limits: RequestLimits,
         mut send: impl AsyncFnMut(Duration) -> Result<T, RequestError>,
     ) -> Result<T, StepError> {
-        if self.deadline.has_passed() && !limits.has_grace_period {
+        if self.deadline().has_passed() && !limits.has_grace_period {
             return Err(StepError::TimedOut);
         }
 
-        let mut attempts = Attempts::with_limits(self.deadline.elapsed(), limits.attempts);
+        let mut attempts = Attempts::with_limits(self.deadline().elapsed(), limits.attempts);
         loop {
             attempts.record(false);
-            let remaining =
-                if limits.has_grace_period { self.deadline.remaining_with_grace() } else { self.deadline.remaining() };
+            let remaining = if limits.has_grace_period {
+                self.deadline().remaining_with_grace()
+            } else {
+                self.deadline().remaining()
+            };
             let response = send(remaining.min(REQUEST_TIMEOUT));
             match self.with_heartbeat(response, || "waiting for a response from the API".to_owned()).await {
                 Ok(response) => {
-                    self.has_responded.set(true);
+                    self.step.has_responded.set(true);
                     self.history.borrow_mut().clear_failure(Endpoint::Api);
                     return Ok(response);
                 }
@@ -113,15 +141,15 @@ impl Context<'_> {
     pub(crate) fn decide(&self, error: &RequestError, attempts: Attempts, connections: usize) -> RetryDecision {
         let state = RetryState {
             failures: attempts.without_progress,
-            has_responded: self.has_responded.get(),
+            has_responded: self.step.has_responded.get(),
             not_found_until: attempts.limits.not_found_until,
-            timeout: self.deadline.timeout(),
-            poll_interval: self.api_config.poll_interval,
+            timeout: self.deadline().timeout(),
+            poll_interval: self.api_config().poll_interval,
             connections,
             consecutive_403s: attempts.consecutive_403s,
             max_attempts: attempts.limits.max_attempts,
         };
-        retry::decide(error, &state, self.deadline.elapsed(), fastrand::f64())
+        retry::decide(error, &state, self.deadline().elapsed(), fastrand::f64())
     }
 
     /// Waits before the next attempt, as long as [`Context::decide`] says.
@@ -131,11 +159,11 @@ impl Context<'_> {
     /// If there is no next attempt.
     pub(crate) async fn back_off(&self, error: RequestError, attempts: Attempts) -> Result<(), StepError> {
         if retry::proves_availability(&error) {
-            self.has_responded.set(true);
+            self.step.has_responded.set(true);
         }
 
         let decision = self.decide(&error, attempts, 1);
-        let elapsed = self.deadline.elapsed().saturating_sub(attempts.started_at);
+        let elapsed = self.deadline().elapsed().saturating_sub(attempts.started_at);
         let failure = RetryFailure { error, attempts, elapsed };
         match decision {
             RetryDecision::Retry(delay) | RetryDecision::ReduceConcurrency(delay) => {
@@ -143,7 +171,7 @@ impl Context<'_> {
                     Duration::ZERO => "requesting a new signed URL".to_owned(),
                     delay => format!("retrying in {}", format::duration(delay)),
                 };
-                self.log.line(&format!("{}; {next}", failure.error));
+                self.line(&format!("{}; {next}", failure.error));
 
                 let heartbeat = format!("waiting to retry: {}", failure.error);
                 self.history.borrow_mut().record_retry(failure);
@@ -166,10 +194,10 @@ impl Context<'_> {
     async fn with_heartbeat<T>(&self, work: impl Future<Output = T>, heartbeat: impl Fn() -> String) -> T {
         let mut work = std::pin::pin!(work);
         loop {
-            let until_heartbeat = HEARTBEAT_INTERVAL.saturating_sub(self.log.time_since_last_line());
+            let until_heartbeat = HEARTBEAT_INTERVAL.saturating_sub(self.step.log.time_since_last_line());
             match tokio::time::timeout(until_heartbeat, &mut work).await {
                 Ok(result) => return result,
-                Err(_) if self.log.time_since_last_line() >= HEARTBEAT_INTERVAL => self.log.line(&heartbeat()),
+                Err(_) if self.step.log.time_since_last_line() >= HEARTBEAT_INTERVAL => self.line(&heartbeat()),
                 Err(_) => {}
             }
         }
@@ -191,7 +219,7 @@ mod tests {
         let mut errors = errors.iter();
         let send = async |_| errors.next().cloned().map_or(Ok(()), Err);
         context.request(RequestLimits::default(), send).await?;
-        Ok(context.deadline.elapsed())
+        Ok(context.deadline().elapsed())
     }
 
     #[tokio::test(start_paused = true)]

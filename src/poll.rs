@@ -26,9 +26,9 @@ pub(crate) async fn until_terminal(
     context: &Context<'_>,
     mut check: impl AsyncFnMut() -> Result<RunResponse, StepError>,
 ) -> Result<RunResponse, StepError> {
-    let start = context.deadline.elapsed();
+    let start = context.deadline().elapsed();
     loop {
-        let is_last = context.deadline.has_passed();
+        let is_last = context.deadline().has_passed();
         let response = check().await?;
         if response.status.is_terminal() {
             return Ok(response);
@@ -37,13 +37,13 @@ pub(crate) async fn until_terminal(
             return Err(StepError::TimedOut);
         }
 
-        let waited = context.deadline.elapsed().saturating_sub(start);
-        let delay = next_delay(waited, context.api_config.poll_interval, response.remaining_calls);
+        let waited = context.deadline().elapsed().saturating_sub(start);
+        let delay = next_delay(waited, context.api_config().poll_interval, response.remaining_calls);
         let heartbeat = || {
-            let remaining = format::duration(context.deadline.remaining());
+            let remaining = format::duration(context.deadline().remaining());
             format!("status: still {}; {remaining} until the timeout", response.status)
         };
-        context.sleep_with_heartbeat(delay.min(context.deadline.remaining()), heartbeat).await;
+        context.sleep_with_heartbeat(delay.min(context.deadline().remaining()), heartbeat).await;
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) fn clients(api_config: &ApiConfig, trust_store: TrustStore, log: &Log
 
 /// Wraps the HTTP client for the API.
 pub(super) fn api_client(context: &Context<'_>, clients: &Clients) -> ApiClient {
-    let config = context.api_config;
-    let redactor = context.log.redactor().clone();
+    let config = context.api_config();
+    let redactor = context.redactor().clone();
     ApiClient::new(clients.api.clone(), config.base_url.clone(), config.api_key.clone(), redactor)
 }

@@ -96,7 +96,7 @@ async fn print_list(context: &Context<'_>, clients: &Clients, format: ListFormat
     let mut identities = context.request(RequestLimits::default(), request).await?;
     resolve::sort_newest_first(&mut identities);
     if identities.is_empty() {
-        context.log.line(
+        context.line(
             "this key has no identities; in WebAdMIT, its user needs the permission API Access for each identity",
         );
     }
@@ -147,7 +147,7 @@ async fn fetch_exports(
 fn log_failure(context: &Context<'_>, identity: Id, error: &StepError) {
     if let StepError::Request { failure, .. } = error {
         let (error, attempts) = (&failure.error, message::describe_attempts(failure));
-        context.log.line(&format!("cannot list the exports of identity {identity}: {error}{attempts}"));
+        context.line(&format!("cannot list the exports of identity {identity}: {error}{attempts}"));
     }
 }
 

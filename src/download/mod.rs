@@ -68,7 +68,7 @@ pub async fn download(
     destination: &Destination,
     options: DownloadOptions<'_>,
 ) -> Result<SavedFile, StepError> {
-    let started = context.deadline.elapsed();
+    let started = context.deadline().elapsed();
     let store = Store::new(context, client, first, refresh);
     let mut transfer = Transfer::new(destination, options, started)?;
     let mut attempts = Attempts::new(started);
@@ -90,7 +90,7 @@ pub async fn download(
         context.back_off(error, attempts).await?;
     }
 
-    transfer.save(context.deadline.elapsed().saturating_sub(started))
+    transfer.save(context.deadline().elapsed().saturating_sub(started))
 }
 
 /// Why an attempt ended before the file was complete.

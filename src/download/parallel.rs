@@ -142,8 +142,8 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
 
     /// Downloads all pieces. The first one continues `body`, which is being received already; `url_id` is that of its URL.
     pub(super) async fn download(&self, body: Body, url_id: usize) -> Result<(), AttemptError> {
-        let log = self.store.context.log;
-        log.line(&format!("continuing with {}", format::count(self.connections.get(), "connection")));
+        let context = self.store.context;
+        context.line(&format!("continuing with {}", format::count(self.connections.get(), "connection")));
 
         let first = self.queue.borrow_mut().take();
         let mut first = first.map(|range| Piece { range, source: Source::FirstResponse { body, url_id } });
@@ -154,7 +154,7 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
             if self.has_no_gain() {
                 // Closes all connections: a single one that continues could be one that stalls.
                 connections.clear();
-                log.line("several connections are no faster; continuing with 1 connection");
+                context.line("several connections are no faster; continuing with 1 connection");
                 self.download_missing().await?;
             }
         }
@@ -212,7 +212,7 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
 
     /// Returns how long no request may be sent.
     fn pause(&self) -> Duration {
-        self.paused_until.get().saturating_sub(self.store.context.deadline.elapsed())
+        self.paused_until.get().saturating_sub(self.store.context.deadline().elapsed())
     }
 
     /// Closes a connection because the store asks for fewer requests, and pauses the others for as long as it asks for. They
@@ -221,12 +221,12 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
         let context = self.store.context;
         self.queue.borrow_mut().put_back(piece);
         self.connections.set(self.connections.get() - 1);
-        self.paused_until.set(self.paused_until.get().max(context.deadline.elapsed() + pause));
+        self.paused_until.set(self.paused_until.get().max(context.deadline().elapsed() + pause));
         context.history.borrow_mut().count_retry(error.short_description());
 
         let connections = format::count(self.connections.get(), "connection");
         let delay = if pause.is_zero() { String::new() } else { format!(" after {}", format::duration(pause)) };
-        context.log.line(&format!("{error}; continuing with {connections}{delay}"));
+        context.line(&format!("{error}; continuing with {connections}{delay}"));
     }
 
     /// Returns the error of a response that cannot be used. If the file is started over, all connections are closed.
@@ -247,7 +247,7 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
 
     /// Measures, once, whether several connections are faster than one.
     fn measure_gain(&self) {
-        let now = self.store.context.deadline.elapsed();
+        let now = self.store.context.deadline().elapsed();
         let received = self.transfer.borrow().partial.received();
         let mut gain = self.gain.borrow_mut();
         if let Gain::Measuring(meter) = &*gain
@@ -268,7 +268,7 @@ impl<F> Parallel<'_, '_, F> {
         if let Gain::Measuring(meter) = &mut *self.gain.borrow_mut()
             && let Ok(transfer) = self.transfer.try_borrow()
         {
-            meter.connected(self.store.context.deadline.elapsed(), transfer.partial.received());
+            meter.connected(self.store.context.deadline().elapsed(), transfer.partial.received());
         }
     }
 }
@@ -285,7 +285,7 @@ impl<F: AsyncFnMut() -> Result<SignedUrl, StepError>> Connection<'_, '_, '_, F> 
     async fn download(&mut self, Piece { mut range, mut source }: Piece) -> Result<Next, AttemptError> {
         let parallel = self.parallel;
         let context = parallel.store.context;
-        let mut attempts = Attempts::new(context.deadline.elapsed());
+        let mut attempts = Attempts::new(context.deadline().elapsed());
 
         while !range.is_empty() {
             let new_bytes_before = parallel.transfer.borrow().new_bytes();

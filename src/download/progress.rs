@@ -42,7 +42,7 @@ impl ProgressTracker {
         }
         context.history.borrow_mut().progress = Some(progress);
 
-        let now = context.deadline.elapsed();
+        let now = context.deadline().elapsed();
         let (logged_at, logged_bytes) = self.logged;
         let passed = now.saturating_sub(logged_at);
         if passed < LOG_INTERVAL {
@@ -53,7 +53,7 @@ impl ProgressTracker {
             format!(" ({percent} %)")
         });
         let rate = format::rate(progress.received.saturating_sub(logged_bytes), passed);
-        context.log.line(&format!("{progress}{}, {rate}", share.unwrap_or_default()));
+        context.line(&format!("{progress}{}, {rate}", share.unwrap_or_default()));
         self.logged = (now, progress.received);
     }
 }

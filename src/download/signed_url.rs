@@ -31,7 +31,7 @@ impl<F: AsyncFnMut() -> Result<SignedUrl, StepError>> SignedUrlSource<F> {
     /// Starts with a URL that was just issued. `refresh` requests the next one from the API.
     pub(super) fn new(context: &Context<'_>, first: SignedUrl, refresh: F) -> Self {
         let current = IssuedUrl { url: first, id: 0 };
-        Self { current, issued_at: context.deadline.elapsed(), refresh }
+        Self { current, issued_at: context.deadline().elapsed(), refresh }
     }
 
     /// Returns a URL that has not expired. If a request with the current URL failed, its id is passed as `failed`, and a new
@@ -42,11 +42,11 @@ impl<F: AsyncFnMut() -> Result<SignedUrl, StepError>> SignedUrlSource<F> {
     /// What ends the step if the API has no new URL.
     pub(super) async fn get(&mut self, context: &Context<'_>, failed: Option<usize>) -> Result<IssuedUrl, StepError> {
         let IssuedUrl { url, id } = &self.current;
-        let age = context.deadline.elapsed().saturating_sub(self.issued_at);
+        let age = context.deadline().elapsed().saturating_sub(self.issued_at);
         if failed == Some(*id) || age > usable_time(url.lifetime()) {
             context.history.borrow_mut().new_urls += 1;
             self.current = IssuedUrl { id: id + 1, url: (self.refresh)().await? };
-            self.issued_at = context.deadline.elapsed();
+            self.issued_at = context.deadline().elapsed();
         }
         Ok(self.current.clone())
     }

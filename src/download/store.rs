@@ -108,7 +108,7 @@ impl Body {
 
         let body = tokio::time::timeout(ERROR_TIMEOUT, headers::read_limited_body(response, MAX_ERROR_LENGTH)).await;
         let body = body.ok().and_then(Result::ok).flatten().unwrap_or_default();
-        let code = error_code(&body).filter(|code| !context.log.redactor().contains_secret(code));
+        let code = error_code(&body).filter(|code| !context.redactor().contains_secret(code));
         let detail = code.map(|code| format!("code {code}")).unwrap_or_default();
         RequestError { retry_after, ..store_error(kind, &host, detail) }
     }

@@ -97,13 +97,13 @@ impl<'a> Transfer<'a> {
                 self.start_over()?;
                 self.tracker.begin_version(etag.as_deref());
                 self.version = Version { etag, total };
-                self.describe(&body.response, context.log.redactor())?;
+                self.describe(&body.response, context.redactor())?;
                 self.log_start(context, &body.host);
                 self.receive(store, body, url.id, total).await
             }
             RangeResponse::Part { end, total } => {
                 self.version.total = Some(total);
-                context.log.line(&format!("resuming at {}", format::bytes(self.partial.contiguous_len())));
+                context.line(&format!("resuming at {}", format::bytes(self.partial.contiguous_len())));
                 self.receive(store, body, url.id, Some(end)).await
             }
             RangeResponse::Rejected(rejection) => Err(self.reject(&body.host, rejection)),
@@ -176,7 +176,7 @@ impl<'a> Transfer<'a> {
     fn log_start(&self, context: &Context<'_>, host: &str) {
         let name = self.options.filename.or(self.description.filename.as_deref()).unwrap_or("the file");
         let size = self.version.total.map(|total| format!(", {}", format::bytes(total))).unwrap_or_default();
-        context.log.line(&format!("downloading {name}{size} from {host}"));
+        context.line(&format!("downloading {name}{size} from {host}"));
     }
 
     /// Receives a body that ends at the offset `end`, or if that is unknown with its last chunk. If the connection is slow,
@@ -191,7 +191,7 @@ impl<'a> Transfer<'a> {
         let context = store.context;
         let ParallelConfig { window, fast, .. } = self.options.parallel;
         let mut ranges = self.range_support(&body.response, end);
-        let mut rate = RateMeter::new(window, fast, context.deadline.elapsed(), self.partial.received());
+        let mut rate = RateMeter::new(window, fast, context.deadline().elapsed(), self.partial.received());
 
         while let Some(chunk) = ranges.next_chunk(&mut body, || self.progress()).await? {
             let at = self.partial.contiguous_len();
@@ -200,7 +200,7 @@ impl<'a> Transfer<'a> {
             }
             self.write_at(context, at, chunk)?;
 
-            rate.record(context.deadline.elapsed(), self.partial.received());
+            rate.record(context.deadline().elapsed(), self.partial.received());
             if !ranges.may_be_used() || !self.is_parallel_worth_it(rate.steady()) {
                 continue;
             }

@@ -19,11 +19,11 @@ async fn simulate(takes: Duration, timeout: &str, remaining_calls: Option<u64>) 
     let mut calls = 0;
     let end = until_terminal(&context, async || {
         calls += 1;
-        let status = if context.deadline.elapsed() >= takes { Status::Failed } else { Status::InProgress };
+        let status = if context.deadline().elapsed() >= takes { Status::Failed } else { Status::InProgress };
         Ok(RunResponse { run_id: Id(2), export_id: None, status, url: None, remaining_calls })
     })
     .await;
-    Simulation { after: context.deadline.elapsed(), calls, timed_out: matches!(end, Err(StepError::TimedOut)) }
+    Simulation { after: context.deadline().elapsed(), calls, timed_out: matches!(end, Err(StepError::TimedOut)) }
 }
 
 #[tokio::test(start_paused = true)]

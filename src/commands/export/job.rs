@@ -73,7 +73,7 @@ impl<'a> Job<'a> {
             return Err(StepError::Status(status));
         }
         if !status.has_file() {
-            self.context.log.line(&format!("no file was produced ({status}); allowed by fail-on"));
+            self.context.line(&format!("no file was produced ({status}); allowed by fail-on"));
         }
         Ok(())
     }
@@ -102,7 +102,7 @@ impl<'a> Job<'a> {
             IdentitySelector::Words(words) => {
                 let all = self.request_list(async |timeout| self.api.identities(timeout).await).await?;
                 let found = resolve::identity(&all, words).map_err(unresolved(LookupTarget::IdentityWords))?;
-                self.context.log.line(&format!("identity: {}, {}", found.id, found.title()));
+                self.context.line(&format!("identity: {}, {}", found.id, found.title()));
                 let is_newest_cycle =
                     all.iter().any(|other| other.id != found.id && resolve::differ_only_in_cycle(other, found));
                 ResolvedName { id: found.id, name: Some(shorten(&found.title())), is_newest_cycle }
@@ -120,7 +120,7 @@ impl<'a> Job<'a> {
             ExportSelector::Name(name) => {
                 let all = self.request_list(async |timeout| self.api.exports(identity, timeout).await).await?;
                 let found = resolve::export(&all, name).map_err(unresolved(LookupTarget::ExportName))?;
-                self.context.log.line(&format!("export: {}, {}", found.id, found.name));
+                self.context.line(&format!("export: {}, {}", found.id, found.name));
                 let name = Some(shorten(&found.name.to_string()));
                 ResolvedName { id: found.id, name, is_newest_cycle: false }
             }
@@ -134,7 +134,7 @@ impl<'a> Job<'a> {
     async fn find_latest_run(&self, identity: Id, export: Id) -> Result<Id, StepError> {
         let all = self.request_list(async |timeout| self.api.runs(identity, timeout).await).await?;
         let run = resolve::latest(&all, export).map_err(unresolved(LookupTarget::LatestRun))?;
-        self.context.log.line(&format!("latest run of export {export}: {}", run.id));
+        self.context.line(&format!("latest run of export {export}: {}", run.id));
         Ok(run.id)
     }
 
@@ -148,11 +148,11 @@ impl<'a> Job<'a> {
     async fn start_run(&self, identity: Id, export: Id) -> Result<RunRef, StepError> {
         let send = async |timeout| self.api.start_run(identity, export, timeout).await;
         let response = self.context.request(RequestLimits::default(), send).await?;
-        self.context.log.line(&format!("started run {} of export {export}", response.run_id));
+        self.context.line(&format!("started run {} of export {export}", response.run_id));
         Ok(RunRef {
             export_id: export,
             id: response.run_id,
-            started_at: Cell::new(Some(self.context.deadline.elapsed())),
+            started_at: Cell::new(Some(self.context.deadline().elapsed())),
         })
     }
 
@@ -172,7 +172,7 @@ impl<'a> Job<'a> {
 
     /// Requests a new signed URL for the file.
     async fn refresh_url(&self, run: &RunRef) -> Result<SignedUrl, StepError> {
-        let started_at = self.context.deadline.elapsed();
+        let started_at = self.context.deadline().elapsed();
         let send = async |timeout| {
             let response = self.request_status(run, timeout).await?;
             let has_ended_without_file = response.status.is_terminal() && !response.status.has_file();
@@ -189,7 +189,7 @@ impl<'a> Job<'a> {
             None => {
                 let mut attempts = Attempts::new(started_at);
                 attempts.record(false);
-                let elapsed = self.context.deadline.elapsed() - started_at;
+                let elapsed = self.context.deadline().elapsed() - started_at;
                 let failure = RetryFailure { error: self.missing_url(&status), attempts, elapsed };
                 Err(StepError::Request { failure: Box::new(failure), reason: GiveUpReason::NotRetryable })
             }
@@ -217,7 +217,7 @@ impl<'a> Job<'a> {
         };
         let refresh = async || self.refresh_url(run).await;
         let download = download(&self.context, &self.clients.store, url, refresh, self.destination, options);
-        match tokio::time::timeout(self.context.deadline.remaining_with_grace(), download).await {
+        match tokio::time::timeout(self.context.deadline().remaining_with_grace(), download).await {
             Ok(result) => result,
             Err(_) => Err(StepError::TimedOut),
         }
@@ -226,7 +226,6 @@ impl<'a> Job<'a> {
     /// Records a status in the history, and logs what is new.
     fn record_status(&self, export: Id, response: &RunResponse) {
         let RunResponse { status, .. } = response;
-        let log = self.context.log;
         let mut history = self.context.history.borrow_mut();
         let is_first = history.checks == 0;
         // GitHub shows at most ten warnings of a step, so there is one for all unknown statuses.
@@ -236,26 +235,27 @@ impl<'a> Job<'a> {
             .iter()
             .any(|seen| seen.status == *status || is_unknown(&seen.status) && is_unknown(status));
 
-        if history.record_status(status, self.context.deadline.elapsed()) {
-            log.line(&format!("status: {status}"));
+        if history.record_status(status, self.context.deadline().elapsed()) {
+            self.context.line(&format!("status: {status}"));
             match status {
                 Status::Unknown(name) if !has_warned => {
-                    log.warning(&format!("unknown status `{name}`; polling continues"));
+                    self.context.warning(&format!("unknown status `{name}`; polling continues"));
                 }
                 Status::SuccessWithErrors if !has_warned => {
-                    log.warning("WebAdMIT reported errors while it created the file; applicants may be missing");
+                    self.context
+                        .warning("WebAdMIT reported errors while it created the file; applicants may be missing");
                 }
                 _ => {}
             }
         }
 
         if let Some(other) = response.export_id.filter(|&other| is_first && other != export) {
-            log.warning(&format!("the run belongs to export {other} according to WebAdMIT, not to export {export}"));
+            self.context
+                .warning(&format!("the run belongs to export {other} according to WebAdMIT, not to export {export}"));
         }
     }
 
     fn log_saved(&self, saved: &SavedFile) {
-        let log = self.context.log;
         let history = self.context.history.borrow();
         let waited = match history.waited() {
             Duration::ZERO => String::new(),
@@ -263,19 +263,19 @@ impl<'a> Job<'a> {
         };
         let (path, size, duration) =
             (&saved.path, format::bytes(saved.size), format::duration(saved.download_duration));
-        log.line(&format!("saved {path} ({size}, sha256 {}){waited}, downloaded in {duration}", saved.sha256));
+        self.context.line(&format!("saved {path} ({size}, sha256 {}){waited}, downloaded in {duration}", saved.sha256));
 
         match &saved.encoding {
             TextEncoding::AsSent => {}
             TextEncoding::Converted(charset) => {
-                log.line(&format!("encoding: {}", format::conversion(charset, saved.has_changed())));
+                self.context.line(&format!("encoding: {}", format::conversion(charset, saved.has_changed())));
             }
-            TextEncoding::NotConverted(reason) => log.line(&format!("not converted to UTF-8: {reason}")),
+            TextEncoding::NotConverted(reason) => self.context.line(&format!("not converted to UTF-8: {reason}")),
         }
 
         let recovery = history.recovery_summary();
         if !recovery.is_empty() {
-            log.line(&format!("recovered from: {recovery}"));
+            self.context.line(&format!("recovered from: {recovery}"));
         }
     }
 }
