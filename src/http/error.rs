@@ -57,6 +57,8 @@ pub(crate) enum ErrorKind {
     MissingUrl,
     /// The API redirected.
     Redirect,
+    /// The API did not redirect to the file, although it must.
+    MissingRedirect,
     /// The API's response is larger than expected.
     TooLarge,
     /// The API responded with another run than the requested one.
@@ -112,6 +114,7 @@ impl RequestError {
             ErrorKind::MissingUrl => "response without a URL".to_owned(),
             ErrorKind::UnknownLength => "response of unknown length".to_owned(),
             ErrorKind::Mismatch => "unexpected response".to_owned(),
+            ErrorKind::MissingRedirect => "response without a redirect".to_owned(),
             ErrorKind::Redirect | ErrorKind::StoreRedirect => "redirect".to_owned(),
             ErrorKind::TooLarge => "oversized response".to_owned(),
             ErrorKind::WrongRun => "response for another run".to_owned(),
@@ -149,6 +152,7 @@ impl fmt::Display for RequestError {
             ErrorKind::Unreadable => write!(f, "{server} sent {detail}"),
             ErrorKind::MissingUrl => write!(f, "{server} responded with status {detail}, but without a download URL"),
             ErrorKind::Redirect => write!(f, "{server} redirected to {detail}"),
+            ErrorKind::MissingRedirect => write!(f, "{server} responded {detail} instead of redirecting to the file"),
             ErrorKind::TooLarge => write!(f, "{server} sent more than {detail}"),
             ErrorKind::WrongRun => write!(f, "{server} responded with {detail}"),
             ErrorKind::InvalidUrl => write!(f, "{server} sent a download URL that {detail}"),

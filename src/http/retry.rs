@@ -150,7 +150,7 @@ pub(crate) fn classify(endpoint: Endpoint, kind: ErrorKind) -> ErrorClass {
         (_, Kind::Connect | Kind::ProxyAuthentication | Kind::Timeout | Kind::ConnectionLost)
         | (_, Kind::Stalled | Kind::UnexpectedEof | Kind::RateLimited | Kind::Unreadable)
         | (_, Kind::MissingUrl | Kind::Mismatch | Kind::UnknownLength) => ErrorClass::Retryable,
-        (_, Kind::Certificate | Kind::Redirect | Kind::StoreRedirect | Kind::TooLarge)
+        (_, Kind::Certificate | Kind::Redirect | Kind::MissingRedirect | Kind::StoreRedirect | Kind::TooLarge)
         | (_, Kind::WrongRun | Kind::InvalidUrl | Kind::UnsupportedEncoding) => ErrorClass::Permanent,
     }
 }

@@ -20,7 +20,8 @@ async fn simulate(takes: Duration, timeout: &str, remaining_calls: Option<u64>) 
     let end = until_terminal(&context, async || {
         calls += 1;
         let status = if context.deadline().elapsed() >= takes { Status::Failed } else { Status::InProgress };
-        Ok(RunResponse { run_id: Id(2), export_id: None, status, url: None, remaining_calls })
+        let (source, files, updated_at) = (None, Vec::new(), None);
+        Ok(RunResponse { run_id: Id(2), source, status, files, remaining_calls, updated_at })
     })
     .await;
     Simulation { after: context.deadline().elapsed(), calls, timed_out: matches!(end, Err(StepError::TimedOut)) }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, LOCATION};
-use reqwest::{Client, Method, Response, StatusCode};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 
 use super::model::{ApiKey, BaseUrl};
@@ -33,6 +33,11 @@ impl ApiClient {
         Self { client, base_url, key, redactor }
     }
 
+    /// Builds a request with the key. `path` is relative to `/api/v1/`.
+    pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, self.base_url.endpoint(path)).header(KEY_HEADER, self.key.header())
+    }
+
     /// Sends a request, and returns the headers and the body of a successful response. The body has at most `max_size` bytes.
     ///
     /// # Errors
@@ -40,24 +45,35 @@ impl ApiClient {
     /// If there is no response in time, or one that is not a success.
     pub(super) async fn send(
         &self,
-        method: Method,
-        path: &str,
+        request: RequestBuilder,
         timeout: Duration,
         max_size: usize,
     ) -> Result<(HeaderMap, Vec<u8>), RequestError> {
-        let request = self.client.request(method, self.base_url.endpoint(path)).timeout(timeout);
-        let request = request.header(KEY_HEADER, self.key.header());
-        let response = request.send().await.map_err(|error| {
+        let response = self.exchange(request, timeout).await?;
+        if !response.status().is_success() {
+            return Err(self.error_response(response).await);
+        }
+
+        let headers = response.headers().clone();
+        let body = self.read_body(response, max_size).await?;
+        Ok((headers, body))
+    }
+
+    /// Sends a request, and returns its response of any status, without reading the body.
+    ///
+    /// # Errors
+    ///
+    /// If there is no response in time.
+    pub(super) async fn exchange(&self, request: RequestBuilder, timeout: Duration) -> Result<Response, RequestError> {
+        let response = request.timeout(timeout).send().await.map_err(|error| {
             let (kind, detail) = classify_error(error);
             self.error(kind, detail)
         })?;
 
-        let (status, headers) = (response.status(), response.headers().clone());
-        if !status.is_success() {
-            return Err(self.error_response(status, &headers, response).await);
+        if let Some(location) = headers::text(response.headers(), LOCATION) {
+            self.redact_signature(location);
         }
-        let body = self.read_body(response, max_size).await?;
-        Ok((headers, body))
+        Ok(response)
     }
 
     async fn read_body(&self, response: Response, max_size: usize) -> Result<Vec<u8>, RequestError> {
@@ -98,7 +114,9 @@ impl ApiClient {
     }
 
     /// Returns the error of a response that is not a success.
-    async fn error_response(&self, status: StatusCode, headers: &HeaderMap, response: Response) -> RequestError {
+    pub(super) async fn error_response(&self, response: Response) -> RequestError {
+        let (status, headers) = (response.status(), response.headers().clone());
+        let headers = &headers;
         if status.is_redirection()
             && let Some(location) = headers::text(headers, LOCATION)
         {

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use reqwest::Method;
 use reqwest::header::HeaderMap;
-use serde::de::{IgnoredAny, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
+use super::bounded_list::BoundedList;
 use super::scalar::Scalar;
-use super::{ApiClient, Id};
+use super::{ApiClient, Id, RunKind};
 use crate::http::error::{ErrorKind, RequestError};
 use crate::text::redact::Redactor;
 use crate::text::sanitize;
@@ -93,11 +93,24 @@ pub(crate) struct Export {
     pub(crate) mime_type: Label,
 }
 
-/// A run as a list shows it: without a URL.
+/// A template of PDF Manager.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Template {
+    pub(crate) id: Id,
+    pub(crate) name: Label,
+    /// The list of applicants that it contains.
+    pub(crate) list_name: Label,
+    /// What it prints of each applicant, such as the full application.
+    pub(crate) document_source_title: Label,
+}
+
+/// A run as a list shows it: without its files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ListedRun {
+    pub(crate) kind: RunKind,
     pub(crate) id: Id,
-    pub(crate) export_id: Id,
+    /// The export or the template.
+    pub(crate) source_id: Option<Id>,
     pub(crate) status: Status,
 }
 
@@ -108,7 +121,7 @@ impl ApiClient {
     ///
     /// [`RequestError`] if the response is not a list.
     pub(crate) async fn identities(&self, timeout: Duration) -> Result<Vec<Identity>, RequestError> {
-        let (headers, body) = self.send(Method::GET, "user_identities", timeout, MAX_LIST_SIZE).await?;
+        let (headers, body) = self.send(self.request(Method::GET, "user_identities"), timeout, MAX_LIST_SIZE).await?;
         self.parse_identities(&body, &headers)
     }
 
@@ -140,7 +153,7 @@ impl ApiClient {
     /// [`RequestError`] if the response is not a list.
     pub(crate) async fn exports(&self, identity: Option<Id>, timeout: Duration) -> Result<Vec<Export>, RequestError> {
         let path = identity.map_or_else(|| "exports".to_owned(), |id| format!("user_identities/{id}/exports"));
-        let (headers, body) = self.send(Method::GET, &path, timeout, MAX_LIST_SIZE).await?;
+        let (headers, body) = self.send(self.request(Method::GET, &path), timeout, MAX_LIST_SIZE).await?;
         self.parse_exports(&body, &headers)
     }
 
@@ -163,27 +176,78 @@ impl ApiClient {
         Ok(distinct(entries.into_iter().filter_map(export), |export| export.id))
     }
 
-    /// Requests the recent runs of an identity (`GET /api/v1/user_identities/:id/export_files`).
+    /// Requests the PDF Manager templates of an identity (`GET /api/v1/user_identities/:id/pdf_manager_templates`).
     ///
     /// # Errors
     ///
     /// [`RequestError`] if the response is not a list.
-    pub(crate) async fn runs(&self, identity: Id, timeout: Duration) -> Result<Vec<ListedRun>, RequestError> {
-        let path = format!("user_identities/{identity}/export_files");
-        let (headers, body) = self.send(Method::GET, &path, timeout, MAX_LIST_SIZE).await?;
-        self.parse_runs(&body, &headers)
+    #[allow(dead_code, reason = "used by the next commit")]
+    pub(crate) async fn templates(&self, identity: Id, timeout: Duration) -> Result<Vec<Template>, RequestError> {
+        let path = format!("user_identities/{identity}/pdf_manager_templates");
+        let (headers, body) = self.send(self.request(Method::GET, &path), timeout, MAX_LIST_SIZE).await?;
+        self.parse_templates(&body, &headers)
     }
 
-    fn parse_runs(&self, body: &[u8], headers: &HeaderMap) -> Result<Vec<ListedRun>, RequestError> {
+    fn parse_templates(&self, body: &[u8], headers: &HeaderMap) -> Result<Vec<Template>, RequestError> {
         #[derive(Deserialize)]
         struct List {
+            pdf_manager_templates: RawEntries,
+        }
+
+        let entries = self.parse_entries(body, headers, |list: List| list.pdf_manager_templates)?;
+        let template = |entry: RawEntry| {
+            Some(Template {
+                id: entry.id.id()?,
+                name: self.label(&entry.name),
+                list_name: self.label(&entry.list_name),
+                document_source_title: self.label(&entry.document_source_title),
+            })
+        };
+        Ok(distinct(entries.into_iter().filter_map(template), |template| template.id))
+    }
+
+    /// Requests the recent runs of an identity (`GET /api/v1/user_identities/:id/export_files` or `…/pdf_manager_batches`).
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`] if the response is not a list.
+    pub(crate) async fn recent_runs(
+        &self,
+        kind: RunKind,
+        identity: Id,
+        timeout: Duration,
+    ) -> Result<Vec<ListedRun>, RequestError> {
+        let list = match kind {
+            RunKind::Export => "export_files",
+            RunKind::PdfBatch => "pdf_manager_batches",
+        };
+        let path = format!("user_identities/{identity}/{list}");
+        let (headers, body) = self.send(self.request(Method::GET, &path), timeout, MAX_LIST_SIZE).await?;
+        self.parse_runs(kind, &body, &headers)
+    }
+
+    fn parse_runs(&self, kind: RunKind, body: &[u8], headers: &HeaderMap) -> Result<Vec<ListedRun>, RequestError> {
+        #[derive(Deserialize)]
+        struct ExportList {
             export_files: RawEntries,
         }
 
-        let entries = self.parse_entries(body, headers, |list: List| list.export_files)?;
+        #[derive(Deserialize)]
+        struct BatchList {
+            pdf_manager_batches: RawEntries,
+        }
+
+        let entries = match kind {
+            RunKind::Export => self.parse_entries(body, headers, |list: ExportList| list.export_files)?,
+            RunKind::PdfBatch => self.parse_entries(body, headers, |list: BatchList| list.pdf_manager_batches)?,
+        };
         let run = |entry: RawEntry| {
-            let status = Status::parse(&self.redactor.redact_prefix(&entry.status.text()));
-            Some(ListedRun { id: entry.id.id()?, export_id: entry.export_id.id()?, status })
+            let (source_id, status) = match kind {
+                RunKind::Export => (entry.export_id.id(), entry.status),
+                RunKind::PdfBatch => (entry.pdf_manager_template.unwrap_or_default().id.id(), entry.state),
+            };
+            let status = Status::parse(&self.redactor.redact_prefix(&status.text()));
+            Some(ListedRun { kind, id: entry.id.id()?, source_id, status })
         };
         Ok(distinct(entries.into_iter().filter_map(run), |run| run.id))
     }
@@ -195,12 +259,12 @@ impl ApiClient {
         entries: impl FnOnce(T) -> RawEntries,
     ) -> Result<Vec<RawEntry>, RequestError> {
         match entries(self.parse(body, headers, "the requested list")?) {
-            RawEntries::Complete(entries) => Ok(entries),
-            RawEntries::TooMany => Err(self.error(ErrorKind::TooLarge, format!("{MAX_ENTRIES} entries in a list"))),
+            BoundedList::Complete(entries) => Ok(entries.into_iter().flatten().collect()),
+            BoundedList::TooLong => Err(self.error(ErrorKind::TooLarge, format!("{MAX_ENTRIES} entries in a list"))),
         }
     }
 
-    fn label(&self, value: &Scalar) -> Label {
+    pub(super) fn label(&self, value: &Scalar) -> Label {
         Label::new(&value.text(), &self.redactor)
     }
 }
@@ -210,6 +274,9 @@ fn distinct<T>(entries: impl Iterator<Item = T>, id: impl Fn(&T) -> Id) -> Vec<T
     let mut ids = BTreeSet::new();
     entries.filter(|entry| ids.insert(id(entry))).collect()
 }
+
+/// The entries of a list, of which some may be null.
+type RawEntries = BoundedList<Option<RawEntry>, MAX_ENTRIES>;
 
 /// An entry of any list.
 #[derive(Deserialize, Default)]
@@ -221,7 +288,11 @@ struct RawEntry {
     list_type: Scalar,
     format: Scalar,
     mime_type: Scalar,
+    list_name: Scalar,
+    document_source_title: Scalar,
     status: Scalar,
+    state: Scalar,
+    pdf_manager_template: Option<RawReference>,
     #[serde(rename = "type")]
     kind: Scalar,
     association: Scalar,
@@ -230,43 +301,11 @@ struct RawEntry {
     cycle: Scalar,
 }
 
-/// The entries of a list.
-enum RawEntries {
-    Complete(Vec<RawEntry>),
-    /// There are more than [`MAX_ENTRIES`].
-    TooMany,
-}
-
-impl<'de> Deserialize<'de> for RawEntries {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(RawEntriesVisitor)
-    }
-}
-
-struct RawEntriesVisitor;
-
-impl<'de> Visitor<'de> for RawEntriesVisitor {
-    type Value = RawEntries;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<RawEntries, A::Error> {
-        let mut entries = Vec::new();
-        for _ in 0..MAX_ENTRIES {
-            match list.next_element::<Option<RawEntry>>()? {
-                Some(entry) => entries.extend(entry),
-                None => return Ok(RawEntries::Complete(entries)),
-            }
-        }
-        if list.next_element::<IgnoredAny>()?.is_none() {
-            return Ok(RawEntries::Complete(entries));
-        }
-
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(RawEntries::TooMany)
-    }
+/// Another object, of which an entry has some fields.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct RawReference {
+    id: Scalar,
 }
 
 #[cfg(test)]
@@ -277,7 +316,7 @@ mod tests {
     use crate::testing;
 
     /// Lists as an API sends them, or could send them.
-    const LISTS: [&str; 11] = [
+    const LISTS: [&str; 13] = [
         r#"{"href":"/api/v1/exports","exports":[{"id":86446,"name":"Nightly Applicants","list_type":"all","format":"x"}]}"#,
         r#"{"user_identities":[{"id":305,"type":"User","association":"SOPHAS","organization":"x","cycle":"2026 - 2027"}]}"#,
         r#"{"export_files":[{"id":"9","export_id":86446,"status":"In Progress"},{"id":10,"export_id":"5","status":null}]}"#,
@@ -286,6 +325,8 @@ mod tests {
         r#"{"exports":[{"id":1,"name":{"deep":[[[{}]]]}},{"id":1,"name":"again"}]}"#,
         r#"{"exports":[{"id":2,"name":"\u0000\n::error::x\u2028##[error]y https://s3/x?Signature=z"}]}"#,
         r#"{"exports":{"id":1,"name":"one object"}}"#,
+        r#"{"pdf_manager_templates":[{"href":"/x","id":2,"name":"Offers?Signature=z","list_name":"Accepted","document_source_title":null}]}"#,
+        r#"{"pdf_manager_batches":[{"id":42,"state":"in_progress","pdf_manager_template":{"id":2,"name":"x"}},{"id":43,"pdf_manager_template":null}]}"#,
         r#"[{"id":1,"name":"no envelope"}]"#,
         r#"{"exports":[{"id":1,"id":2}]}"#,
         "",
@@ -316,6 +357,25 @@ mod tests {
     }
 
     #[test]
+    fn recent_runs_and_templates_are_read_as_the_reference_shows_them() {
+        let (api, headers) = (super::super::client::tests::api("https://api.example"), HeaderMap::new());
+        let runs = |kind, body: &str| {
+            let runs = api.parse_runs(kind, body.as_bytes(), &headers).unwrap();
+            runs.into_iter().map(|run| (run.id.0, run.source_id.map(|id| id.0), run.status)).collect::<Vec<_>>()
+        };
+        let unknown = || Status::Unknown("unknown".to_owned());
+        assert_eq!(runs(RunKind::Export, LISTS[2]), [(9, Some(86446), Status::InProgress), (10, Some(5), unknown())]);
+        assert_eq!(runs(RunKind::PdfBatch, LISTS[9]), [(42, Some(2), Status::InProgress), (43, None, unknown())]);
+        let wrong = api.parse_runs(RunKind::Export, LISTS[9].as_bytes(), &headers).map_err(|error| error.kind);
+        assert_eq!(wrong, Err(ErrorKind::Unreadable));
+
+        let templates = api.parse_templates(LISTS[8].as_bytes(), &headers).unwrap();
+        let Template { id, name, list_name, document_source_title } = &templates[0];
+        let texts = [name, list_name, document_source_title].map(Label::to_string);
+        assert_eq!((id.0, texts), (2, ["Offers?Signature=***", "Accepted", ""].map(str::to_owned)));
+    }
+
+    #[test]
     fn a_label_is_compared_as_a_whole_and_shown_without_secrets() {
         let label = |text: &str| Label::new(text, &Redactor::default());
         let (one, other) = (label("Report  sig=1\n"), label("report sig=2"));
@@ -331,13 +391,18 @@ mod tests {
             let (api, headers) = (super::super::client::tests::api("https://api.example"), HeaderMap::new());
             let exports = api.parse_exports(&body, &headers).unwrap_or_default();
             let identities = api.parse_identities(&body, &headers).unwrap_or_default();
-            let _ = api.parse_runs(&body, &headers);
-            let names = exports.iter().map(|export| export.name.to_string());
+            let templates = api.parse_templates(&body, &headers).unwrap_or_default();
+            let names = exports.iter().map(|export| &export.name);
+            let names = names.chain(templates.iter().map(|template| &template.name)).map(Label::to_string);
+            for kind in [RunKind::Export, RunKind::PdfBatch] {
+                let runs = api.parse_runs(kind, &body, &headers).unwrap_or_default();
+                prop_assert!(runs.iter().all(|run| run.id.0 > 0 && run.kind == kind));
+            }
             for text in names.chain(identities.iter().map(Identity::title)) {
                 prop_assert!(!text.chars().any(sanitize::is_unprintable), "{text:?}");
                 prop_assert!(!text.contains("##") && !text.contains("Signature=z"), "{text}");
             }
-            let json = serde_json::to_string(&(&exports, &identities)).unwrap();
+            let json = serde_json::to_string(&(&exports, &identities, &templates)).unwrap();
             prop_assert!(!json.contains("Signature=z"), "{json}");
             prop_assert!(exports.iter().all(|export| export.id.0 > 0));
         }

@@ -1,8 +1,11 @@
 //! The WebAdMIT API: its client, its data, and the resolution of names to ids.
 
+mod bounded_list;
 mod client;
+mod kind;
 pub(crate) mod lists;
 mod model;
+mod remote_file;
 pub mod resolve;
 mod run;
 mod scalar;
@@ -10,6 +13,8 @@ mod signed_url;
 pub mod status;
 
 pub(crate) use client::ApiClient;
+pub use kind::RunKind;
+pub(crate) use kind::RunRef;
 pub(crate) use model::{ApiKey, BaseUrl, Id};
 pub(crate) use run::RunResponse;
 pub use signed_url::SignedUrl;

@@ -7,9 +7,18 @@ use reqwest::header::HeaderValue;
 
 use crate::http;
 
-/// The id of an export, a run or an identity: a positive integer.
+/// The id of an export, a PDF template, a run, a zip file or an identity: a positive integer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct Id(pub u64);
+
+impl Id {
+    /// Parses the digits of a positive integer.
+    #[must_use]
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let number = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()?;
+        (number > 0).then_some(Self(number))
+    }
+}
 
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,4 +1,4 @@
-//! Resolves names to ids: the identity, the export or the run that an input selects.
+//! Resolves names to ids: the identity, the export, the PDF template or the run that an input selects.
 //!
 //! Pure: the lists are arguments. A name that matches no entry, or more than one, is a [`ResolveError`] with candidates.
 
@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 
 use query::Query;
 
-use super::lists::{Export, Identity, ListedRun};
+use super::lists::{Export, Identity, Label, ListedRun, Template};
 use crate::text::sanitize;
 use crate::webadmit::Id;
 
@@ -34,7 +34,7 @@ pub struct ResolveError {
 /// An entry that may be the intended one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
-    /// Id of the identity, export or run.
+    /// Id of the identity, export, PDF template or run.
     pub id: Id,
     /// Description in one line, safe to show.
     pub title: String,
@@ -61,9 +61,14 @@ impl ResolveError {
 }
 
 /// An entry of a list, as an error shows it.
-trait Entry {
+pub(crate) trait Entry {
     fn id(&self) -> Id;
     fn candidate_title(&self) -> String;
+}
+
+/// An entry that has a name.
+pub(crate) trait NamedEntry: Entry {
+    fn name(&self) -> &Label;
 }
 
 impl Entry for Identity {
@@ -86,13 +91,38 @@ impl Entry for Export {
     }
 }
 
+impl NamedEntry for Export {
+    fn name(&self) -> &Label {
+        &self.name
+    }
+}
+
+impl Entry for Template {
+    fn id(&self) -> Id {
+        self.id
+    }
+
+    fn candidate_title(&self) -> String {
+        self.name.to_string()
+    }
+}
+
+impl NamedEntry for Template {
+    fn name(&self) -> &Label {
+        &self.name
+    }
+}
+
 impl Entry for ListedRun {
     fn id(&self) -> Id {
         self.id
     }
 
     fn candidate_title(&self) -> String {
-        format!("of export {}, {}", self.export_id, self.status)
+        match self.source_id {
+            Some(source) => format!("of {} {source}, {}", self.kind.source_noun(), self.status),
+            None => self.status.to_string(),
+        }
     }
 }
 
@@ -167,15 +197,15 @@ pub(crate) fn sort_newest_first(identities: &mut [Identity]) {
     identities.sort_by_cached_key(|identity| Reverse(years(&identity.cycle.normalized)));
 }
 
-/// Returns the export with this name. Letter case does not matter.
+/// Returns the export or the PDF template with this name. Letter case does not matter.
 ///
 /// # Errors
 ///
-/// [`ResolveError`] if no export has this name, or several have it. If none has, exports whose names contain all words of it
+/// [`ResolveError`] if no entry has this name, or several have it. If none has, entries whose names contain all words of it
 /// are the first candidates, followed by those with similar names.
-pub(crate) fn export<'a>(all: &'a [Export], name: &str) -> Result<&'a Export, ResolveError> {
+pub(crate) fn by_name<'a, T: NamedEntry>(all: &'a [T], name: &str) -> Result<&'a T, ResolveError> {
     let normalized = sanitize::normalize(name);
-    let matching: Vec<&Export> = all.iter().filter(|export| export.name.normalized == normalized).collect();
+    let matching: Vec<&T> = all.iter().filter(|entry| entry.name().normalized == normalized).collect();
     if let [only] = matching.as_slice() {
         return Ok(only);
     }
@@ -184,22 +214,22 @@ pub(crate) fn export<'a>(all: &'a [Export], name: &str) -> Result<&'a Export, Re
     }
 
     let query = Query::parse(&normalized.replace('"', " "));
-    let mut ranked: Vec<&Export> = all.iter().collect();
-    ranked.sort_by_cached_key(|export| {
-        let name = [export.name.normalized.as_str()];
+    let mut ranked: Vec<&T> = all.iter().collect();
+    ranked.sort_by_cached_key(|entry| {
+        let name = [entry.name().normalized.as_str()];
         let has_all_words = query.terms_matching_whole_words(&name) == query.len();
         Reverse((has_all_words, query.matches(&name), similarity(&normalized, name[0])))
     });
     Err(ResolveError::new(name, all, 0, &ranked))
 }
 
-/// Returns the latest run of an export: the one with the highest id.
+/// Returns the latest run of an export or a PDF template: the one with the highest id.
 ///
 /// # Errors
 ///
-/// [`ResolveError`] if the list has no run of the export.
-pub(crate) fn latest(all: &[ListedRun], export: Id) -> Result<&ListedRun, ResolveError> {
-    all.iter().filter(|run| run.export_id == export).max_by_key(|run| run.id).ok_or_else(|| {
+/// [`ResolveError`] if the list has no run of it.
+pub(crate) fn latest(all: &[ListedRun], source: Id) -> Result<&ListedRun, ResolveError> {
+    all.iter().filter(|run| run.source_id == Some(source)).max_by_key(|run| run.id).ok_or_else(|| {
         let mut ranked: Vec<&ListedRun> = all.iter().collect();
         ranked.sort_by_key(|run| Reverse(run.id));
         ResolveError::new("latest", all, 0, &ranked)

@@ -1,117 +1,211 @@
-//! Runs of an export: starting one, and checking its status.
+//! Runs: starting one, and checking its status.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use reqwest::header::HeaderMap;
-use reqwest::{Method, Url};
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::{Method, RequestBuilder};
 use serde::Deserialize;
+use serde_json::json;
 
+use super::bounded_list::BoundedList;
 use super::client::{ApiClient, MAX_RESPONSE_SIZE, RATE_LIMIT_REMAINING};
+use super::kind::{RunKind, RunRef};
+use super::lists::Label;
+use super::remote_file::{MAX_ZIPS, RemoteFile};
 use super::scalar::Scalar;
 use super::status::Status;
 use super::{Id, SignedUrl};
 use crate::http::error::{ErrorKind, RequestError};
-use crate::http::{self, headers};
+use crate::http::headers;
 
 /// A response of the API about a run.
 #[derive(Debug)]
+#[allow(dead_code, reason = "the time of a batch is not used yet")]
 pub(crate) struct RunResponse {
     pub(crate) run_id: Id,
-    /// The export in the response. In the vendor's sample, it differs from the requested one.
-    pub(crate) export_id: Option<Id>,
+    /// The export or the template in the response.
+    pub(crate) source: Option<Source>,
     /// The status of the run.
     pub(crate) status: Status,
-    /// The signed URL of the file; only with a status that has a file.
-    pub(crate) url: Option<SignedUrl>,
+    /// The files, only with a status that has files. A run of an export has at most one, a batch one or more.
+    pub(crate) files: Vec<RemoteFile>,
     /// Number of calls that the key has left in this hour.
     pub(crate) remaining_calls: Option<u64>,
+    /// When the run was last changed. Only for a batch.
+    pub(crate) updated_at: Option<SystemTime>,
+}
+
+/// The export or the template of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(dead_code, reason = "the name is not used yet")]
+pub(crate) struct Source {
+    /// In the vendor's sample, the id of the export differs from the requested one.
+    pub(crate) id: Id,
+    /// Only that of a template.
+    pub(crate) name: Option<Label>,
 }
 
 impl ApiClient {
-    /// Requests the status of a run: `GET /api/v1/exports/{export}/export_files/{run}`.
+    /// Requests the status of a run: `GET /api/v1/exports/{export}/export_files/{run}`, or
+    /// `GET /api/v1/user_identities/{identity}/pdf_manager_batches/{batch}`.
     ///
     /// # Errors
     ///
     /// If the response is not a success, or is about another run.
-    pub(crate) async fn run_status(&self, export: Id, run: Id, timeout: Duration) -> Result<RunResponse, RequestError> {
-        let response = self.request_run(Method::GET, &format!("exports/{export}/export_files/{run}"), timeout).await?;
-        if response.run_id != run {
-            let detail = format!("run {} instead of run {run}", response.run_id);
+    pub(crate) async fn run_status(&self, run: &RunRef, timeout: Duration) -> Result<RunResponse, RequestError> {
+        let path = match run {
+            RunRef::Export { export, run } => format!("exports/{export}/export_files/{run}"),
+            RunRef::PdfBatch { identity, batch } => format!("user_identities/{identity}/pdf_manager_batches/{batch}"),
+        };
+        let response = self.request_run(run.kind(), self.request(Method::GET, &path), timeout).await?;
+
+        if response.run_id != run.id() {
+            let noun = run.kind().run_noun();
+            let detail = format!("{noun} {} instead of {noun} {}", response.run_id, run.id());
             return Err(self.error(ErrorKind::WrongRun, detail));
         }
         Ok(response)
     }
 
-    /// Starts a run: `POST /api/v1/user_identities/{identity}/exports/{export}/export_files`. Repeating the request is
-    /// safe: WebAdMIT responds with the run that is in progress.
+    /// Starts a run of an export or a template: `POST /api/v1/user_identities/{identity}/exports/{export}/export_files`, or
+    /// `POST /api/v1/user_identities/{identity}/pdf_manager_batches`. Repeating the request is safe: WebAdMIT responds with
+    /// the run that is in progress.
     ///
     /// # Errors
     ///
     /// If the response is not a success.
     pub(crate) async fn start_run(
         &self,
+        kind: RunKind,
         identity: Id,
-        export: Id,
+        source: Id,
         timeout: Duration,
     ) -> Result<RunResponse, RequestError> {
-        let path = format!("user_identities/{identity}/exports/{export}/export_files");
-        self.request_run(Method::POST, &path, timeout).await
+        let request = match kind {
+            RunKind::Export => {
+                self.request(Method::POST, &format!("user_identities/{identity}/exports/{source}/export_files"))
+            }
+            RunKind::PdfBatch => {
+                let body = json!({ "pdf_manager_batch": { "pdf_manager_template_id": source } });
+                self.request(Method::POST, &format!("user_identities/{identity}/pdf_manager_batches"))
+                    .header(CONTENT_TYPE, "application/json")
+                    .body(body.to_string())
+            }
+        };
+        self.request_run(kind, request, timeout).await
     }
 
-    async fn request_run(&self, method: Method, path: &str, timeout: Duration) -> Result<RunResponse, RequestError> {
-        let (headers, body) = self.send(method, path, timeout, MAX_RESPONSE_SIZE).await?;
-        self.read_run(&body, &headers)
+    async fn request_run(
+        &self,
+        kind: RunKind,
+        request: RequestBuilder,
+        timeout: Duration,
+    ) -> Result<RunResponse, RequestError> {
+        let (headers, body) = self.send(request, timeout, MAX_RESPONSE_SIZE).await?;
+        self.read_run(kind, &body, &headers)
     }
 
-    fn read_run(&self, body: &[u8], headers: &HeaderMap) -> Result<RunResponse, RequestError> {
+    fn read_run(&self, kind: RunKind, body: &[u8], headers: &HeaderMap) -> Result<RunResponse, RequestError> {
+        match kind {
+            RunKind::Export => self.read_export_run(body, headers),
+            RunKind::PdfBatch => self.read_pdf_batch(body, headers),
+        }
+    }
+
+    fn read_export_run(&self, body: &[u8], headers: &HeaderMap) -> Result<RunResponse, RequestError> {
+        /// In spite of its name, `export_files` is one object.
+        #[derive(Deserialize)]
+        struct Envelope {
+            export_files: Run,
+        }
+
+        #[derive(Deserialize)]
+        struct Run {
+            id: Scalar,
+            #[serde(default)]
+            export_id: Scalar,
+            status: String,
+            download_url: Option<String>,
+        }
+
         let Envelope { export_files: run } = self.parse(body, headers, "the fields of a run")?;
-        let id = run.id.id().ok_or_else(|| self.unreadable(headers, "a run without a valid id"))?;
+        let run_id = run.id.id().ok_or_else(|| self.unreadable(headers, "a run without a valid id"))?;
 
         // Makes the signature known before any other field is used, because another field may contain it.
         let url = run.download_url.as_deref().map(str::trim).filter(|url| !url.is_empty());
-        if let Some(url) = url.and_then(|url| Url::parse(url).ok()) {
-            self.redactor.add_signed_url(&url);
-        }
+        url.inspect(|url| self.redact_signature(url));
         let status = Status::parse(&self.redactor.redact_prefix(&run.status));
         let url = url.filter(|_| status.has_file()).map(|url| self.validate_url(url, headers)).transpose()?;
 
-        let remaining_calls = headers::text(headers, RATE_LIMIT_REMAINING).and_then(|calls| calls.trim().parse().ok());
-        Ok(RunResponse { run_id: id, export_id: run.export_id.id(), status, url, remaining_calls })
+        Ok(RunResponse {
+            run_id,
+            source: run.export_id.id().map(|id| Source { id, name: None }),
+            status,
+            files: url.into_iter().map(RemoteFile::Url).collect(),
+            remaining_calls: remaining_calls(headers),
+            updated_at: None,
+        })
     }
 
-    /// Accepts a URL that is https if the API is, and contains no credentials and no key.
-    fn validate_url(&self, url: &str, headers: &HeaderMap) -> Result<SignedUrl, RequestError> {
-        let reject = |reason: &str| Err(self.error(ErrorKind::InvalidUrl, reason));
-        let Ok(url) = Url::parse(url) else { return reject("is not a URL") };
-        match url.scheme() {
-            "https" => {}
-            "http" if !self.base_url.is_https() => {}
-            "http" => return reject("is plain http, although the API is https"),
-            scheme => return reject(&format!("has the scheme {}", self.redactor.excerpt(scheme))),
+    fn read_pdf_batch(&self, body: &[u8], headers: &HeaderMap) -> Result<RunResponse, RequestError> {
+        #[derive(Deserialize)]
+        struct Envelope {
+            pdf_manager_batch: Batch,
         }
-        if http::has_credentials(&url) {
-            return reject("contains a user name or a password");
+
+        #[derive(Deserialize)]
+        struct Batch {
+            id: Scalar,
+            #[serde(default)]
+            updated_at: Scalar,
+            state: String,
+            download_hrefs: Option<BoundedList<Scalar, MAX_ZIPS>>,
+            pdf_manager_template: Option<Template>,
         }
-        if self.redactor.contains_key(url.as_str()) {
-            return reject("contains the API key, which must only be sent to the API");
+
+        #[derive(Deserialize, Default)]
+        #[serde(default)]
+        struct Template {
+            id: Scalar,
+            name: Scalar,
         }
-        Ok(SignedUrl::new(url, headers::date(headers)))
+
+        let Envelope { pdf_manager_batch: batch } = self.parse(body, headers, "the fields of a batch")?;
+        let run_id = batch.id.id().ok_or_else(|| self.unreadable(headers, "a batch without a valid id"))?;
+
+        // Makes signatures known, as above. A path has none, but a response may differ from the reference.
+        let hrefs = batch.download_hrefs.unwrap_or_default();
+        hrefs.items().iter().for_each(|href| self.redact_signature(&href.text()));
+        let status = Status::parse(&self.redactor.redact_prefix(&batch.state));
+        let files = if status.has_file() { self.read_zips(&hrefs)? } else { Vec::new() };
+
+        let source = batch.pdf_manager_template.and_then(|template| {
+            let name = Some(self.label(&template.name)).filter(|name| !name.is_empty());
+            Some(Source { id: template.id.id()?, name })
+        });
+        Ok(RunResponse {
+            run_id,
+            source,
+            status,
+            files,
+            remaining_calls: remaining_calls(headers),
+            updated_at: humantime::parse_rfc3339(batch.updated_at.text().trim()).ok(),
+        })
     }
 }
 
-/// The body of a response. In spite of its name, `export_files` is one object.
-#[derive(Deserialize)]
-struct Envelope {
-    export_files: Run,
+impl RunResponse {
+    /// Returns the signed URL of the first file, if the response has one.
+    pub(crate) fn url(&self) -> Option<&SignedUrl> {
+        match self.files.first() {
+            Some(RemoteFile::Url(url)) => Some(url),
+            Some(RemoteFile::Zip(_)) | None => None,
+        }
+    }
 }
 
-#[derive(Deserialize)]
-struct Run {
-    id: Scalar,
-    #[serde(default)]
-    export_id: Scalar,
-    status: String,
-    download_url: Option<String>,
+fn remaining_calls(headers: &HeaderMap) -> Option<u64> {
+    headers::text(headers, RATE_LIMIT_REMAINING)?.trim().parse().ok()
 }
 
 #[cfg(test)]

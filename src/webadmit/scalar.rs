@@ -23,12 +23,11 @@ pub(super) enum Scalar {
 impl Scalar {
     /// Returns the value as an id: a positive number, or a string of its digits.
     pub(super) fn id(&self) -> Option<Id> {
-        let number = match self {
-            Self::Number(number) => *number,
-            Self::Text(text) if text.trim().bytes().all(|byte| byte.is_ascii_digit()) => text.trim().parse().ok()?,
-            Self::Text(_) | Self::Other => return None,
-        };
-        (number > 0).then_some(Id(number))
+        match self {
+            Self::Number(number) => (*number > 0).then_some(Id(*number)),
+            Self::Text(text) => Id::parse(text.trim()),
+            Self::Other => None,
+        }
     }
 
     /// Returns the value as text. A cycle may be sent as a number.

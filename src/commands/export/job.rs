@@ -16,7 +16,7 @@ use crate::report::history::{ResolvedName, SavedFile, TextEncoding};
 use crate::text::{format, sanitize};
 use crate::webadmit::resolve::{self, ResolveError};
 use crate::webadmit::status::Status;
-use crate::webadmit::{ApiClient, Id, RunResponse, SignedUrl};
+use crate::webadmit::{self, ApiClient, Id, RunKind, RunResponse, SignedUrl};
 
 /// Maximum length of a name in messages and in the summary, in characters.
 const MAX_SHOWN_NAME_LENGTH: usize = 120;
@@ -61,16 +61,16 @@ impl<'a> Job<'a> {
         let run = self.select_run().await?;
         self.context.history.borrow_mut().id = Some(run.id);
 
-        let RunResponse { status, url, .. } =
-            poll::until_terminal(&self.context, async || self.check(&run).await).await?;
+        let response = poll::until_terminal(&self.context, async || self.check(&run).await).await?;
+        let (status, url) = (&response.status, response.url().cloned());
         if let Some(url) = url {
             let saved = self.download(&run, url).await?;
             self.log_saved(&saved);
             self.context.history.borrow_mut().saved = Some(saved);
         }
 
-        if self.request.fail_on.contains(&status) {
-            return Err(StepError::Status(status));
+        if self.request.fail_on.contains(status) {
+            return Err(StepError::Status(response.status));
         }
         if !status.has_file() {
             self.context.line(&format!("no file was produced ({status}); allowed by fail-on"));
@@ -119,7 +119,7 @@ impl<'a> Job<'a> {
             ExportSelector::Id(id) => ResolvedName::from_id(*id),
             ExportSelector::Name(name) => {
                 let all = self.request_list(async |timeout| self.api.exports(identity, timeout).await).await?;
-                let found = resolve::export(&all, name).map_err(unresolved(LookupTarget::ExportName))?;
+                let found = resolve::by_name(&all, name).map_err(unresolved(LookupTarget::ExportName))?;
                 self.context.line(&format!("export: {}, {}", found.id, found.name));
                 let name = Some(shorten(&found.name.to_string()));
                 ResolvedName { id: found.id, name, is_newest_cycle: false }
@@ -132,7 +132,8 @@ impl<'a> Job<'a> {
     }
 
     async fn find_latest_run(&self, identity: Id, export: Id) -> Result<Id, StepError> {
-        let all = self.request_list(async |timeout| self.api.runs(identity, timeout).await).await?;
+        let all =
+            self.request_list(async |timeout| self.api.recent_runs(RunKind::Export, identity, timeout).await).await?;
         let run = resolve::latest(&all, export).map_err(unresolved(LookupTarget::LatestRun))?;
         self.context.line(&format!("latest run of export {export}: {}", run.id));
         Ok(run.id)
@@ -146,7 +147,7 @@ impl<'a> Job<'a> {
     }
 
     async fn start_run(&self, identity: Id, export: Id) -> Result<RunRef, StepError> {
-        let send = async |timeout| self.api.start_run(identity, export, timeout).await;
+        let send = async |timeout| self.api.start_run(RunKind::Export, identity, export, timeout).await;
         let response = self.context.request(RequestLimits::default(), send).await?;
         self.context.line(&format!("started run {} of export {export}", response.run_id));
         Ok(RunRef {
@@ -162,7 +163,7 @@ impl<'a> Job<'a> {
         let attempts = AttemptLimits { not_found_until, max_attempts: None };
         let send = async |timeout| {
             let response = self.request_status(run, timeout).await?;
-            if response.status.has_file() && response.url.is_none() {
+            if response.status.has_file() && response.url().is_none() {
                 return Err(self.missing_url(&response.status));
             }
             Ok(response)
@@ -176,13 +177,14 @@ impl<'a> Job<'a> {
         let send = async |timeout| {
             let response = self.request_status(run, timeout).await?;
             let has_ended_without_file = response.status.is_terminal() && !response.status.has_file();
-            if response.url.is_none() && !has_ended_without_file {
+            if response.url().is_none() && !has_ended_without_file {
                 return Err(self.missing_url(&response.status));
             }
             Ok(response)
         };
 
-        let RunResponse { status, url, .. } = self.context.request(RequestLimits::default(), send).await?;
+        let response = self.context.request(RequestLimits::default(), send).await?;
+        let (status, url) = (response.status.clone(), response.url().cloned());
         match url {
             Some(url) => Ok(url),
             None if self.request.fail_on.contains(&status) => Err(StepError::Status(status)),
@@ -197,7 +199,8 @@ impl<'a> Job<'a> {
     }
 
     async fn request_status(&self, run: &RunRef, timeout: Duration) -> Result<RunResponse, RequestError> {
-        let response = self.api.run_status(run.export_id, run.id, timeout).await?;
+        let reference = webadmit::RunRef::Export { export: run.export_id, run: run.id };
+        let response = self.api.run_status(&reference, timeout).await?;
         run.started_at.set(None);
         self.record_status(run.export_id, &response);
         Ok(response)
@@ -249,7 +252,9 @@ impl<'a> Job<'a> {
             }
         }
 
-        if let Some(other) = response.export_id.filter(|&other| is_first && other != export) {
+        if let Some(other) =
+            response.source.as_ref().map(|source| source.id).filter(|&other| is_first && other != export)
+        {
             self.context
                 .warning(&format!("the run belongs to export {other} according to WebAdMIT, not to export {export}"));
         }

@@ -81,6 +81,7 @@ fn every_other_error_is_retryable_or_permanent() {
         (ErrorKind::UnknownLength, true),
         (ErrorKind::Certificate, false),
         (ErrorKind::Redirect, false),
+        (ErrorKind::MissingRedirect, false),
         (ErrorKind::StoreRedirect, false),
         (ErrorKind::TooLarge, false),
         (ErrorKind::WrongRun, false),

@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::{self, IdentitySelector};
 use crate::text::redact::Redactor;
+use crate::webadmit::RunKind;
 use crate::webadmit::lists::Label;
 use crate::webadmit::status::Status;
 
@@ -183,7 +184,7 @@ fn an_id_instead_of_a_name_is_recognized() {
         [("305", true), (" 305 ", true), ("306", false), ("30", false), ("305 x", false), ("7 c", false)]
     {
         assert_eq!(identity(&five_identities(), words).unwrap_err().is_id, is_id, "{words}");
-        assert_eq!(export(&[named(305, "a"), named(7, "b")], words).unwrap_err().is_id, is_id, "{words}");
+        assert_eq!(by_name(&[named(305, "a"), named(7, "b")], words).unwrap_err().is_id, is_id, "{words}");
     }
 }
 
@@ -231,16 +232,16 @@ fn an_export_is_found_by_its_whole_name() {
     for (name, id) in
         [("Nightly Applicants", 1), (" nightly  APPLICANTS ", 1), ("Nightly applicants 2", 2), ("ÄRZTE", 4)]
     {
-        assert_eq!(export(&all, name).map(|found| found.id), Ok(Id(id)), "{name}");
+        assert_eq!(by_name(&all, name).map(|found| found.id), Ok(Id(id)), "{name}");
     }
 
-    let error = export(&all, "interviews").unwrap_err();
+    let error = by_name(&all, "interviews").unwrap_err();
     assert_eq!((error.matching, error.total, ids(&error)), (2, 5, vec![3, 5]));
     assert_eq!(error.candidates[1].title, "INTERVIEWS");
-    let error = export(&all, "Aplicants nightly").unwrap_err();
+    let error = by_name(&all, "Aplicants nightly").unwrap_err();
     assert_eq!((error.matching, error.total, error.candidates[0].id), (0, 5, Id(1)));
     for (name, first) in [("Nightly", 1), ("intervews", 3), ("AERZTE", 4), ("1  Nightly Applicants", 1)] {
-        assert_eq!(ids(&export(&all, name).unwrap_err())[0], first, "{name}");
+        assert_eq!(ids(&by_name(&all, name).unwrap_err())[0], first, "{name}");
     }
 }
 
@@ -258,14 +259,14 @@ fn exports_whose_names_contain_all_words_are_the_first_candidates() {
         ("2026", vec![5]),
         ("banner 202", vec![2]),
     ] {
-        let ids = ids(&export(&all, name).unwrap_err());
+        let ids = ids(&by_name(&all, name).unwrap_err());
         assert_eq!(ids[..first.len()], first, "{name}: {ids:?}");
     }
 }
 
 #[test]
 fn the_latest_run_is_the_one_with_the_highest_id() {
-    let run = |id, export, status| ListedRun { id: Id(id), export_id: Id(export), status };
+    let run = |id, export, status| ListedRun { kind: RunKind::Export, id: Id(id), source_id: Some(Id(export)), status };
     let all = [
         run(70, 1, Status::Available),
         run(90, 1, Status::Queued),
@@ -277,6 +278,15 @@ fn the_latest_run_is_the_one_with_the_highest_id() {
     let error = latest(&all, Id(3)).unwrap_err();
     assert_eq!((error.matching, error.total, ids(&error)), (0, 4, vec![95, 90, 80, 70]));
     assert_eq!(error.candidates[1].title, "of export 1, queued");
+
+    let batch = |id, source_id| ListedRun { kind: RunKind::PdfBatch, id: Id(id), source_id, status: Status::Available };
+    let all = [batch(42, Some(Id(2))), batch(43, None), batch(41, Some(Id(2)))];
+    assert_eq!(latest(&all, Id(2)).unwrap().id, Id(42));
+    let titles = latest(&all, Id(1)).unwrap_err().candidates.into_iter().map(|candidate| candidate.title);
+    assert_eq!(
+        titles.collect::<Vec<_>>(),
+        ["available", "of PDF template 2, available", "of PDF template 2, available"]
+    );
 }
 
 #[test]
@@ -347,7 +357,7 @@ proptest! {
         words in "[a-c ]{1,3}|.{1,5}",
     ) {
         let exports: Vec<Export> = names.iter().zip(1..).map(|(name, id)| named(id, name)).collect();
-        match export(&exports, &words) {
+        match by_name(&exports, &words) {
             Ok(found) => prop_assert_eq!(&found.name.normalized, &sanitize::normalize(&words)),
             Err(error) => prop_assert!(error.candidates.len() <= 20 && error.matching != 1),
         }
