@@ -1,7 +1,8 @@
 //! A server that sends exactly the bytes that a test specifies: complete, cut, stalled, slow or wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -108,7 +109,18 @@ struct Shared {
     /// Handles of all open connections, in the order in which they were accepted.
     connections: Mutex<BTreeMap<usize, TcpStream>>,
     accepted: AtomicUsize,
+    /// The most connections that were open at one time.
+    max_open: AtomicUsize,
+    responding: Mutex<Responding>,
     is_stopped: AtomicBool,
+}
+
+/// The connections on which a response is being sent.
+#[derive(Default)]
+struct Responding {
+    connections: BTreeSet<usize>,
+    /// The most that there were at one time.
+    max: usize,
 }
 
 /// An HTTP server on loopback. It stops when it is dropped.
@@ -148,6 +160,8 @@ impl Server {
             requests_changed: Condvar::new(),
             connections: Mutex::default(),
             accepted: AtomicUsize::new(0),
+            max_open: AtomicUsize::new(0),
+            responding: Mutex::default(),
             is_stopped: AtomicBool::new(false),
         });
 
@@ -161,12 +175,20 @@ impl Server {
                 let Ok(stream) = stream else { continue };
                 let number = for_thread.accepted.fetch_add(1, Ordering::SeqCst);
                 let Ok(handle) = stream.try_clone() else { continue };
+                // Otherwise, the last byte of a response would wait for an acknowledgement.
+                let _ = stream.set_nodelay(true);
 
-                for_thread.connections.lock().unwrap().insert(number, handle);
+                let mut connections = for_thread.connections.lock().unwrap();
+                connections.insert(number, handle);
+                let open = connections.values().filter(|stream| !is_closed(stream)).count();
+                for_thread.max_open.fetch_max(open, Ordering::SeqCst);
+                drop(connections);
+
                 let shared = Arc::clone(&for_thread);
                 thread::spawn(move || {
                     // An error here means that the client closed the connection.
                     let _ = shared.serve(stream, number);
+                    shared.end_response(number);
                     shared.connections.lock().unwrap().remove(&number);
                 });
             }
@@ -193,6 +215,17 @@ impl Server {
     /// Returns how many connections it has accepted.
     pub fn connections(&self) -> usize {
         self.shared.accepted.load(Ordering::SeqCst)
+    }
+
+    /// Returns how many connections were open at one time, at most, whether they were used or not.
+    pub fn max_open_connections(&self) -> usize {
+        self.shared.max_open.load(Ordering::SeqCst)
+    }
+
+    /// Returns how many responses it was sending at one time, at most. A response ends with its last byte, or when the client
+    /// closes the connection.
+    pub fn max_concurrent_responses(&self) -> usize {
+        self.shared.responding.lock().unwrap().max
     }
 
     /// Waits until it has received this number of requests.
@@ -253,12 +286,21 @@ impl Shared {
         let mut connection = BufReader::new(connection);
 
         while let Some(request) = read_request(&mut connection)? {
+            self.begin_response(number);
             self.requests.lock().unwrap().push(request.clone());
             self.requests_changed.notify_all();
 
-            for action in (self.handler)(&request) {
+            let mut actions = (self.handler)(&request).into_iter().peekable();
+            while let Some(action) = actions.next() {
                 let stream = connection.get_mut();
                 match action {
+                    Action::Send(bytes) if actions.peek().is_none() => {
+                        // After the last byte, the client can send its next request before this thread goes on.
+                        let (bytes, last) = bytes.split_at(bytes.len().saturating_sub(1));
+                        stream.write_all(bytes)?;
+                        self.end_response(number);
+                        stream.write_all(last)?;
+                    }
                     Action::Send(bytes) => stream.write_all(&bytes)?,
                     Action::Repeat(bytes, times) => (0..times).try_for_each(|_| stream.write_all(&bytes))?,
                     Action::Drip(bytes, pause) => bytes.chunks(1).try_for_each(|byte| {
@@ -268,17 +310,26 @@ impl Shared {
                     Action::Throttle { bytes, bytes_per_second, until_requests } => {
                         let limit = self.requests.lock().unwrap().len().saturating_add(until_requests);
                         let chunk_size = usize::try_from(bytes_per_second / 200).unwrap().max(1);
+                        let (bytes, last) = bytes.split_at(bytes.len().saturating_sub(1));
                         bytes.chunks(chunk_size).try_for_each(|chunk| {
                             if self.requests.lock().unwrap().len() < limit {
                                 thread::sleep(Duration::from_millis(5));
                             }
                             stream.write_all(chunk)
                         })?;
+                        if actions.peek().is_none() {
+                            self.end_response(number);
+                        }
+                        stream.write_all(last)?;
                     }
                     Action::WaitFor(gate) => gate.wait(),
                     Action::Hang => return io::copy(&mut connection, &mut io::sink()).map(drop),
-                    Action::Close => return stream.close(),
+                    Action::Close => {
+                        self.end_response(number);
+                        return stream.close();
+                    }
                     Action::Reset => {
+                        self.end_response(number);
                         // The system sends the reset when the last handle is closed.
                         self.connections.lock().unwrap().remove(&number);
                         return SockRef::from(&socket).set_linger(Some(Duration::ZERO));
@@ -286,8 +337,31 @@ impl Shared {
                     Action::Tunnel(port) => return tunnel(&socket, port),
                 }
             }
+            self.end_response(number);
         }
         Ok(())
+    }
+
+    /// Counts the responses that are being sent, with the one on this connection.
+    fn begin_response(&self, number: usize) {
+        let mut responding = self.responding.lock().unwrap();
+        let connections = self.connections.lock().unwrap();
+        responding.connections.retain(|number| connections.get(number).is_some_and(|stream| !is_closed(stream)));
+        responding.connections.insert(number);
+        responding.max = responding.max.max(responding.connections.len());
+    }
+
+    fn end_response(&self, number: usize) {
+        self.responding.lock().unwrap().connections.remove(&number);
+    }
+}
+
+/// Returns whether the client has closed the connection, which a thread that sends a response notices later.
+fn is_closed(stream: &TcpStream) -> bool {
+    // The flags MSG_PEEK and MSG_DONTWAIT of Linux.
+    match SockRef::from(stream).recv_with_flags(&mut [MaybeUninit::uninit()], 0x02 | 0x40) {
+        Ok(length) => length == 0,
+        Err(error) => error.kind() != io::ErrorKind::WouldBlock,
     }
 }
 
