@@ -8,6 +8,16 @@ pub const IDENTITY_ID: u64 = 305;
 pub const EXPORT_ID: u64 = 86446;
 pub const EXPORT_NAME: &str = "Nightly Applicants";
 pub const RUN_ID: u64 = 74780;
+/// The other export of [`IDENTITY_ID`].
+pub const SECOND_EXPORT_ID: u64 = 86447;
+pub const SECOND_EXPORT_NAME: &str = "Interviews of the Week";
+pub const SECOND_RUN_ID: u64 = 74787;
+/// The PDF Manager template of [`IDENTITY_ID`], its batch, and the only zip of that.
+pub const PDF_TEMPLATE_ID: u64 = 2;
+pub const PDF_TEMPLATE_NAME: &str = "Accepted Offers for Review";
+pub const PDF_BATCH_ID: u64 = 42;
+pub const PDF_ZIP_ID: u64 = 421;
+pub const PDF_ZIP_FILENAME: &str = "Accepted-Offers-for-Review.zip";
 
 /// Returns the run [`RUN_ID`] without a download URL.
 pub fn run_json(status: &str) -> Value {
@@ -69,4 +79,69 @@ pub fn exports_json(exports: &[Value]) -> Value {
 pub fn recent_run_json(run: u64, export: u64, status: &str) -> Value {
     let href = format!("/api/v1/exports/{export}/export_files/{run}");
     json!({ "id": run, "href": href, "export_id": export, "status": status })
+}
+
+/// Returns the id of the run of an export that `many_exports` has added.
+pub const fn many_run_id(export: u64) -> u64 {
+    70_000 + export
+}
+
+/// Returns the id of a zip of a PDF Manager batch. The first one has the index 0.
+pub fn pdf_zip_id(batch: u64, index: usize) -> u64 {
+    batch * 10 + u64::try_from(index).unwrap() + 1
+}
+
+/// Returns the path of a zip of [`IDENTITY_ID`], as `download_hrefs` has it.
+pub fn pdf_zip_href(zip: u64) -> String {
+    format!("/api/v1/user_identities/{IDENTITY_ID}/pdf_manager_zip_files/{zip}/download")
+}
+
+/// Returns a PDF Manager template of [`IDENTITY_ID`] as the list has it.
+pub fn pdf_template_json(id: u64, name: &str) -> Value {
+    json!({
+        "href": format!("/api/v1/user_identities/{IDENTITY_ID}/pdf_manager_templates/{id}"),
+        "id": id,
+        "name": name,
+        "list_name": "Accepted Offers",
+        "document_source_title": "Full Application",
+    })
+}
+
+pub fn pdf_templates_json(identity: u64, templates: &[Value]) -> Value {
+    let href = format!("/api/v1/user_identities/{identity}/pdf_manager_templates");
+    json!({ "href": href, "pdf_manager_templates": templates })
+}
+
+/// Returns a PDF Manager batch of [`IDENTITY_ID`].
+pub fn pdf_batch_json(
+    id: u64,
+    template: u64,
+    template_name: &str,
+    state: &str,
+    updated_at: &str,
+    hrefs: &[String],
+) -> Value {
+    let mut batch = listed_pdf_batch_json(id, template, template_name, state, updated_at);
+    batch["download_hrefs"] = json!(hrefs);
+    json!({ "pdf_manager_batch": batch })
+}
+
+/// Returns a PDF Manager batch as the list of an identity's batches has it.
+pub fn listed_pdf_batch_json(id: u64, template: u64, template_name: &str, state: &str, updated_at: &str) -> Value {
+    json!({
+        "href": format!("/api/v1/user_identities/{IDENTITY_ID}/pdf_manager_batches/{id}"),
+        "id": id,
+        "updated_at": updated_at,
+        "state": state,
+        "pdf_manager_template": {
+            "href": format!("/api/v1/user_identities/{IDENTITY_ID}/pdf_manager_templates/{template}"),
+            "id": template,
+            "name": template_name,
+        },
+    })
+}
+
+pub fn pdf_batches_json(identity: u64, batches: &[Value]) -> Value {
+    let href = format!("/api/v1/user_identities/{identity}/pdf_manager_batches");
+    json!({ "href": href, "pdf_manager_batches": batches })
 }

@@ -58,6 +58,12 @@ impl StoredFile {
     }
 }
 
+impl<T: AsRef<[u8]>> From<T> for StoredFile {
+    fn from(bytes: T) -> Self {
+        Self::new(bytes.as_ref())
+    }
+}
+
 /// Returns an error document as a store sends it.
 pub fn error_response(status: u16, code: &str) -> Vec<u8> {
     let body = format!(
@@ -82,4 +88,9 @@ pub fn applicants_csv(rows: usize) -> Vec<u8> {
         text.push_str(&format!("{:09},{last},{first},Made-up Public Health,{whole}.{tenth}\r\n", 900_000_000 + row));
     }
     text.chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?')).collect()
+}
+
+/// Returns a file that begins like a zip, with made-up applicants.
+pub fn applicants_zip(rows: usize) -> Vec<u8> {
+    [&b"PK\x03\x04"[..], &applicants_csv(rows)].concat()
 }
