@@ -5,9 +5,9 @@ use std::fmt;
 use crate::config::InputError;
 use crate::http::retry::{GiveUpReason, RetryFailure};
 use crate::signals::Signal;
-use crate::webadmit::Id;
 use crate::webadmit::resolve::ResolveError;
 use crate::webadmit::status::Status;
+use crate::webadmit::{Id, RunKind};
 
 /// An error that ends a step.
 #[derive(Debug)]
@@ -32,10 +32,10 @@ pub enum StepError {
         /// Why it cannot be resolved.
         error: ResolveError,
     },
-    /// The list lacks the exports of some identities.
+    /// The list lacks the exports or the PDF templates of some identities.
     IncompleteList {
-        /// These identities, in the order of the list; at least one.
-        missing: Vec<Id>,
+        /// These identities, in the order of the list; at least one for each kind.
+        missing: Vec<(RunKind, Vec<Id>)>,
         /// The first error.
         cause: Box<StepError>,
     },

@@ -1,9 +1,10 @@
-//! `webadmit-export list`: prints the identities and exports that a key can see.
+//! `webadmit-export list`: prints the identities, exports and PDF templates that a key can see.
 //!
 //! The list goes to stdout and everything else to stderr, so that the list can be piped.
 
 use std::cell::RefCell;
 use std::io;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use serde::Serialize;
@@ -15,18 +16,19 @@ use crate::context::{Context, RequestLimits, Step};
 use crate::environment::Environment;
 use crate::error::StepError;
 use crate::http::Clients;
+use crate::http::error::{ErrorKind, RequestError};
 use crate::http::retry::{AttemptLimits, GiveUpReason};
 use crate::report::history::History;
 use crate::report::log::{self, Log};
 use crate::report::message::{self, MessageContext};
 use crate::text::sanitize;
-use crate::webadmit::lists::{Export, Identity, Label};
-use crate::webadmit::{ApiClient, Id, resolve};
+use crate::webadmit::lists::{Export, Identity, Label, Template};
+use crate::webadmit::{ApiClient, Id, RunKind, resolve};
 
 /// The inputs that this command uses. It ignores all others, valid or not.
 const LIST_INPUTS: [&str; 6] = ["api-key", "base-url", "timeout", "poll-interval", "allow-http", "ca-file"];
 
-/// Maximum number of attempts to list the exports of one identity, so that one that keeps failing leaves time for the others.
+/// Maximum number of attempts to list the exports or the PDF templates of one identity, so that one that keeps failing leaves time for the others.
 const MAX_ATTEMPTS: u32 = 4;
 
 /// The output format of the list.
@@ -36,7 +38,7 @@ pub(crate) enum ListFormat {
     Json,
 }
 
-/// An identity and its exports.
+/// An identity, its exports and its PDF templates.
 #[derive(Debug, Serialize)]
 struct ListedIdentity {
     #[serde(flatten)]
@@ -46,6 +48,8 @@ struct ListedIdentity {
     input_value: Option<String>,
     /// `None` if the request for them failed.
     exports: Option<Vec<Export>>,
+    /// `None` if the request for them failed, or the identity has no PDF Manager.
+    pdf_templates: Option<Vec<Template>>,
 }
 
 /// Prints the list and returns the exit code.
@@ -100,7 +104,7 @@ async fn print_list(context: &Context<'_>, clients: &Clients, format: ListFormat
             "this key has no identities; in WebAdMIT, its user needs the permission API Access for each identity",
         );
     }
-    let (entries, incomplete) = fetch_exports(context, &api, identities).await;
+    let (entries, incomplete) = fetch_lists(context, &api, identities).await;
 
     // On another thread: a signal must end the program even if nobody reads its output.
     let text = if format == ListFormat::Table { table(&entries) } else { json(&entries) };
@@ -109,50 +113,110 @@ async fn print_list(context: &Context<'_>, clients: &Clients, format: ListFormat
     incomplete.map_or(Ok(()), Err)
 }
 
-/// Requests the exports of each identity. If that fails for some of them, also returns [`StepError::IncompleteList`], except where
-/// the API refuses to show them.
-async fn fetch_exports(
+/// Requests the exports and the PDF templates of each identity. If that fails for some of them, also returns
+/// [`StepError::IncompleteList`], except where the API refuses to show them.
+async fn fetch_lists(
     context: &Context<'_>,
     api: &ApiClient,
     identities: Vec<Identity>,
 ) -> (Vec<ListedIdentity>, Option<StepError>) {
     let input_values = resolve::input_values(&identities);
-    let (mut entries, mut missing, mut first_error) = (Vec::new(), Vec::new(), None);
-    let mut has_ended = false;
-    let attempts = AttemptLimits { max_attempts: Some(MAX_ATTEMPTS), not_found_until: None };
-    let limits = RequestLimits { has_grace_period: false, attempts };
+    let mut requests = ListRequests::new(context);
 
-    for (identity, input_value) in identities.into_iter().zip(input_values) {
-        let id = identity.id;
-        let result = if has_ended {
-            Err(StepError::TimedOut)
-        } else {
-            let request = async |timeout| api.exports(Some(id), timeout).await;
-            context.request(limits, request).await
-        };
+    let send = async |identity, timeout| api.exports(Some(identity), timeout).await;
+    let exports = requests.send_for_each(RunKind::Export, &identities, send).await;
+    let send = async |identity, timeout| api.templates(identity, timeout).await;
+    let templates = requests.send_for_each(RunKind::PdfBatch, &identities, send).await;
 
-        let exports = result.map_err(|error| {
-            log_failure(context, id, &error);
-            has_ended |= ends_list(&error);
-            if !is_refusal(&error) {
-                missing.push(id);
-                first_error.get_or_insert(error);
-            }
-        });
-        entries.push(ListedIdentity { identity, input_value, exports: exports.ok() });
-    }
-    (entries, first_error.map(|cause| StepError::IncompleteList { missing, cause: Box::new(cause) }))
+    let entries = identities.into_iter().zip(input_values).zip(exports).zip(templates);
+    let entries = entries.map(|(((identity, input_value), exports), pdf_templates)| ListedIdentity {
+        identity,
+        input_value,
+        exports,
+        pdf_templates,
+    });
+    (entries.collect(), requests.into_error())
 }
 
-fn log_failure(context: &Context<'_>, identity: Id, error: &StepError) {
-    if let StepError::Request { failure, .. } = error {
-        let (error, attempts) = (&failure.error, message::describe_attempts(failure));
-        context.line(&format!("cannot list the exports of identity {identity}: {error}{attempts}"));
+/// The requests for the lists of each identity, and what they did not return.
+struct ListRequests<'a> {
+    context: &'a Context<'a>,
+    missing: Vec<(RunKind, Vec<Id>)>,
+    first_error: Option<StepError>,
+    /// Whether any other request would fail as well.
+    has_ended: bool,
+}
+
+impl<'a> ListRequests<'a> {
+    fn new(context: &'a Context<'a>) -> Self {
+        Self { context, missing: Vec::new(), first_error: None, has_ended: false }
+    }
+
+    /// Requests the list of each identity. Returns `None` for one whose list could not be requested, and logs that.
+    async fn send_for_each<T>(
+        &mut self,
+        kind: RunKind,
+        identities: &[Identity],
+        send: impl AsyncFn(Id, Duration) -> Result<Vec<T>, RequestError>,
+    ) -> Vec<Option<Vec<T>>> {
+        let attempts = AttemptLimits { max_attempts: Some(MAX_ATTEMPTS), not_found_until: None };
+        let limits = RequestLimits { has_grace_period: false, attempts };
+        let (mut lists, mut missing, mut unavailable) = (Vec::new(), Vec::new(), Vec::new());
+
+        for &Identity { id, .. } in identities {
+            let result = if self.has_ended {
+                Err(StepError::TimedOut)
+            } else {
+                self.context.request(limits, async |timeout| send(id, timeout).await).await
+            };
+            let list = result.map_err(|error| {
+                if kind == RunKind::PdfBatch && is_unavailable(&error) {
+                    unavailable.push((id, error));
+                    return;
+                }
+                self.log_failure(kind, id, &error);
+                self.has_ended |= ends_list(&error);
+                if !is_refusal(&error) {
+                    missing.push(id);
+                    self.first_error.get_or_insert(error);
+                }
+            });
+            lists.push(list.ok());
+        }
+
+        if let Some((_, error)) = unavailable.first() {
+            let ids: Vec<Id> = unavailable.iter().map(|(id, _)| *id).collect();
+            let identities = message::join_identities(&ids);
+            self.context.line(&format!("PDF Manager is not available for {identities}: {error}"));
+        }
+        if !missing.is_empty() {
+            self.missing.push((kind, missing));
+        }
+        lists
+    }
+
+    fn log_failure(&self, kind: RunKind, identity: Id, error: &StepError) {
+        if let StepError::Request { failure, .. } = error {
+            let (error, attempts) = (&failure.error, message::describe_attempts(failure));
+            let noun = kind.source_noun();
+            self.context.line(&format!("cannot list the {noun}s of identity {identity}: {error}{attempts}"));
+        }
+    }
+
+    fn into_error(self) -> Option<StepError> {
+        let missing = self.missing;
+        self.first_error.map(|cause| StepError::IncompleteList { missing, cause: Box::new(cause) })
     }
 }
 
 fn is_refusal(error: &StepError) -> bool {
     matches!(error, StepError::Request { reason: GiveUpReason::Refused, .. })
+}
+
+/// Returns whether an identity has no PDF Manager: the API responds 403 or 404 for its templates.
+fn is_unavailable(error: &StepError) -> bool {
+    let StepError::Request { failure, .. } = error else { return false };
+    matches!(failure.error.kind, ErrorKind::Status(403 | 404))
 }
 
 /// Returns whether requests for other identities would fail as well: the time is up, or will be before the API can be used.
@@ -169,7 +233,8 @@ fn json(entries: &[ListedIdentity]) -> String {
     sanitize::escape_json(&serde_json::to_string_pretty(&List { user_identities: entries }).unwrap_or_default())
 }
 
-/// Returns a table of the identities and one of their exports. Each row begins with an id, so that no name begins a line.
+/// Returns a table of the identities, one of their exports, and one of their PDF templates unless no identity has PDF Manager.
+/// Each row begins with an id, so that no name begins a line.
 fn table(entries: &[ListedIdentity]) -> String {
     let identities = entries.iter().map(|entry| {
         let Identity { id, kind, association, organization, institution, cycle } = &entry.identity;
@@ -191,7 +256,23 @@ fn table(entries: &[ListedIdentity]) -> String {
     let header = ["EXPORT", "IDENTITY", "NAME", "FORMAT", "APPLICANTS"].map(str::to_owned);
     let exports = align_columns([header].into_iter().chain(exports).collect());
 
-    format!("{identities}\n{exports}")
+    // The log says why there is none.
+    if entries.iter().all(|entry| entry.pdf_templates.is_none()) {
+        return format!("{identities}\n{exports}");
+    }
+    format!("{identities}\n{exports}\n{}", template_table(entries))
+}
+
+fn template_table(entries: &[ListedIdentity]) -> String {
+    let templates = entries.iter().flat_map(|ListedIdentity { identity, pdf_templates, .. }| {
+        pdf_templates.iter().flatten().map(|template| {
+            let Template { id, name, list_name, document_source_title } = template;
+            let [name, document, list_name] = [name, document_source_title, list_name].map(Label::to_string);
+            [id.to_string(), identity.id.to_string(), name, document, list_name]
+        })
+    });
+    let header = ["PDF TEMPLATE", "IDENTITY", "NAME", "DOCUMENT", "APPLICANTS"].map(str::to_owned);
+    align_columns([header].into_iter().chain(templates).collect())
 }
 
 /// Returns the input that selects an identity, as a workflow sets it: `identity: '"SOPHAS"'`.

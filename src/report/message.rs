@@ -8,8 +8,8 @@ use crate::report::history::History;
 use crate::report::outputs::OutputFileConflict;
 use crate::text::format::{self, duration};
 use crate::text::sanitize;
-use crate::webadmit::Id;
 use crate::webadmit::resolve::{Candidate, ResolveError};
+use crate::webadmit::{Id, RunKind};
 
 /// Maximum number of ids in a message.
 const MAX_IDS: usize = 20;
@@ -200,14 +200,15 @@ impl MessageBuilder<'_> {
     }
 
     /// Returns `the list is incomplete: the exports of identities 305 and 290 are missing: …`.
-    fn incomplete_list(&self, missing: &[Id], cause: &StepError) -> String {
+    fn incomplete_list(&self, missing: &[(RunKind, Vec<Id>)], cause: &StepError) -> String {
         let cause = match cause {
             StepError::Request { failure, reason } => self.request_error(failure, *reason),
             StepError::TimedOut => self.timed_out(),
             other => other.to_string(),
         };
-        let identities = if missing.len() == 1 { "identity" } else { "identities" };
-        format!("the list is incomplete: the exports of {identities} {} are missing: {cause}", join_ids(missing))
+        let lists =
+            missing.iter().map(|(kind, ids)| format!("the {}s of {}", kind.source_noun(), join_identities(ids)));
+        format!("the list is incomplete: {} are missing: {cause}", lists.collect::<Vec<_>>().join(" and "))
     }
 
     fn timed_out(&self) -> String {
@@ -235,6 +236,12 @@ impl MessageBuilder<'_> {
 }
 
 /// Returns `305`, `305 and 290`, or `305, 290 and 17`; at most twenty ids.
+/// Returns `identity 305`, or `identities 305 and 290`.
+pub(crate) fn join_identities(ids: &[Id]) -> String {
+    let noun = if ids.len() == 1 { "identity" } else { "identities" };
+    format!("{noun} {}", join_ids(ids))
+}
+
 fn join_ids(ids: &[Id]) -> String {
     let mut parts: Vec<String> = ids.iter().take(MAX_IDS).map(Id::to_string).collect();
     if ids.len() > MAX_IDS {

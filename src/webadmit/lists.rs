@@ -181,7 +181,6 @@ impl ApiClient {
     /// # Errors
     ///
     /// [`RequestError`] if the response is not a list.
-    #[allow(dead_code, reason = "used by the next commit")]
     pub(crate) async fn templates(&self, identity: Id, timeout: Duration) -> Result<Vec<Template>, RequestError> {
         let path = format!("user_identities/{identity}/pdf_manager_templates");
         let (headers, body) = self.send(self.request(Method::GET, &path), timeout, MAX_LIST_SIZE).await?;

@@ -19,9 +19,10 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{
-    API_KEY, Action, EXPORT_ID, EXPORT_NAME, FILENAME, IDENTITY_ID, Outcome, RUN_ID, Request, SIGNATURE, Server, Step,
-    StoredFile, applicants_csv, error_response, export_json, head, identity_json, respond, response, run_json,
-    run_of_export_json, server, server::EVENT_TIMEOUT, sha256_hex,
+    API_KEY, Action, EXPORT_ID, EXPORT_NAME, FILENAME, IDENTITY_ID, Outcome, PDF_TEMPLATE_ID, PDF_TEMPLATE_NAME,
+    RUN_ID, Request, SIGNATURE, Server, Step, StoredFile, applicants_csv, error_response, export_json, head,
+    identity_json, pdf_template_json, pdf_templates_json, respond, response, run_json, run_of_export_json, server,
+    server::EVENT_TIMEOUT, sha256_hex,
 };
 
 /// What a server does with one request.
@@ -359,21 +360,31 @@ const SCENARIOS: &[Scenario] = &[
         name: "list",
         arguments: &["list"],
         system: System::Shell,
-        api: |_| vec![identities(&[(290, "SOPHAS", "2025 - 2026"), SOPHAS]), exports(), api_error(403)],
+        api: |_| {
+            let identities = identities(&[(290, "SOPHAS", "2025 - 2026"), SOPHAS]);
+            vec![identities, exports(), api_error(403), templates(), api_error(403)]
+        },
         ..DEFAULT
     },
     Scenario {
         name: "list_that_is_not_complete",
         arguments: &["list"],
         system: System::Shell,
-        api: |_| vec![identities(&[(290, "SOPHAS", "2025 - 2026"), SOPHAS]), exports(), api_error(500)],
+        api: |_| {
+            let failed = vec![api_error(500); 4];
+            let identities = vec![identities(&[(290, "SOPHAS", "2025 - 2026"), SOPHAS]), exports()];
+            [identities, failed.clone(), vec![templates()], failed].concat()
+        },
         ..DEFAULT
     },
     Scenario {
         name: "list_as_json",
         arguments: &["list", "--json"],
         system: System::Shell,
-        api: |_| vec![identities(&[(290, "SOPHAS", "2025 - 2026"), SOPHAS]), exports(), api_error(403)],
+        api: |_| {
+            let identities = identities(&[(290, "SOPHAS", "2025 - 2026"), SOPHAS]);
+            vec![identities, exports(), api_error(403), templates(), api_error(403)]
+        },
         ..DEFAULT
     },
     Scenario {
@@ -506,6 +517,11 @@ fn identities(identities: &[Identity]) -> Response {
         identities.iter().map(|(id, association, cycle)| identity_json(*id, association, organization, cycle));
     let identities: Vec<Value> = identities.collect();
     api_response(200, &json!({ "href": "/api/v1/user_identities", "user_identities": identities }))
+}
+
+fn templates() -> Response {
+    let template = pdf_template_json(PDF_TEMPLATE_ID, PDF_TEMPLATE_NAME);
+    api_response(200, &pdf_templates_json(IDENTITY_ID, &[template]))
 }
 
 fn exports() -> Response {

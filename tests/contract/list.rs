@@ -6,8 +6,8 @@ use webadmit_export::text::sanitize;
 use wiremock::ResponseTemplate;
 
 use crate::support::{
-    API_KEY, Action, EXPORT_NAME, Server, StandIn, Step, export_json, github, identity_json, runner, shell, shell_at,
-    with_growing_timeout,
+    API_KEY, Action, EXPORT_NAME, Server, StandIn, Step, export_json, github, identity_json, pdf_template_json, runner,
+    shell, shell_at, with_growing_timeout,
 };
 
 fn list(stand_in: &StandIn) -> Step {
@@ -34,6 +34,9 @@ fn the_table_shows_the_newest_cycle_first() {
     95001   311       Pharmacy Applicants     Comma-Separated Values  all
     80112   290       Nightly Applicants      Comma-Separated Values  all
     80113   290       Interviews of the Week  Comma-Separated Values  all
+
+    PDF TEMPLATE  IDENTITY  NAME                        DOCUMENT          APPLICANTS
+    2             305       Accepted Offers for Review  Full Application  Accepted Offers
     "#);
     assert_eq!(outcome.stderr, "");
 }
@@ -72,7 +75,7 @@ fn prints_the_rest_if_some_exports_cannot_be_listed() {
     with_identities(&stand_in);
     fail(4);
     let outcome = list("").run().exited(1);
-    assert_eq!(stand_in.api_requests().len(), 1 + 4 + 2, "four attempts for one identity");
+    assert_eq!(stand_in.api_requests().len(), 1 + 4 + 2 + 3, "four attempts for one identity");
     insta::assert_snapshot!(outcome.stdout, @r#"
     IDENTITY  ASSOCIATION  CYCLE        ORGANIZATION                  INSTITUTION      TYPE             INPUT
     305       SOPHAS       2026 - 2027  Demo School of Public Health  Demo University  Admissions User  identity: '"SOPHAS"'
@@ -83,6 +86,9 @@ fn prints_the_rest_if_some_exports_cannot_be_listed() {
     95001   311       Pharmacy Applicants     Comma-Separated Values  all
     80112   290       Nightly Applicants      Comma-Separated Values  all
     80113   290       Interviews of the Week  Comma-Separated Values  all
+
+    PDF TEMPLATE  IDENTITY  NAME                        DOCUMENT          APPLICANTS
+    2             305       Accepted Offers for Review  Full Application  Accepted Offers
     "#);
     for words in [
         "cannot list the exports of identity 305: 127.0.0.1:",
@@ -101,11 +107,111 @@ fn prints_the_rest_if_some_exports_cannot_be_listed() {
     let exports = |index: usize| &value["user_identities"][index]["exports"];
     assert_eq!((exports(0), exports(1), &exports(2)[0]["id"]), (&Value::Null, &Value::Null, &json!(80112)));
     assert!(outcome.stderr.contains("the exports of identities 305 and 311 are missing: "), "{}", outcome.stderr);
-    assert_eq!(stand_in.api_requests().len(), 7 + 1 + 4 + 1 + 1);
+    assert_eq!(stand_in.api_requests().len(), 10 + 1 + 4 + 1 + 1 + 3);
     // After an error that is recovered from, the list is complete.
     with_identities(&stand_in);
     fail(3);
     assert!(list("").run().exited(0).stdout.contains("\n86446   305       Nightly Applicants"));
+}
+
+/// Sends the identities 305 and 290 next, and their exports, so that the following responses are for their PDF templates.
+fn with_exports(stand_in: &StandIn) -> &StandIn {
+    let identities = [identity_json(305, "SOPHAS", "x", "2026"), identity_json(290, "SOPHAS", "x", "2025")];
+    stand_in.next_api_json(json!({ "user_identities": identities }));
+    let exports = json!({ "exports": [export_json(86446, EXPORT_NAME)] });
+    stand_in.next_api_json(exports).next_api_json(json!({ "exports": [] }))
+}
+
+#[test]
+fn shows_the_pdf_templates_after_the_exports() {
+    let stand_in = StandIn::start();
+    let templates = [pdf_template_json(2, "Accepted Offers for Review"), pdf_template_json(17, "Interviews")];
+    let list = |form| {
+        with_exports(&stand_in).next_api_json(json!({ "pdf_manager_templates": templates }));
+        stand_in.next_api_json(json!({ "pdf_manager_templates": [] }));
+        let outcome = list(&stand_in).arg(form).run().exited(0);
+        assert_eq!(outcome.stderr, "");
+        outcome.stdout
+    };
+    insta::assert_snapshot!(list(""), @r#"
+    IDENTITY  ASSOCIATION  CYCLE  ORGANIZATION  INSTITUTION      TYPE             INPUT
+    305       SOPHAS       2026   x             Demo University  Admissions User  identity: '"SOPHAS"'
+    290       SOPHAS       2025   x             Demo University  Admissions User  identity: '"SOPHAS" "2025"'
+
+    EXPORT  IDENTITY  NAME                FORMAT                  APPLICANTS
+    86446   305       Nightly Applicants  Comma-Separated Values  all
+
+    PDF TEMPLATE  IDENTITY  NAME                        DOCUMENT          APPLICANTS
+    2             305       Accepted Offers for Review  Full Application  Accepted Offers
+    17            305       Interviews                  Full Application  Accepted Offers
+    "#);
+    let requests = stand_in.api_requests();
+    let paths: Vec<&str> = requests.iter().map(|request| request.url.path()).collect();
+    let path = |identity, list| format!("/api/v1/user_identities/{identity}/{list}");
+    let lists = ["exports", "pdf_manager_templates"];
+    assert_eq!(paths[1..], lists.iter().flat_map(|list| [path(305, list), path(290, list)]).collect::<Vec<_>>());
+
+    let value: Value = serde_json::from_str(&list("--json")).unwrap();
+    let first = &value["user_identities"][0]["pdf_templates"][0];
+    let template = json!({
+        "id": 2,
+        "name": "Accepted Offers for Review",
+        "list_name": "Accepted Offers",
+        "document_source_title": "Full Application",
+    });
+    assert_eq!((first, &value["user_identities"][0]["pdf_templates"][1]["id"]), (&template, &json!(17)));
+    assert_eq!(value["user_identities"][1]["pdf_templates"], json!([]));
+}
+
+#[test]
+fn names_the_identities_without_pdf_manager_in_one_line() {
+    let stand_in = StandIn::start();
+    let list = |form| list(&stand_in).arg(form).run().exited(0);
+    for (status, reason) in [(403, "403 (Forbidden)"), (404, "404 (Not Found)")] {
+        with_exports(&stand_in).next_api_status(status).next_api_status(status);
+        let outcome = list("");
+        let host = stand_in.api_url().trim_start_matches("http://").to_owned();
+        let words = format!("PDF Manager is not available for identities 305 and 290: {host} responded {reason}\n");
+        assert!(outcome.stderr.ends_with(&words) && outcome.stderr.lines().count() == 1, "{}", outcome.stderr);
+        assert!(outcome.stdout.contains("\n86446 ") && !outcome.stdout.contains("TEMPLATE"), "{}", outcome.stdout);
+    }
+    let one = || {
+        with_exports(&stand_in).next_api_status(404);
+        stand_in.next_api_json(json!({ "pdf_manager_templates": [] }))
+    };
+    one();
+    let outcome = list("");
+    assert!(outcome.stderr.contains(" not available for identity 305: "), "{}", outcome.stderr);
+    assert!(outcome.stdout.ends_with("\n\nPDF TEMPLATE  IDENTITY  NAME  DOCUMENT  APPLICANTS\n"), "{}", outcome.stdout);
+    one();
+    let value: Value = serde_json::from_str(&list("--json").stdout).unwrap();
+    assert_eq!(value["user_identities"][0]["pdf_templates"], Value::Null);
+    assert_eq!(value["user_identities"][1]["pdf_templates"], json!([]));
+}
+
+#[test]
+fn prints_the_rest_if_some_pdf_templates_cannot_be_listed() {
+    let stand_in = StandIn::start();
+    with_exports(&stand_in);
+    for _ in 0..4 {
+        stand_in.next_api_status(500);
+    }
+    stand_in.next_api_json(json!({ "pdf_manager_templates": [pdf_template_json(17, "Interviews")] }));
+    let outcome = list(&stand_in).input("poll-interval", "1ms").run().exited(1);
+    assert!(outcome.stdout.contains("\n86446 ") && outcome.stdout.contains("\n17 "), "{}", outcome.stdout);
+    for words in [
+        "cannot list the PDF templates of identity 305: 127.0.0.1:",
+        "responded 500 (Internal Server Error) (4 attempts in ",
+        "\nerror: the list is incomplete: the PDF templates of identity 305 are missing: 127.0.0.1:",
+    ] {
+        assert!(outcome.stderr.contains(words), "{words}: {}", outcome.stderr);
+    }
+    assert_eq!(stand_in.api_requests().len(), 1 + 2 + 4 + 1);
+
+    with_exports(&stand_in).next_api_status(401).next_api_json(json!({ "pdf_manager_templates": [] }));
+    let outcome = list(&stand_in).run().exited(0);
+    let words = "cannot list the PDF templates of identity 305: ";
+    assert!(outcome.stderr.contains(words) && !outcome.stderr.contains("PDF Manager"), "{}", outcome.stderr);
 }
 
 #[test]
@@ -128,7 +234,7 @@ fn prints_what_it_has_at_the_timeout() {
         "{}",
         outcome.stdout
     );
-    let words = "the list is incomplete: the exports of identities 311 and 290 are missing: timed out after ";
+    let words = "the list is incomplete: the exports of identities 311 and 290 and the PDF templates of identities 305, 311 and 290 are missing: timed out after ";
     assert!(outcome.stderr.contains(words), "{}", outcome.stderr);
     assert_eq!(requests, 3, "no request is sent after the timeout");
     let stand_in = StandIn::start();
@@ -136,7 +242,7 @@ fn prints_what_it_has_at_the_timeout() {
     with_identities(&stand_in).next_api_response(ResponseTemplate::new(429).insert_header("Retry-After", "7200"));
     let outcome = list(&stand_in).run().exited(4);
     for words in [
-        "exports of identities 305, 311 and 290 are missing: ",
+        "the exports of identities 305, 311 and 290 and the PDF templates of identities 305, 311 and 290 are missing: ",
         "after 2 h (Retry-After), which is beyond the timeout of 1 h",
         "\n305 ",
     ] {
@@ -232,13 +338,21 @@ fn json_has_every_name_unchanged_and_no_runner_command() {
     let exports: Vec<Value> = names.iter().zip(1..).map(|(name, id)| export_json(id, name)).collect();
     let mut identity = identity_json(305, "SOPHAS", names[0], names[1]);
     identity["institution"] = json!(names[2]);
-    stand_in.next_api_json(json!({ "user_identities": [identity] }));
-    stand_in.next_api_json(json!({ "exports": exports }));
+    let templates: Vec<Value> = names.iter().zip(1..).map(|(name, id)| pdf_template_json(id, name)).collect();
+    let lists = || {
+        stand_in.next_api_json(json!({ "user_identities": [identity] })).next_api_json(json!({ "exports": exports }));
+        stand_in.next_api_json(json!({ "pdf_manager_templates": templates }));
+    };
+    lists();
+    let outcome = list(&stand_in).run().exited(0);
+    assert_eq!(runner::commands(&outcome.stdout), [""; 0], "{}", outcome.stdout);
+    assert_eq!(outcome.stdout.matches("see https://demo.example/list?").count(), 2, "{}", outcome.stdout);
+    lists();
     let outcome = list(&stand_in).arg("--json").run().exited(0);
     let value: Value = serde_json::from_str(&outcome.stdout).unwrap();
     let identity = &value["user_identities"][0];
-    for (export, name) in identity["exports"].as_array().unwrap().iter().zip(names) {
-        assert_eq!(export["name"], name);
+    for entries in [&identity["exports"], &identity["pdf_templates"]] {
+        assert!(entries.as_array().unwrap().iter().map(|entry| &entry["name"]).eq(&names), "{entries}");
     }
     for (field, name) in [("organization", names[0]), ("cycle", names[1]), ("institution", names[2])] {
         assert_eq!(identity[field], name);
@@ -263,8 +377,9 @@ fn redacts_signatures_in_names() {
         let identity = identity_json(305, "SOPHAS", "x", "2026");
         stand_in.next_api_json(json!({ "user_identities": [identity] }));
         stand_in.next_api_json(json!({ "exports": [export_json(1, name)] }));
+        stand_in.next_api_json(json!({ "pdf_manager_templates": [pdf_template_json(2, name)] }));
         let outcome = list(&stand_in).arg(form).run().exited(0);
-        assert!(outcome.stdout.contains(shown), "{}", outcome.stdout);
+        assert_eq!(outcome.stdout.matches(shown).count(), 2, "{}", outcome.stdout);
     }
 }
 

@@ -178,8 +178,14 @@ fn ending(retry: Retry, exit_code: i32) -> String {
 
 /// Returns the warnings, retries and errors in the log of a step, without what differs from step to step.
 fn shown_lines(outcome: &Outcome) -> Vec<String> {
-    const SHOWN: [&str; 5] =
-        ["; retrying in ", "; requesting a new signed URL", "warning: ", "not converted", "cannot "];
+    const SHOWN: [&str; 6] = [
+        "; retrying in ",
+        "; requesting a new signed URL",
+        "warning: ",
+        "not converted",
+        "cannot ",
+        "PDF Manager is not available",
+    ];
 
     // Only `list` has a log on stderr.
     let (log, error) = match outcome.stderr.split_once("error: ") {

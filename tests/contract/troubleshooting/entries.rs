@@ -533,7 +533,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
             ),
             entry(
                 "the list is incomplete",
-                "The exports of some identities could not be requested, in four attempts for each. The list shows the rest.",
+                "The exports or the PDF templates of some identities could not be requested, in four attempts for each. The list shows the rest.",
                 "",
                 NotApplicable,
                 &[incomplete_list],
@@ -544,6 +544,13 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
                 "",
                 Never,
                 &[list_forbidden],
+            ),
+            entry(
+                "PDF Manager is not available for identity …",
+                "The identity has no PDF Manager, or the key's user may not use it. The list shows the rest.",
+                "",
+                NotApplicable,
+                &[list_without_pdf_manager],
             ),
         ],
     ),

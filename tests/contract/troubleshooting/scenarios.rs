@@ -9,8 +9,8 @@ use wiremock::ResponseTemplate;
 
 use crate::support::{
     Action, Authority, ClosedPort, FILENAME, Flaw, Outcome, Request, Server, StandIn, Step, StoredFile, UNKNOWN_HOST,
-    api_with_first_response, applicants_csv, error_response, github, github_at, head, respond, run_json,
-    run_json_with_url, server_without_tls, shell, with_growing_timeout,
+    api_with_first_response, applicants_csv, error_response, github, github_at, head, only_identity_json, respond,
+    run_json, run_json_with_url, server_without_tls, shell, with_growing_timeout,
 };
 
 /// Plays a step that retries a request until the timeout.
@@ -461,5 +461,11 @@ pub(super) fn incomplete_list() -> Outcome {
 pub(super) fn list_forbidden() -> Outcome {
     let stand_in = StandIn::start();
     stand_in.next_api_json(stand_in.identities_json()).next_api_status(403);
+    list(&stand_in).run().exited(0)
+}
+
+pub(super) fn list_without_pdf_manager() -> Outcome {
+    let stand_in = StandIn::start();
+    stand_in.next_api_json(only_identity_json()).next_api_json(stand_in.exports_json()).next_api_status(403);
     list(&stand_in).run().exited(0)
 }
