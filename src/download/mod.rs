@@ -5,6 +5,7 @@
 //! ```text
 //! transfer                          one attempt: a response, and where its bytes go
 //! parallel, pieces, rate            several connections, if one is slow
+//! connections                       how many there are for all downloads of a step
 //! store, signed_url                 requests to the store, and their URLs
 //! range                             what the head of a response means (pure)
 //! progress                          which bytes are new; the log lines about the progress
@@ -14,6 +15,7 @@
 //! ```
 
 mod checksum;
+mod connections;
 mod destination;
 mod filename;
 mod parallel;
@@ -36,6 +38,7 @@ use crate::http::error::RequestError;
 use crate::http::retry::Attempts;
 use crate::report::history::SavedFile;
 use crate::webadmit::SignedUrl;
+pub use connections::{ConnectionPool, MAX_CONNECTIONS, PooledConnection};
 pub use destination::Destination;
 pub use parallel::ParallelConfig;
 use store::Store;
@@ -54,7 +57,8 @@ pub struct DownloadOptions<'a> {
     pub parallel: ParallelConfig,
 }
 
-/// Downloads the file to its destination. `refresh` requests a new signed URL from the API.
+/// Downloads the file to its destination. `connection` was taken from the pool before the `first` signed URL was requested.
+/// `refresh` requests a new one from the API.
 ///
 /// # Errors
 ///
@@ -63,13 +67,14 @@ pub struct DownloadOptions<'a> {
 pub async fn download(
     context: &Context<'_>,
     client: &Client,
+    connection: PooledConnection<'_>,
     first: SignedUrl,
     refresh: impl AsyncFnMut() -> Result<SignedUrl, StepError>,
     destination: &Destination,
     options: DownloadOptions<'_>,
 ) -> Result<SavedFile, StepError> {
     let started = context.deadline().elapsed();
-    let store = Store::new(context, client, first, refresh);
+    let store = Store::new(context, client, connection, first, refresh);
     let mut transfer = Transfer::new(destination, options, started)?;
     let mut attempts = Attempts::new(started);
     let mut failed_url = None;

@@ -4,6 +4,9 @@
 //! pieces. Several connections take them from an ordered queue and write them to their places in the partial file. Each
 //! piece is verified and retried by itself, and all are of the same version. If several connections turn out to be no faster
 //! than one, all of them are closed, and a new one downloads the missing bytes. Everything runs on one thread.
+//!
+//! The connections besides the first are those that the other downloads of the step do not need. While a download waits for
+//! its first one, another is closed for it at the end of a piece. When more are spare again, more are opened.
 
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
@@ -13,6 +16,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
 use super::AttemptError;
+use super::connections::PooledConnection;
 use super::pieces::PieceQueue;
 use super::range::{RangeResponse, Rejection, RequestedRange};
 use super::rate::GainMeter;
@@ -28,8 +32,6 @@ use crate::webadmit::SignedUrl;
 /// When and how a download uses several connections.
 #[derive(Clone, Copy, Debug)]
 pub struct ParallelConfig {
-    /// Maximum number of connections.
-    pub connections: usize,
     /// Minimum number of remaining bytes.
     pub min_remaining: u64,
     /// Minimum time that the remaining bytes would take over one connection.
@@ -47,7 +49,6 @@ pub struct ParallelConfig {
 impl Default for ParallelConfig {
     fn default() -> Self {
         Self {
-            connections: 8,
             min_remaining: 32 << 20,
             min_time: Duration::from_secs(1),
             piece: (1 << 20, 16 << 20),
@@ -75,8 +76,10 @@ pub(super) struct Parallel<'a, 'o, F> {
     etag: String,
     total: u64,
     queue: RefCell<PieceQueue>,
-    /// Number of open connections.
-    connections: Cell<usize>,
+    /// The connections besides the first. It does not matter which one of them is closed.
+    spare: RefCell<Vec<PooledConnection<'a>>>,
+    /// Whether more connections may be opened: not after the store has asked for fewer requests.
+    may_open_more: Cell<bool>,
     /// No request is sent before this time since the start of the step, because the store asked for it.
     paused_until: Cell<Duration>,
     gain: RefCell<Gain>,
@@ -112,20 +115,24 @@ enum Next {
 }
 
 impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F> {
-    /// Prepares to download `rest`. `single_rate` is the rate of one connection in bytes per second.
+    /// Prepares to download `rest` over the first connection, `spare`, and all others that are spare. `single_rate` is the
+    /// rate of one connection in bytes per second.
     pub(super) fn new(
         store: &'a Store<'a, F>,
         transfer: &'a mut Transfer<'o>,
         rest: RequestedRange,
         single_rate: Option<f64>,
+        spare: PooledConnection<'a>,
     ) -> Self {
         let config = transfer.options.parallel;
         let total = rest.total.unwrap_or(rest.start);
+        let pool = store.connection.pool();
+        let spare: Vec<_> = std::iter::once(spare).chain(std::iter::from_fn(|| pool.try_acquire())).collect();
         let gain = GainMeter {
             single_rate: single_rate.unwrap_or(0.0),
             min_gain: config.min_gain,
             window: config.window * 2,
-            connecting: config.connections - 1,
+            connecting: spare.len(),
             start: None,
         };
         Self {
@@ -134,7 +141,8 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
             etag: rest.etag,
             total,
             queue: RefCell::new(PieceQueue::split(rest.start..total, config.piece)),
-            connections: Cell::new(config.connections),
+            spare: RefCell::new(spare),
+            may_open_more: Cell::new(true),
             paused_until: Cell::new(Duration::ZERO),
             gain: RefCell::new(Gain::Measuring(gain)),
         }
@@ -143,14 +151,29 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
     /// Downloads all pieces. The first one continues `body`, which is being received already; `url_id` is that of its URL.
     pub(super) async fn download(&self, body: Body, url_id: usize) -> Result<(), AttemptError> {
         let context = self.store.context;
-        context.line(&format!("continuing with {}", format::count(self.connections.get(), "connection")));
+        context.line(&format!("continuing with {}", format::count(self.connections(), "connection")));
 
         let first = self.queue.borrow_mut().take();
         let mut first = first.map(|range| Piece { range, source: Source::FirstResponse { body, url_id } });
-        let connections = (0..self.connections.get()).map(|_| self.run_connection(first.take()));
+        let connections = (0..self.connections()).map(|number| {
+            let connection = Connection { parallel: self, has_received: number == 0 };
+            connection.run(first.take())
+        });
         let mut connections: FuturesUnordered<_> = connections.collect();
-        while let Some(result) = connections.next().await {
-            result?;
+        loop {
+            let given_back = self.store.connection.pool().given_back();
+            while let Some(connection) = self.open_connection() {
+                connections.push(connection.run(None));
+            }
+            tokio::select! {
+                biased;
+                result = connections.next() => match result {
+                    Some(result) => result?,
+                    None => break,
+                },
+                () = given_back, if self.could_use_more() => continue,
+            }
+
             if self.has_no_gain() {
                 // Closes all connections: a single one that continues could be one that stalls.
                 connections.clear();
@@ -169,24 +192,39 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
     /// Downloads the missing bytes over one new connection.
     async fn download_missing(&self) -> Result<(), AttemptError> {
         self.gain.replace(Gain::Settled);
-        self.connections.set(1);
+        self.spare.borrow_mut().clear();
         let missing = self.transfer.borrow().partial.missing_ranges(self.total);
         self.queue.replace(PieceQueue::of_ranges(missing));
-        self.run_connection(None).await
+        Connection { parallel: self, has_received: true }.run(None).await
     }
 
-    /// Runs a connection that downloads one piece after another until there is none left.
-    async fn run_connection(&self, first: Option<Piece>) -> Result<(), AttemptError> {
-        let mut connection = Connection { parallel: self, has_received: first.is_some() };
-        let mut next = first.or_else(|| self.take_piece());
-        while let Some(piece) = next {
-            match connection.download(piece).await? {
-                Next::TakePiece => next = self.take_piece(),
-                Next::Close => return Ok(()),
-            }
+    /// Returns the number of connections.
+    fn connections(&self) -> usize {
+        1 + self.spare.borrow().len()
+    }
+
+    /// Whether there are pieces for more connections.
+    fn could_use_more(&self) -> bool {
+        self.may_open_more.get()
+            && self.connections() < self.store.connection.pool().size()
+            && !self.queue.borrow().is_empty()
+    }
+
+    /// Opens another connection if one is spare. The gain is measured without it.
+    fn open_connection(&self) -> Option<Connection<'_, 'a, 'o, F>> {
+        let spare = self.could_use_more().then(|| self.store.connection.pool().try_acquire()).flatten()?;
+        self.spare.borrow_mut().push(spare);
+        Some(Connection { parallel: self, has_received: true })
+    }
+
+    /// Gives a connection back if another download waits for its first one, and this is not the last one of this download.
+    /// Returns whether the caller has to close its connection.
+    fn give_back(&self) -> bool {
+        let is_given_back = self.store.connection.pool().is_wanted() && self.spare.borrow_mut().pop().is_some();
+        if is_given_back {
+            self.restart_gain();
         }
-        self.connections.set(self.connections.get() - 1);
-        Ok(())
+        is_given_back
     }
 
     fn take_piece(&self) -> Option<Piece> {
@@ -220,11 +258,12 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
     fn drop_connection(&self, piece: Range<u64>, error: &RequestError, pause: Duration) {
         let context = self.store.context;
         self.queue.borrow_mut().put_back(piece);
-        self.connections.set(self.connections.get() - 1);
+        self.spare.borrow_mut().pop();
+        self.may_open_more.set(false);
         self.paused_until.set(self.paused_until.get().max(context.deadline().elapsed() + pause));
         context.history.borrow_mut().count_retry(error.short_description());
 
-        let connections = format::count(self.connections.get(), "connection");
+        let connections = format::count(self.connections(), "connection");
         let delay = if pause.is_zero() { String::new() } else { format!(" after {}", format::duration(pause)) };
         context.line(&format!("{error}; continuing with {connections}{delay}"));
     }
@@ -256,6 +295,17 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
             *gain = if is_faster { Gain::Settled } else { Gain::NotFaster };
         }
     }
+
+    /// Measures the gain of the connections that are left. A single one has none.
+    fn restart_gain(&self) {
+        let now = self.store.context.deadline().elapsed();
+        let mut gain = self.gain.borrow_mut();
+        match &mut *gain {
+            Gain::Measuring(_) if self.connections() == 1 => *gain = Gain::Settled,
+            Gain::Measuring(meter) => meter.restart(now, self.transfer.borrow().partial.received()),
+            Gain::NotFaster | Gain::Settled => {}
+        }
+    }
 }
 
 impl<F> Parallel<'_, '_, F> {
@@ -281,6 +331,20 @@ struct Connection<'p, 'a, 'o, F> {
 }
 
 impl<F: AsyncFnMut() -> Result<SignedUrl, StepError>> Connection<'_, '_, '_, F> {
+    /// Downloads one piece after another until there is none left, or the connection is closed.
+    async fn run(mut self, first: Option<Piece>) -> Result<(), AttemptError> {
+        let mut next = first.or_else(|| self.parallel.take_piece());
+        while let Some(piece) = next {
+            match self.download(piece).await? {
+                Next::TakePiece if self.parallel.give_back() => return Ok(()),
+                Next::TakePiece => next = self.parallel.take_piece(),
+                Next::Close => return Ok(()),
+            }
+        }
+        self.parallel.spare.borrow_mut().pop();
+        Ok(())
+    }
+
     /// Downloads a piece with as many requests as it takes.
     async fn download(&mut self, Piece { mut range, mut source }: Piece) -> Result<Next, AttemptError> {
         let parallel = self.parallel;
@@ -314,7 +378,7 @@ impl<F: AsyncFnMut() -> Result<SignedUrl, StepError>> Connection<'_, '_, '_, F> 
 
             attempts.record(is_progress);
             attempts.record_error(&error);
-            match context.decide(&error, attempts, parallel.connections.get()) {
+            match context.decide(&error, attempts, parallel.connections()) {
                 RetryDecision::ReduceConcurrency(pause) => {
                     parallel.drop_connection(range, &error, pause);
                     return Ok(Next::Close);

@@ -39,6 +39,11 @@ impl PieceQueue {
         })
     }
 
+    /// Whether no piece is left to take.
+    pub(super) fn is_empty(&self) -> bool {
+        self.returned.is_empty() && self.unsplit.is_empty()
+    }
+
     /// Returns what is missing of a piece. It is taken next.
     pub(super) fn put_back(&mut self, piece: Range<u64>) {
         self.returned.push_front(piece);

@@ -93,6 +93,13 @@ impl GainMeter {
         }
     }
 
+    /// Restarts the measurement, because there are fewer connections now.
+    pub(super) fn restart(&mut self, now: Duration, received: u64) {
+        if let Some(start) = &mut self.start {
+            *start = (now, received);
+        }
+    }
+
     /// Returns whether several connections are faster, as soon as it is known.
     pub(super) fn is_faster(&self, now: Duration, received: u64) -> Option<bool> {
         let start = self.start?;
@@ -198,5 +205,19 @@ mod tests {
         {
             assert_eq!(gain.is_faster(millis(now), received), is_faster, "{now} {received}");
         }
+    }
+
+    #[test]
+    fn the_gain_is_measured_again_with_fewer_connections() {
+        let millis = Duration::from_millis;
+        let mut gain =
+            GainMeter { single_rate: 1000.0, min_gain: 1.2, window: millis(100), connecting: 1, start: None };
+        gain.restart(millis(400), 200);
+        assert_eq!(gain.is_faster(millis(900), 9000), None, "one is still connecting");
+        gain.connected(millis(1000), 400);
+        gain.restart(millis(1050), 9000);
+        assert_eq!(gain.is_faster(millis(1149), 9999), None);
+        assert_eq!(gain.is_faster(millis(1150), 9120), Some(true));
+        assert_eq!(gain.is_faster(millis(1150), 9119), Some(false));
     }
 }

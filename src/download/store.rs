@@ -10,6 +10,7 @@ use reqwest::header::{
 use reqwest::{Client, Response};
 use tokio::sync::Mutex;
 
+use super::connections::PooledConnection;
 use super::range::{self, RangeResponse, Rejection, RequestedRange, ResponseHead};
 use super::signed_url::{IssuedUrl, SignedUrlSource};
 use crate::context::Context;
@@ -29,13 +30,21 @@ const ERROR_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) struct Store<'a, F> {
     pub(super) context: &'a Context<'a>,
     client: &'a Client,
+    /// The first connection of the download.
+    pub(super) connection: PooledConnection<'a>,
     urls: Mutex<SignedUrlSource<F>>,
 }
 
 impl<'a, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Store<'a, F> {
     /// A store whose `first` URL was just issued. `refresh` requests the next one from the API.
-    pub(super) fn new(context: &'a Context<'a>, client: &'a Client, first: SignedUrl, refresh: F) -> Self {
-        Self { context, client, urls: Mutex::new(SignedUrlSource::new(context, first, refresh)) }
+    pub(super) fn new(
+        context: &'a Context<'a>,
+        client: &'a Client,
+        connection: PooledConnection<'a>,
+        first: SignedUrl,
+        refresh: F,
+    ) -> Self {
+        Self { context, client, connection, urls: Mutex::new(SignedUrlSource::new(context, first, refresh)) }
     }
 
     /// Returns a signed URL that has not expired, other than the one with the id `failed`.
@@ -63,8 +72,8 @@ impl<'a, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Store<'a, F> {
         Ok(StoreResponse { meaning, body: Body { response, host } })
     }
 
-    /// Whether the store supports ranges. Requests a single byte.
-    pub(super) async fn supports_ranges(&self, mut range: RequestedRange) -> bool {
+    /// Whether the store supports ranges. Requests a single byte over a spare connection.
+    pub(super) async fn supports_ranges(&self, mut range: RequestedRange, _spare: PooledConnection<'_>) -> bool {
         let end = range.start + 1;
         range.end = Some(end);
         let Ok(url) = self.signed_url(None).await else { return false };

@@ -179,8 +179,8 @@ impl<'a> Transfer<'a> {
         context.line(&format!("downloading {name}{size} from {host}"));
     }
 
-    /// Receives a body that ends at the offset `end`, or if that is unknown with its last chunk. If the connection is slow,
-    /// the rest of the file is received over several. Succeeds only if the file is complete.
+    /// Receives a body that ends at the offset `end`, or if that is unknown with its last chunk. If the connection is slow and
+    /// others are spare, the rest of the file is received over several. Succeeds only if the file is complete.
     async fn receive<F: AsyncFnMut() -> Result<SignedUrl, StepError>>(
         &mut self,
         store: &Store<'_, F>,
@@ -205,12 +205,13 @@ impl<'a> Transfer<'a> {
                 continue;
             }
             let Some(rest) = self.missing_range() else { continue };
+            let Some(spare) = store.connection.pool().try_acquire() else { continue };
             if let RangeSupport::Supported = ranges {
                 let host = body.host.clone();
-                Parallel::new(store, self, rest, rate.steady()).download(body, url_id).await?;
+                Parallel::new(store, self, rest, rate.steady(), spare).download(body, url_id).await?;
                 return self.check_complete(&host);
             }
-            ranges = RangeSupport::Probing(Box::pin(store.supports_ranges(rest)));
+            ranges = RangeSupport::Probing(Box::pin(store.supports_ranges(rest, spare)));
         }
 
         if end.is_some_and(|end| self.partial.contiguous_len() < end) {

@@ -1,19 +1,24 @@
 //! Properties of the download: whatever a store responds, the destination has the file that was there before or exactly one
 //! version of the object, never a mixture or a part, and nothing else is left behind.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, UNIX_EPOCH};
 
+use futures_util::FutureExt;
+use futures_util::future::join_all;
 use proptest::prelude::*;
 use reqwest::Url;
 use rustls::RootCertStore;
+use tokio::sync::Notify;
 use webadmit_export::config::{self, Encoding};
 use webadmit_export::context::Step;
-use webadmit_export::download::{Destination, DownloadOptions, ParallelConfig, download};
+use webadmit_export::download::{ConnectionPool, Destination, DownloadOptions, ParallelConfig, download};
 use webadmit_export::environment::CiSystem;
 use webadmit_export::error::StepError;
 use webadmit_export::http::{self, Timeouts};
@@ -22,7 +27,8 @@ use webadmit_export::report::log::Log;
 use webadmit_export::webadmit::SignedUrl;
 use webadmit_export::workspace::Workspace;
 
-use crate::support::{Action, Request, Server, body_start, cut, head, respond, response, sha256_hex};
+use crate::support::server::EVENT_TIMEOUT;
+use crate::support::{Action, Gate, Request, Server, body_start, cut, head, respond, response, sha256_hex};
 
 /// The file at the destination before the download.
 const EXISTING: &[u8] = b"the existing file";
@@ -104,6 +110,7 @@ fn version(number: usize, size: usize) -> Vec<u8> {
 
 const TEXT: (&str, &str) = ("Content-Type", "text/plain;charset=iso-8859-1");
 
+#[derive(Clone, Debug)]
 struct Store {
     script: Vec<Behavior>,
     version: usize,
@@ -205,111 +212,520 @@ fn chunk(bytes: &[u8]) -> Vec<u8> {
     [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
 }
 
-/// Uses one connection, or several as soon as the first byte has arrived.
-fn parallel(connections: usize) -> ParallelConfig {
-    parallel_with_gain(connections, 0.0)
+/// Uses several connections as soon as the first byte has arrived.
+fn parallel() -> ParallelConfig {
+    parallel_with_gain(0.0)
 }
 
 /// Uses one of several connections again if several are not `min_gain` times as fast.
-fn parallel_with_gain(connections: usize, min_gain: f64) -> ParallelConfig {
-    let min_remaining = if connections == 1 { u64::MAX } else { 1 };
+fn parallel_with_gain(min_gain: f64) -> ParallelConfig {
     let (min_time, window) = (Duration::ZERO, Duration::ZERO);
-    ParallelConfig { connections, min_remaining, min_time, piece: (1, 700), window, fast: f64::INFINITY, min_gain }
+    ParallelConfig { min_remaining: 1, min_time, piece: (1, 700), window, fast: f64::INFINITY, min_gain }
+}
+
+/// How files are downloaded.
+#[derive(Clone, Copy, Debug)]
+struct Settings {
+    /// The number of connections that they share.
+    connections: usize,
+    parallel: ParallelConfig,
+    encoding: Encoding,
+    read_timeout: Duration,
+    /// The download that is cancelled when another one ends.
+    cancelled: Option<usize>,
+}
+
+impl Settings {
+    fn new(connections: usize) -> Self {
+        // Much longer than any machine needs.
+        let (encoding, read_timeout) = (Encoding::AsSent, Duration::from_secs(20));
+        Self { connections, parallel: parallel(), encoding, read_timeout, cancelled: None }
+    }
 }
 
 /// What a download has left behind.
 struct DownloadOutcome {
-    result: Result<SavedFile, StepError>,
+    /// `None` if it was cancelled.
+    result: Option<Result<SavedFile, StepError>>,
     /// The file at the destination.
     file: Vec<u8>,
-    /// The number of files in the directory.
-    files: usize,
-    /// The number of the newest version.
-    versions: usize,
+    /// How many downloads had ended before.
+    position: usize,
     /// The errors that it recovered from, as the summary shows them.
+    recovery_summary: String,
+}
+
+/// What several downloads have left behind.
+struct Outcomes {
+    downloads: Vec<DownloadOutcome>,
+    log: String,
+}
+
+/// A log that the test reads.
+#[derive(Clone, Default)]
+struct Lines(Rc<RefCell<Vec<u8>>>);
+
+impl Lines {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.borrow().clone()).unwrap()
+    }
+
+    /// Waits until the log has these words.
+    async fn wait_for(&self, words: &str) {
+        let wait = async {
+            while !self.text().contains(words) {
+                tokio::task::yield_now().await;
+            }
+        };
+        let result = tokio::time::timeout(EVENT_TIMEOUT, wait).await;
+        assert!(result.is_ok(), "{words} is missing:\n{}", self.text());
+    }
+}
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Downloads this number of files at once, each from `/` and its index. `start` delays the start of each, and
+/// gets the log.
+fn download_all(server: &Server, number: usize, settings: Settings, start: impl AsyncFn(usize, &Lines)) -> Outcomes {
+    let directory = tempfile::tempdir().unwrap();
+    let names: Vec<_> = (0..number).map(|index| format!("file-{index}")).collect();
+    names.iter().for_each(|name| fs::write(directory.path().join(name), EXISTING).unwrap());
+    let variables = [("API_KEY", "k"), ("POLL_INTERVAL", "1ms")];
+    let variables = variables.map(|(name, value)| (format!("INPUT_{name}").into(), value.into()));
+    let api_config = config::parse(&variables).api_config.unwrap();
+    let (now, lines) = (tokio::time::Instant::now(), Lines::default());
+    let log = Log::to(lines.clone(), io::sink(), CiSystem::Other, now);
+    let histories: Vec<_> = names.iter().map(|_| RefCell::new(RunHistory::default())).collect();
+    let step = Step::new(&api_config, now, &log);
+    let workspace = Workspace::find(None, directory.path()).unwrap();
+    let destination = Destination::prepare(&workspace, directory.path(), None, None).unwrap();
+    let timeouts = Timeouts { connect: Duration::from_secs(5), read: settings.read_timeout };
+    let clients = http::clients(RootCertStore::empty(), timeouts, true, log.redactor()).unwrap();
+    let pool = ConnectionPool::new(settings.connections);
+    let (ended, any_ended) = (Cell::new(0), Notify::new());
+
+    let run = async |index: usize| {
+        let context = step.context(&histories[index]);
+        let url = || SignedUrl::new(Url::parse(&format!("{}/{index}", server.url())).unwrap(), UNIX_EPOCH);
+        let Settings { parallel, encoding, .. } = settings;
+        let options = DownloadOptions { filename: Some(&names[index]), fallback_name: "other", encoding, parallel };
+        let run = async {
+            start(index, &lines).await;
+            let connection = pool.acquire().await;
+            download(&context, &clients.store, connection, url(), async || Ok(url()), &destination, options).await
+        };
+        let result = tokio::select! {
+            result = run => Some(result),
+            () = any_ended.notified(), if settings.cancelled == Some(index) => None,
+        };
+        any_ended.notify_waiters();
+        (result, ended.replace(ended.get() + 1))
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let results = runtime.block_on(join_all((0..number).map(run)));
+
+    let free: Vec<_> = std::iter::from_fn(|| pool.acquire().now_or_never()).collect();
+    assert_eq!(free.len(), settings.connections, "a connection was not given back");
+    let files = fs::read_dir(directory.path()).unwrap().count();
+    assert_eq!(files, number, "another file was left behind");
+    let downloads = results.into_iter().enumerate().map(|(index, (result, position))| {
+        let file = fs::read(directory.path().join(&names[index])).unwrap();
+        DownloadOutcome { result, file, position, recovery_summary: histories[index].borrow().recovery_summary() }
+    });
+    let downloads = downloads.collect();
+    Outcomes { downloads, log: lines.text() }
+}
+
+/// What the download of one file has left behind.
+struct SingleOutcome {
+    result: Result<SavedFile, StepError>,
+    file: Vec<u8>,
     recovery_summary: String,
     /// The number of requests to the store.
     requests: usize,
 }
 
-/// Downloads the file from a store that follows a script.
+/// Downloads a file from a store that follows a script.
 fn play(
     script: Vec<Behavior>,
     size: usize,
-    has_etag: bool,
+    connections: usize,
     parallel: ParallelConfig,
     encoding: Encoding,
-) -> DownloadOutcome {
-    // The timeout is short only where the store stalls on purpose: a busy machine can be slow, too.
-    let stalls = script.iter().any(|behavior| matches!(behavior, Behavior::Stall(_)));
-    let read_timeout = if stalls { Duration::from_millis(60) } else { Duration::from_secs(20) };
-    let store = Arc::new(Mutex::new(Store { script, version: 0, size, has_etag }));
-    let shared = Arc::clone(&store);
-    let server = Server::start(move |request| shared.lock().unwrap().respond(request));
-    let directory = tempfile::tempdir().unwrap();
-    fs::write(directory.path().join("file"), EXISTING).unwrap();
-    let variables = [("API_KEY", "k"), ("POLL_INTERVAL", "1ms")];
-    let variables = variables.map(|(name, value)| (format!("INPUT_{name}").into(), value.into()));
-    let api_config = config::parse(&variables).api_config.unwrap();
-    let start = tokio::time::Instant::now();
-    let log = Log::to(io::sink(), io::sink(), CiSystem::Other, start);
-    let history = RefCell::new(RunHistory::default());
-    let step = Step::new(&api_config, start, &log);
-    let context = step.context(&history);
-    let workspace = Workspace::find(None, directory.path()).unwrap();
-    let destination = Destination::prepare(&workspace, directory.path(), None, None).unwrap();
-    let timeouts = Timeouts { connect: Duration::from_secs(5), read: read_timeout };
-    let clients = http::clients(RootCertStore::empty(), timeouts, true, log.redactor()).unwrap();
-    let url = || SignedUrl::new(Url::parse(&format!("{}/object", server.url())).unwrap(), UNIX_EPOCH);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let options = DownloadOptions { filename: Some("file"), fallback_name: "other", encoding, parallel };
-    let result = runtime.block_on(download(&context, &clients.store, url(), async || Ok(url()), &destination, options));
-    let file = fs::read(directory.path().join("file")).unwrap();
-    let files = fs::read_dir(directory.path()).unwrap().count();
-    let versions = store.lock().unwrap().version;
-    let recovery_summary = history.borrow().recovery_summary();
-    let requests = server.requests().len();
-    DownloadOutcome { result, file, files, versions, recovery_summary, requests }
+) -> SingleOutcome {
+    let store = Store { script, version: 0, size, has_etag: true };
+    let settings = Settings { parallel, encoding, ..Settings::new(connections) };
+    let (Outcomes { mut downloads, .. }, _, requests) = play_all(vec![store], settings);
+    let DownloadOutcome { result, file, recovery_summary, .. } = downloads.remove(0);
+    SingleOutcome { result: result.unwrap(), file, recovery_summary, requests }
 }
 
-fn check(script: &[Behavior], size: usize, has_etag: bool, parallel: ParallelConfig, encoding: Encoding) {
-    let DownloadOutcome { result, file, files, versions, .. } =
-        play(script.to_vec(), size, has_etag, parallel, encoding);
-    assert_eq!(files, 1, "another file was left behind");
-    match result {
-        Err(_) => assert_eq!(file, EXISTING, "an error changed the existing file"),
-        Ok(saved) => {
-            let expected = |source: &[u8]| match &saved.encoding {
-                TextEncoding::Converted(_) => encoding_rs::WINDOWS_1252.decode(source).0.into_owned().into_bytes(),
-                TextEncoding::AsSent | TextEncoding::NotConverted(_) => source.to_vec(),
-            };
-            let source = (0..=versions).map(|number| version(number, size)).find(|source| expected(source) == file);
-            let Some(source) = source else { panic!("{} bytes are no version of the object", file.len()) };
-            assert_eq!((&saved.sha256, &saved.source_sha256), (&sha256_hex(&file), &sha256_hex(&source)));
-            assert_eq!(saved.size, file.len() as u64);
-            assert_eq!(saved.encoding == TextEncoding::AsSent, encoding == Encoding::AsSent);
-        }
+/// Downloads a file from each store. Returns the number of requests to all of them, too.
+fn play_all(stores: Vec<Store>, mut settings: Settings) -> (Outcomes, Vec<Store>, usize) {
+    // The timeout is short only where the store stalls on purpose: a busy machine can be slow, too.
+    let stalls = |store: &Store| store.script.iter().any(|behavior| matches!(behavior, Behavior::Stall(_)));
+    if stores.iter().any(stalls) {
+        settings.read_timeout = Duration::from_millis(60);
     }
+    let number = stores.len();
+    let stores = Arc::new(Mutex::new(stores));
+    let shared = Arc::clone(&stores);
+    let server = Server::start(move |request| shared.lock().unwrap()[index(request)].respond(request));
+    let outcomes = download_all(&server, number, settings, async |_, _| ());
+    let stores = std::mem::take(&mut *stores.lock().unwrap());
+    (outcomes, stores, server.requests().len())
+}
+
+/// Returns the index of the file that is requested.
+fn index(request: &Request) -> usize {
+    request.target[1..].parse().unwrap()
+}
+
+/// Downloads a file from each store, and checks what is left behind.
+fn check(stores: &[Store], settings: Settings) {
+    let (outcomes, stores_after, _) = play_all(stores.to_vec(), settings);
+    for ((before, after), outcome) in stores.iter().zip(stores_after).zip(outcomes.downloads) {
+        let DownloadOutcome { result, file, .. } = outcome;
+        let Some(Ok(saved)) = result else {
+            assert_eq!(file, EXISTING, "an error changed the existing file");
+            continue;
+        };
+        let expected = |source: &[u8]| match &saved.encoding {
+            TextEncoding::Converted(_) => encoding_rs::WINDOWS_1252.decode(source).0.into_owned().into_bytes(),
+            TextEncoding::AsSent | TextEncoding::NotConverted(_) => source.to_vec(),
+        };
+        let mut versions = (before.version..=after.version).map(|number| version(number, before.size));
+        let Some(source) = versions.find(|source| expected(source) == file) else {
+            panic!("{} bytes are no version of the object", file.len());
+        };
+        assert_eq!((&saved.sha256, &saved.source_sha256), (&sha256_hex(&file), &sha256_hex(&source)));
+        assert_eq!(saved.size, file.len() as u64);
+        assert_eq!(saved.encoding == TextEncoding::AsSent, settings.encoding == Encoding::AsSent);
+    }
+}
+
+/// Returns a store with a file whose versions have numbers from `first_version` on.
+fn store(first_version: usize) -> impl Strategy<Value = Store> {
+    let script = proptest::collection::vec(behavior(), 0..14);
+    let size = prop_oneof![1..4_usize, 100..5000_usize];
+    let has_etag = proptest::bool::weighted(0.9);
+    (script, size, has_etag).prop_map(move |(script, size, has_etag)| Store {
+        script,
+        version: first_version,
+        size,
+        has_etag,
+    })
+}
+
+/// Returns stores with different files.
+fn stores() -> impl Strategy<Value = Vec<Store>> {
+    (2..5_usize).prop_flat_map(|number| (0..number).map(|index| store(20 * index)).collect::<Vec<_>>())
+}
+
+fn settings() -> impl Strategy<Value = Settings> {
+    let min_gain = proptest::sample::select(vec![0.0, 1.0, f64::INFINITY]);
+    let encoding = proptest::sample::select(vec![Encoding::AsSent, Encoding::Utf8]);
+    (1..6_usize, min_gain, encoding).prop_map(|(connections, min_gain, encoding)| {
+        let parallel = parallel_with_gain(min_gain);
+        Settings { parallel, encoding, ..Settings::new(connections) }
+    })
 }
 
 proptest! {
     #[test]
-    fn the_destination_has_the_existing_file_or_exactly_one_version(
-        script in proptest::collection::vec(behavior(), 0..14),
-        size in prop_oneof![1..4_usize, 100..5000_usize],
-        has_etag in proptest::bool::weighted(0.9),
-        connections in 1..6_usize,
-        min_gain in proptest::sample::select(vec![0.0, 1.0, f64::INFINITY]),
-        encoding in proptest::sample::select(vec![Encoding::AsSent, Encoding::Utf8]),
-    ) {
-        check(&script, size, has_etag, parallel_with_gain(connections, min_gain), encoding);
+    fn the_destination_has_the_existing_file_or_exactly_one_version(store in store(0), settings in settings()) {
+        check(&[store], settings);
     }
+
+    #[test]
+    fn each_destination_has_the_existing_file_or_exactly_one_version(
+        stores in stores(),
+        settings in settings(),
+        cancelled in proptest::option::weighted(0.3, 0..4_usize),
+    ) {
+        check(&stores, Settings { cancelled, ..settings });
+    }
+}
+
+proptest! {
+    // These cases take longer, because the store is slow.
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 4, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_store_never_sees_more_requests_than_there_are_connections(
+        files in proptest::collection::vec(faulty_file(), 1..6),
+        connections in 1..=8_usize,
+    ) {
+        let parallel = ParallelConfig { min_remaining: MIN_PARALLEL as u64, piece: (500, 700), ..parallel() };
+        let settings = Settings { parallel, ..Settings::new(connections) };
+        let in_progress = Arc::new(InProgress::default());
+        let (stores, counter) = (Mutex::new(files.clone()), Arc::clone(&in_progress));
+        let server = Server::start(move |request| {
+            let file = &mut stores.lock().unwrap()[index(request)];
+            // The response that several connections continue is not received to its end.
+            let is_open_ended = request.header("range").is_none_or(|range| range.ends_with('-'));
+            let may_be_closed = connections > 1 && file.size >= MIN_PARALLEL && is_open_ended;
+            hold(file.respond(request), may_be_closed, counter.count())
+        });
+
+        let outcomes = download_all(&server, files.len(), settings, async |_, _| ());
+        for (file, outcome) in files.iter().zip(outcomes.downloads) {
+            assert!(matches!(outcome.result, Some(Ok(_))), "{:?}", outcome.result);
+            assert!(outcome.file == version(file.version, file.size));
+        }
+        assert!(in_progress.most() <= connections, "{} requests", in_progress.most());
+    }
+}
+
+/// Files of this size are downloaded over several connections.
+const MIN_PARALLEL: usize = 2000;
+
+/// Returns a store that fails without a change of the file, and does not send more than was requested: then the client never
+/// closes a connection before the store does, and the requests in progress can be counted.
+fn faulty_file() -> impl Strategy<Value = Store> {
+    let first = proptest::sample::select(vec![Behavior::Correct, Behavior::NoRanges, Behavior::Cut(50)]);
+    let fault = prop_oneof![
+        2 => Just(Behavior::Correct),
+        2 => (0..100_usize).prop_map(Behavior::Cut),
+        1 => (0..100_usize).prop_map(Behavior::Reset),
+        1 => proptest::sample::select(vec![403, 500, 503]).prop_map(Behavior::Status),
+    ];
+    let size = prop_oneof![1..MIN_PARALLEL, MIN_PARALLEL..10_000];
+    (first, proptest::collection::vec(fault, 0..7), size, 0..100_usize).prop_map(|(first, faults, size, number)| {
+        let script = [vec![first], faults].concat();
+        // The length of a version with an odd number differs from `size`.
+        Store { script, version: 2 * number, size, has_etag: true }
+    })
+}
+
+/// Counts the requests that are in progress.
+#[derive(Default)]
+struct InProgress {
+    requests: Mutex<Vec<Weak<Gate>>>,
+    most: AtomicUsize,
+}
+
+impl InProgress {
+    /// Counts a request. It ends when the server has carried out the action, or has dropped it.
+    fn count(&self) -> Action {
+        let gate = Gate::new();
+        gate.open();
+        let mut requests = self.requests.lock().unwrap();
+        requests.retain(|request| request.strong_count() > 0);
+        requests.push(Arc::downgrade(&gate));
+        self.most.fetch_max(requests.len(), Ordering::SeqCst);
+        Action::WaitFor(gate)
+    }
+
+    /// Returns how many requests were in progress at the same time.
+    fn most(&self) -> usize {
+        self.most.load(Ordering::SeqCst)
+    }
+}
+
+/// Sends a response slowly, and carries out `end` before its last byte or, if the client may close the connection, before its
+/// body.
+fn hold(mut actions: Vec<Action>, may_be_closed: bool, end: Action) -> Vec<Action> {
+    let Action::Send(bytes) = actions.remove(0) else { panic!("no response") };
+    let is_cut = !actions.is_empty();
+    let held = match (may_be_closed, is_cut) {
+        (true, _) => body_start(&bytes).min(bytes.len() - 1),
+        (false, true) => bytes.len(),
+        (false, false) => bytes.len() - 1,
+    };
+    let (start, rest) = bytes.split_at(held);
+    let slowly = Action::Throttle { bytes: start.to_vec(), bytes_per_second: 400_000, until_requests: usize::MAX };
+    [vec![slowly, end, Action::Send(rest.to_vec())], actions].concat()
+}
+
+/// A correct store with a file of this size.
+fn correct(size: usize) -> Store {
+    Store { script: Vec::new(), version: 0, size, has_etag: true }
+}
+
+#[test]
+fn a_small_file_gets_a_connection_while_a_large_one_uses_all() {
+    const PIECES: usize = 500;
+
+    let (large, small) = (Mutex::new(correct(700 * PIECES)), Mutex::new(correct(100)));
+    let (requests, when_small_starts) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let all_used = Arc::new(Notify::new());
+    let (counter, count_then, notify) = (Arc::clone(&requests), Arc::clone(&when_small_starts), Arc::clone(&all_used));
+    let server = Server::start(move |request| {
+        if index(request) == 1 {
+            count_then.store(counter.load(Ordering::SeqCst), Ordering::SeqCst);
+            return small.lock().unwrap().respond(request);
+        }
+        if counter.fetch_add(1, Ordering::SeqCst) == 20 {
+            notify.notify_one();
+        }
+        large.lock().unwrap().respond(request)
+    });
+
+    let start = async |index, _: &Lines| {
+        if index == 1 {
+            all_used.notified().await
+        }
+    };
+    let Outcomes { downloads, log } = download_all(&server, 2, Settings::new(8), start);
+    assert!(log.contains("continuing with 8 connections"), "{log}");
+    for (download, size) in downloads.iter().zip([700 * PIECES, 100]) {
+        assert!(download.file == version(0, size) && download.recovery_summary.is_empty());
+    }
+    let positions: Vec<_> = downloads.iter().map(|download| download.position).collect();
+    assert_eq!(positions, [1, 0], "the small file is complete first");
+    let (then, all) = (when_small_starts.load(Ordering::SeqCst), requests.load(Ordering::SeqCst));
+    assert!(then < all / 2, "{then} of {all} requests");
+}
+
+#[test]
+fn a_single_connection_that_is_left_has_no_gain_to_measure() {
+    let (large, small) = (Mutex::new(correct(30_000)), Mutex::new(correct(100)));
+    let (parts, small_started) = (AtomicUsize::new(0), Gate::new());
+    let server = Server::start(move |request| {
+        if index(request) == 1 {
+            small_started.open();
+            return small.lock().unwrap().respond(request);
+        }
+        let response = large.lock().unwrap().respond(request);
+        match request.header("range").map(|_| parts.fetch_add(1, Ordering::SeqCst)) {
+            // The second connection receives nothing until the first one is given back.
+            Some(0) => [vec![Action::WaitFor(Arc::clone(&small_started))], response].concat(),
+            _ => response,
+        }
+    });
+
+    let start = async |index, log: &Lines| {
+        if index == 1 {
+            log.wait_for("continuing with 2 connections").await;
+        }
+    };
+    let settings = Settings { parallel: parallel_with_gain(f64::INFINITY), ..Settings::new(2) };
+    let Outcomes { downloads, log } = download_all(&server, 2, settings, start);
+    assert!(downloads[0].file == version(0, 30_000) && downloads[1].file == version(0, 100));
+    assert!(!log.contains("no faster"), "{log}");
+}
+
+#[test]
+fn a_probe_for_ranges_uses_a_connection() {
+    let (large, small) = (Mutex::new(correct(30_000)), Mutex::new(correct(100)));
+    large.lock().unwrap().script.push(Behavior::NoRanges);
+    let is_probed = Arc::new(Notify::new());
+    let notify = Arc::clone(&is_probed);
+    let server = Server::start(move |request| {
+        if index(request) == 1 {
+            return small.lock().unwrap().respond(request);
+        }
+        if request.header("range").is_some() {
+            notify.notify_one();
+            return vec![Action::Hang];
+        }
+        hold(large.lock().unwrap().respond(request), false, Action::Send(Vec::new()))
+    });
+
+    let start = async |index, _: &Lines| {
+        if index == 1 {
+            is_probed.notified().await
+        }
+    };
+    let Outcomes { downloads, .. } = download_all(&server, 2, Settings::new(2), start);
+    assert!(downloads[0].file == version(0, 30_000) && downloads[1].file == version(0, 100));
+    let positions: Vec<_> = downloads.iter().map(|download| download.position).collect();
+    assert_eq!(positions, [0, 1], "the other file waits until the probe has ended");
+}
+
+/// Downloads a large file beside small ones, which start before it. They end when the log has the words `others_end_at`, and
+/// another small one starts then. `respond` responds to each request for the large file.
+fn downloads_beside_others(
+    others: usize,
+    others_end_at: &str,
+    respond: impl Fn(&Request, Vec<Action>) -> Vec<Action> + Send + Sync + 'static,
+) -> Outcomes {
+    let (large, small) = (Mutex::new(correct(30_000)), Mutex::new(correct(100)));
+    let (small_requests, others_started, others_may_end) = (AtomicUsize::new(0), Arc::new(Notify::new()), Gate::new());
+    let (notify, waits) = (Arc::clone(&others_started), Arc::clone(&others_may_end));
+    let server = Server::start(move |request| {
+        if index(request) == 0 {
+            return respond(request, large.lock().unwrap().respond(request));
+        }
+        if small_requests.fetch_add(1, Ordering::SeqCst) + 1 == others {
+            notify.notify_one();
+        }
+        [vec![Action::WaitFor(Arc::clone(&waits))], small.lock().unwrap().respond(request)].concat()
+    });
+
+    let last = others + 1;
+    let start = async |index, log: &Lines| match index {
+        0 => others_started.notified().await,
+        _ if index == last => {
+            log.wait_for(others_end_at).await;
+            others_may_end.open();
+        }
+        _ => {}
+    };
+    let outcomes = download_all(&server, others + 2, Settings::new(8), start);
+    assert!(outcomes.downloads[0].file == version(0, 30_000));
+    outcomes
+}
+
+#[test]
+fn a_large_file_uses_connections_that_become_spare() {
+    let outcomes = downloads_beside_others(7, "downloading file-0", |request, mut response| {
+        if request.header("range").is_none() {
+            // Over this connection alone, the file takes longer than the others.
+            let Action::Send(bytes) = response.remove(0) else { panic!("no response") };
+            return vec![Action::Throttle { bytes, bytes_per_second: 4000, until_requests: usize::MAX }];
+        }
+        response
+    });
+    assert!(outcomes.log.contains("continuing with "), "{}", outcomes.log);
+}
+
+#[test]
+fn a_large_file_uses_more_connections_when_others_end() {
+    let (in_progress, all_used) = (InProgress::default(), Gate::new());
+    let outcomes = downloads_beside_others(6, "continuing with 2 connections", move |request, response| {
+        if request.header("range").is_none() {
+            return response;
+        }
+        let end = in_progress.count();
+        if in_progress.most() == 8 {
+            all_used.open();
+        }
+        [vec![Action::WaitFor(Arc::clone(&all_used))], hold(response, false, end)].concat()
+    });
+    assert_eq!(outcomes.downloads[0].recovery_summary, "", "{}", outcomes.log);
+    assert_eq!(outcomes.log.matches("continuing with").count(), 1, "{}", outcomes.log);
+}
+
+#[test]
+fn a_large_file_uses_no_more_connections_after_the_store_asked_for_fewer_requests() {
+    let (in_progress, parts) = (Arc::new(InProgress::default()), AtomicUsize::new(0));
+    let counter = Arc::clone(&in_progress);
+    downloads_beside_others(6, "continuing with 1 connection\n", move |request, response| {
+        if request.header("range").is_none() {
+            return response;
+        }
+        match parts.fetch_add(1, Ordering::SeqCst) {
+            0 => respond(503, &[], b""),
+            _ => hold(response, false, counter.count()),
+        }
+    });
+    assert_eq!(in_progress.most(), 1);
 }
 
 #[test]
 fn downloads_from_a_correct_store() {
     for connections in [1, 2, 8] {
-        let outcome = play(Vec::new(), 100_000, true, parallel(connections), Encoding::AsSent);
+        let outcome = play(Vec::new(), 100_000, connections, parallel(), Encoding::AsSent);
         assert!(outcome.result.is_ok() && outcome.file == version(0, 100_000), "{connections}");
         assert_eq!(outcome.recovery_summary, "", "every byte is sent once");
     }
@@ -318,7 +734,7 @@ fn downloads_from_a_correct_store() {
 #[test]
 fn resumes_after_any_number_of_cuts() {
     for connections in [1, 4] {
-        let outcome = play(vec![Behavior::Cut(20); 30], 5000, true, parallel(connections), Encoding::AsSent);
+        let outcome = play(vec![Behavior::Cut(20); 30], 5000, connections, parallel(), Encoding::AsSent);
         assert!(outcome.result.is_ok(), "{:?}", outcome.result);
         assert_eq!(outcome.file, version(0, 5000));
     }
@@ -328,7 +744,7 @@ fn resumes_after_any_number_of_cuts() {
 fn bytes_of_a_new_version_count_as_progress() {
     // Nearly all of the old version arrives. Each attempt at the new one receives a few bytes.
     let script = [vec![Behavior::Cut(90), Behavior::NewVersion, Behavior::Cut(5)], vec![Behavior::Cut(5); 30]].concat();
-    let outcome = play(script, 5000, true, parallel(1), Encoding::AsSent);
+    let outcome = play(script, 5000, 1, parallel(), Encoding::AsSent);
     assert_eq!(outcome.result.unwrap().size, version(1, 5000).len() as u64);
 }
 
@@ -336,7 +752,7 @@ fn bytes_of_a_new_version_count_as_progress() {
 fn a_new_version_counts_as_progress_even_if_cut_earlier() {
     let cuts = (0..12).map(|number| Behavior::Cut(80 - 5 * number));
     let script: Vec<Behavior> = cuts.flat_map(|cut| [cut, Behavior::NewVersion]).collect();
-    let outcome = play(script, 5000, true, parallel(1), Encoding::AsSent);
+    let outcome = play(script, 5000, 1, parallel(), Encoding::AsSent);
     assert!(outcome.result.is_ok(), "{:?}", outcome.result);
     assert!(outcome.file == version(12, 5000));
 }
@@ -344,7 +760,7 @@ fn a_new_version_counts_as_progress_even_if_cut_earlier() {
 #[test]
 fn gives_up_on_a_store_with_endless_versions() {
     let script = vec![vec![Behavior::Cut(50), Behavior::NewVersion]; 100].concat();
-    let outcome = play(script, 5000, true, parallel(1), Encoding::AsSent);
+    let outcome = play(script, 5000, 1, parallel(), Encoding::AsSent);
     assert!(outcome.result.is_err() && outcome.file == EXISTING && outcome.requests < 100, "{}", outcome.requests);
 }
 
@@ -352,7 +768,7 @@ fn gives_up_on_a_store_with_endless_versions() {
 fn joins_parts_with_status_200() {
     for connections in [1, 4] {
         let script = [vec![Behavior::Cut(20)], vec![Behavior::PartWith200; 30]].concat();
-        let outcome = play(script, 5000, true, parallel(connections), Encoding::AsSent);
+        let outcome = play(script, 5000, connections, parallel(), Encoding::AsSent);
         assert!(outcome.result.is_ok() && outcome.file == version(0, 5000), "{connections} connections");
         assert_eq!(
             outcome.recovery_summary, "1 interrupted download at 1.0 kB, 1 new signed URL",
@@ -364,7 +780,7 @@ fn joins_parts_with_status_200() {
 #[test]
 fn converts_text_across_cuts_and_connections() {
     for connections in [1, 4] {
-        let outcome = play(vec![Behavior::Cut(20); 30], 5000, true, parallel(connections), Encoding::Utf8);
+        let outcome = play(vec![Behavior::Cut(20); 30], 5000, connections, parallel(), Encoding::Utf8);
         let text = encoding_rs::WINDOWS_1252.decode(&version(0, 5000)).0.into_owned();
         assert_eq!(outcome.result.unwrap().encoding, TextEncoding::Converted("windows-1252"));
         assert_eq!(outcome.file, text.into_bytes());
@@ -373,15 +789,14 @@ fn converts_text_across_cuts_and_connections() {
 
 #[test]
 fn uses_several_connections_after_a_cut() {
-    let outcome = play(vec![Behavior::Cut(20)], 100_000, true, parallel(4), Encoding::AsSent);
+    let outcome = play(vec![Behavior::Cut(20)], 100_000, 4, parallel(), Encoding::AsSent);
     assert!(outcome.requests > 10, "{}", outcome.requests);
 }
 
 #[test]
 fn returns_to_one_connection_if_several_are_no_faster() {
     for connections in [2, 8] {
-        let outcome =
-            play(Vec::new(), 1_000_000, true, parallel_with_gain(connections, f64::INFINITY), Encoding::AsSent);
+        let outcome = play(Vec::new(), 1_000_000, connections, parallel_with_gain(f64::INFINITY), Encoding::AsSent);
         assert!(outcome.result.is_ok() && outcome.file == version(0, 1_000_000), "{connections}");
         assert_eq!(outcome.recovery_summary, "");
         // In pieces of 700 bytes there would be more than a thousand.

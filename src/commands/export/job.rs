@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::connect;
 use crate::config::{ExportRequest, ExportSelector, IdentitySelector, RunSelector};
 use crate::context::{Context, RequestLimits};
-use crate::download::{Destination, DownloadOptions, ParallelConfig, download};
+use crate::download::{ConnectionPool, Destination, DownloadOptions, MAX_CONNECTIONS, ParallelConfig, download};
 use crate::error::{LookupTarget, StepError};
 use crate::http::Clients;
 use crate::http::error::{ErrorKind, RequestError};
@@ -28,6 +28,7 @@ pub(super) struct Job<'a> {
     request: &'a ExportRequest,
     clients: &'a Clients,
     destination: &'a Destination,
+    connections: ConnectionPool,
     /// The identity, once its id is known.
     identity: &'a RefCell<Option<ResolvedName>>,
 }
@@ -49,7 +50,8 @@ impl<'a> Job<'a> {
         identity: &'a RefCell<Option<ResolvedName>>,
     ) -> Self {
         let api = connect::api_client(&context, clients);
-        Self { context, api, request, clients, destination, identity }
+        let connections = ConnectionPool::new(MAX_CONNECTIONS);
+        Self { context, api, request, clients, destination, connections, identity }
     }
 
     /// Does the whole job. The history has what happened, even if the job fails or is dropped.
@@ -219,7 +221,9 @@ impl<'a> Job<'a> {
             parallel: ParallelConfig::default(),
         };
         let refresh = async || self.refresh_url(run).await;
-        let download = download(&self.context, &self.clients.store, url, refresh, self.destination, options);
+        let connection = self.connections.acquire().await;
+        let download =
+            download(&self.context, &self.clients.store, connection, url, refresh, self.destination, options);
         match tokio::time::timeout(self.context.deadline().remaining_with_grace(), download).await {
             Ok(result) => result,
             Err(_) => Err(StepError::TimedOut),
