@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::config::ApiConfig;
@@ -20,6 +21,9 @@ use crate::text::redact::Redactor;
 /// Timeout for one API request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Maximum number of API requests in progress at a time.
+const MAX_API_REQUESTS: usize = 8;
+
 /// A log without a line for this long gets a heartbeat, so that a CI system does not take the step for hung.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -30,6 +34,18 @@ pub struct Step<'a> {
     log: &'a Log,
     /// Whether the API has sent a valid response, or one with `Retry-After`.
     has_responded: Cell<bool>,
+    /// The last `Retry-After` of the API, which holds for all runs.
+    pause: RefCell<Option<Pause>>,
+    /// Limits the requests to the API that are in progress.
+    api_requests: Semaphore,
+}
+
+/// Until when the API asked for no requests.
+struct Pause {
+    /// Since the start of the step.
+    until: Duration,
+    /// The response that asked for it.
+    error: RequestError,
 }
 
 impl<'a> Step<'a> {
@@ -37,7 +53,22 @@ impl<'a> Step<'a> {
     #[must_use]
     pub fn new(api_config: &'a ApiConfig, start: Instant, log: &'a Log) -> Self {
         let deadline = Deadline::new(start, api_config.timeout);
-        Self { api_config, deadline, log, has_responded: Cell::new(false) }
+        Self {
+            api_config,
+            deadline,
+            log,
+            has_responded: Cell::new(false),
+            pause: RefCell::default(),
+            api_requests: Semaphore::new(MAX_API_REQUESTS),
+        }
+    }
+
+    pub(crate) fn api_config(&self) -> &'a ApiConfig {
+        self.api_config
+    }
+
+    pub(crate) fn log(&self) -> &'a Log {
+        self.log
     }
 
     /// Whether the API has sent a valid response, or one with `Retry-After`.
@@ -95,6 +126,15 @@ impl<'a> Context<'a> {
         self.step.log.warning(&self.labelled(text));
     }
 
+    /// Returns this context with a label, which begins its log lines.
+    pub(crate) fn with_label(self, label: &'a str) -> Self {
+        Self { label: Some(label), ..self }
+    }
+
+    pub(crate) fn is_labelled(&self) -> bool {
+        self.label.is_some()
+    }
+
     fn labelled<'t>(&self, text: &'t str) -> Cow<'t, str> {
         match self.label {
             Some(label) => format!("{label}: {text}").into(),
@@ -118,13 +158,18 @@ impl<'a> Context<'a> {
 
         let mut attempts = Attempts::with_limits(self.deadline().elapsed(), limits.attempts);
         loop {
+            self.wait_for_pause().await?;
             attempts.record(false);
-            let remaining = if limits.has_grace_period {
-                self.deadline().remaining_with_grace()
-            } else {
-                self.deadline().remaining()
+            let response = async {
+                // This fails only if the semaphore is closed, which it never is.
+                let _permit = self.step.api_requests.acquire().await;
+                let remaining = if limits.has_grace_period {
+                    self.deadline().remaining_with_grace()
+                } else {
+                    self.deadline().remaining()
+                };
+                send(remaining.min(REQUEST_TIMEOUT)).await
             };
-            let response = send(remaining.min(REQUEST_TIMEOUT));
             match self.with_heartbeat(response, || "waiting for a response from the API".to_owned()).await {
                 Ok(response) => {
                     self.step.has_responded.set(true);
@@ -133,6 +178,24 @@ impl<'a> Context<'a> {
                 }
                 Err(error) => self.back_off(error, attempts).await?,
             }
+        }
+    }
+
+    /// Waits until requests may be sent, if the API asked another run to retry later.
+    ///
+    /// # Errors
+    ///
+    /// If that is beyond the timeout.
+    async fn wait_for_pause(&self) -> Result<(), StepError> {
+        loop {
+            let now = self.deadline().elapsed();
+            let pause = self.step.pause.borrow().as_ref().map(|pause| (pause.until, pause.error.clone()));
+            let Some((until, error)) = pause.filter(|(until, _)| *until > now) else { return Ok(()) };
+            if until > self.deadline().timeout() {
+                return Err(StepError::after_one_attempt(error, GiveUpReason::RetryAfterTooLong(until - now)));
+            }
+            let heartbeat = format!("waiting to retry: {error}");
+            self.sleep_with_heartbeat(until - now, || heartbeat.clone()).await;
         }
     }
 
@@ -160,6 +223,13 @@ impl<'a> Context<'a> {
     pub(crate) async fn back_off(&self, error: RequestError, attempts: Attempts) -> Result<(), StepError> {
         if retry::proves_availability(&error) {
             self.step.has_responded.set(true);
+        }
+
+        if error.endpoint == Endpoint::Api
+            && let Some(delay) = error.retry_after
+        {
+            let until = self.deadline().elapsed().saturating_add(delay);
+            self.step.pause.replace(Some(Pause { until, error: error.clone() }));
         }
 
         let decision = self.decide(&error, attempts, 1);
@@ -191,7 +261,8 @@ impl<'a> Context<'a> {
         self.with_heartbeat(tokio::time::sleep(delay), heartbeat).await;
     }
 
-    async fn with_heartbeat<T>(&self, work: impl Future<Output = T>, heartbeat: impl Fn() -> String) -> T {
+    /// Waits for `work`, and logs a heartbeat if the log is silent for too long.
+    pub(crate) async fn with_heartbeat<T>(&self, work: impl Future<Output = T>, heartbeat: impl Fn() -> String) -> T {
         let mut work = std::pin::pin!(work);
         loop {
             let until_heartbeat = HEARTBEAT_INTERVAL.saturating_sub(self.step.log.time_since_last_line());
@@ -237,5 +308,33 @@ mod tests {
 
         let never = request(&vec![silent; 100]).await;
         assert!(matches!(never, Err(StepError::Request { reason: GiveUpReason::NoFirstResponse, .. })), "{never:?}");
+    }
+
+    /// Sends requests of two runs. The API asks the first one to retry after some time. Returns how the second one ends, and when.
+    async fn request_beside_a_pause(retry_after: u64) -> (Result<(), StepError>, Duration) {
+        let fixture = testing::Fixture::new(&[("TIMEOUT", "1h")]);
+        let (step, histories) = (fixture.step(), [RefCell::default(), RefCell::default()]);
+        let [first, second] = [&histories[0], &histories[1]].map(|history| step.context(history));
+        let error = RequestError::new(Endpoint::Api, ErrorKind::Status(429), "", "");
+        let error = RequestError { retry_after: Some(Duration::from_secs(retry_after)), ..error };
+        let attempts = Attempts::new(Duration::ZERO);
+
+        let paused = first.back_off(error, attempts);
+        let other = async {
+            let result = second.request(RequestLimits::default(), async |_| Ok(())).await;
+            (result, second.deadline().elapsed())
+        };
+        tokio::join!(paused, other).1
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn retry_after_holds_for_all_runs_of_a_step() {
+        let (result, after) = request_beside_a_pause(600).await;
+        assert!(result.is_ok() && after >= Duration::from_secs(600), "{result:?} after {after:?}");
+
+        let (result, after) = request_beside_a_pause(7200).await;
+        let reason = GiveUpReason::RetryAfterTooLong(Duration::from_secs(7200));
+        let is_expected = matches!(&result, Err(StepError::Request { reason: actual, .. }) if *actual == reason);
+        assert!(is_expected && after < Duration::from_secs(1), "{result:?} after {after:?}");
     }
 }

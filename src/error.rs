@@ -1,9 +1,11 @@
 //! The errors that end a step, and the exit codes. [`crate::report::message`] renders the messages.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::config::InputError;
-use crate::http::retry::{GiveUpReason, RetryFailure};
+use crate::http::error::RequestError;
+use crate::http::retry::{Attempts, GiveUpReason, RetryFailure};
 use crate::signals::Signal;
 use crate::webadmit::resolve::ResolveError;
 use crate::webadmit::status::Status;
@@ -25,19 +27,30 @@ pub enum StepError {
     },
     /// The timeout was reached.
     TimedOut,
-    /// A name that was not found, or is ambiguous.
-    Unresolved {
-        /// The input that was looked up.
-        target: LookupTarget,
-        /// Why it cannot be resolved.
-        error: ResolveError,
-    },
+    /// Names that were not found, or are ambiguous; at least one.
+    Unresolved(Vec<Unresolved>),
     /// The list lacks the exports or the PDF templates of some identities.
     IncompleteList {
         /// These identities, in the order of the list; at least one for each kind.
         missing: Vec<(RunKind, Vec<Id>)>,
         /// The first error.
         cause: Box<StepError>,
+    },
+    /// Some files of the run are missing.
+    MissingFiles {
+        /// The numbers of these files, from 1; at least one.
+        missing: Vec<usize>,
+        /// Number of all files.
+        total: usize,
+        /// The first error.
+        cause: Box<StepError>,
+    },
+    /// A run that comes earlier in the inputs has a file of the same path.
+    PathConflict {
+        /// The path.
+        path: String,
+        /// Index of the other run.
+        other: usize,
     },
     /// The run ended in a status that fails the step.
     Status(Status),
@@ -47,15 +60,24 @@ pub enum StepError {
     Interrupted(Signal),
 }
 
-/// An input whose value is looked up in a list of the API.
+/// A name that was not found, or is ambiguous.
+#[derive(Debug)]
+pub struct Unresolved {
+    /// What was looked up.
+    pub target: LookupTarget,
+    /// Why it cannot be resolved.
+    pub error: ResolveError,
+}
+
+/// A part of the request that is looked up in a list of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LookupTarget {
     /// The input `identity`.
     IdentityWords,
-    /// The input `export-name`.
-    ExportName,
-    /// `latest` in the input `export-file-id`.
-    LatestRun,
+    /// The name of the export or template of the run with this index.
+    SourceName(usize),
+    /// `latest`: the newest run of the export or template of the run with this index.
+    LatestRun(usize),
 }
 
 impl From<anyhow::Error> for StepError {
@@ -72,8 +94,10 @@ impl fmt::Display for StepError {
             Self::Argument(argument) => write!(f, "unknown argument {argument}"),
             Self::Request { failure, .. } => failure.error.fmt(f),
             Self::TimedOut => f.write_str("timed out"),
-            Self::Unresolved { target, .. } => write!(f, "{target:?} cannot be resolved"),
+            Self::Unresolved(names) => write!(f, "{} names cannot be resolved", names.len()),
             Self::IncompleteList { .. } => f.write_str("the list is incomplete"),
+            Self::MissingFiles { missing, total, .. } => write!(f, "{} of {total} files are missing", missing.len()),
+            Self::PathConflict { path, .. } => write!(f, "another run has a file with the path {path}"),
             Self::Status(status) => write!(f, "the run ended with status {status}"),
             Self::Local(error) => write!(f, "{error:#}"),
             Self::Interrupted(signal) => write!(f, "interrupted by {}", signal.name()),
@@ -112,6 +136,24 @@ impl From<ExitCode> for u8 {
 }
 
 impl ExitCode {
+    /// Returns the code of a step with several failures.
+    #[must_use]
+    pub(crate) fn most_severe(codes: impl IntoIterator<Item = Self>) -> Self {
+        codes.into_iter().max_by_key(|code| code.severity()).unwrap_or(Self::Success)
+    }
+
+    fn severity(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::Status => 1,
+            Self::TimedOut => 2,
+            Self::RefusedOrUnresolved => 3,
+            Self::Other => 4,
+            Self::Inputs => 5,
+            Self::Interrupted | Self::Terminated => 6,
+        }
+    }
+
     /// All exit codes, in the order of the documentation.
     pub const ALL: [Self; 8] = [
         Self::Success,
@@ -145,6 +187,15 @@ impl ExitCode {
 }
 
 impl StepError {
+    /// The error of a request that is not repeated, after one attempt.
+    #[must_use]
+    pub(crate) fn after_one_attempt(error: RequestError, reason: GiveUpReason) -> Self {
+        let mut attempts = Attempts::new(Duration::ZERO);
+        attempts.record(false);
+        let failure = Box::new(RetryFailure { error, attempts, elapsed: Duration::ZERO });
+        Self::Request { failure, reason }
+    }
+
     /// Returns the exit code of the step.
     #[must_use]
     pub(crate) fn exit_code(&self) -> ExitCode {
@@ -152,11 +203,9 @@ impl StepError {
             Self::Inputs(_) | Self::Argument(_) => ExitCode::Inputs,
             Self::Status(_) => ExitCode::Status,
             Self::TimedOut | Self::Request { reason: GiveUpReason::RetryAfterTooLong(_), .. } => ExitCode::TimedOut,
-            Self::Request { reason: GiveUpReason::Refused, .. } | Self::Unresolved { .. } => {
-                ExitCode::RefusedOrUnresolved
-            }
-            Self::Request { .. } | Self::Local(_) => ExitCode::Other,
-            Self::IncompleteList { cause, .. } => cause.exit_code(),
+            Self::Request { reason: GiveUpReason::Refused, .. } | Self::Unresolved(_) => ExitCode::RefusedOrUnresolved,
+            Self::Request { .. } | Self::Local(_) | Self::PathConflict { .. } => ExitCode::Other,
+            Self::IncompleteList { cause, .. } | Self::MissingFiles { cause, .. } => cause.exit_code(),
             Self::Interrupted(Signal::Interrupt) => ExitCode::Interrupted,
             Self::Interrupted(Signal::Terminate) => ExitCode::Terminated,
         }

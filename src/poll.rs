@@ -1,11 +1,25 @@
-//! Loop 1: checks a run until its status is terminal. Uses only time and statuses; `check` sends the requests.
+//! Loop 1: checks a run until its status is terminal.
+//!
+//! While several runs of one kind are in progress, one request lists the statuses of all of them. A run is checked individually
+//! if the list does not contain it or shows a terminal status, or if it is the only one left. [`Poller`] decides when what is due;
+//! it uses only time and statuses.
 
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::rc::Rc;
 use std::time::Duration;
 
-use crate::context::Context;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+use crate::context::{Context, RequestLimits};
 use crate::error::StepError;
+use crate::http::error::RequestError;
+use crate::http::retry::{AttemptLimits, GiveUpReason};
 use crate::text::format;
-use crate::webadmit::RunResponse;
+use crate::webadmit::lists::ListedRun;
+use crate::webadmit::status::Status;
+use crate::webadmit::{Id, RunKind};
 
 /// Minimum delay between two checks, and the first one.
 const MIN_DELAY: Duration = Duration::from_secs(1);
@@ -16,46 +30,228 @@ const RATE_LIMIT_PERIOD: Duration = Duration::from_secs(3600);
 /// Maximum delay, even if there are few calls left.
 const MAX_RATE_LIMIT_DELAY: Duration = Duration::from_secs(300);
 
-/// Checks at once, and repeats until the status is terminal. No delay extends past the timeout; the check at the timeout is
-/// the last one.
+/// Maximum number of attempts to list the statuses. If all fail, the runs are checked individually.
+const MAX_LIST_ATTEMPTS: u32 = 3;
+
+/// Checks at once, and repeats until the status is terminal. One of several runs that were just started is first checked after a
+/// second, with the others. No delay extends past the timeout; the check at the timeout is the last one. `record` gets the statuses
+/// that the list shows meanwhile.
 ///
 /// # Errors
 ///
 /// [`StepError::TimedOut`], or the error of a check.
-pub(crate) async fn until_terminal(
+pub(crate) async fn until_terminal<T>(
     context: &Context<'_>,
-    mut check: impl AsyncFnMut() -> Result<RunResponse, StepError>,
-) -> Result<RunResponse, StepError> {
-    let start = context.deadline().elapsed();
+    poller: &Poller,
+    run: Id,
+    is_new: bool,
+    mut check: impl AsyncFnMut() -> Result<(Status, T), StepError>,
+    record: impl Fn(&Status),
+) -> Result<T, StepError> {
+    let since = context.deadline().elapsed();
+    let _polling = Polling::begin(&poller.polling);
+    if is_new && poller.has_several_runs {
+        poller.wait(context, run, since, &record).await;
+    }
     loop {
         let is_last = context.deadline().has_passed();
-        let response = check().await?;
-        if response.status.is_terminal() {
+        let (status, response) = check().await?;
+        if status.is_terminal() {
             return Ok(response);
         }
         if is_last {
             return Err(StepError::TimedOut);
         }
 
-        let waited = context.deadline().elapsed().saturating_sub(start);
-        let delay = next_delay(waited, context.api_config().poll_interval, response.remaining_calls);
-        let heartbeat = || {
-            let remaining = format::duration(context.deadline().remaining());
-            format!("status: still {}; {remaining} until the timeout", response.status)
+        drop(response);
+        poller.wait(context, run, since, &record).await;
+    }
+}
+
+/// Says when the runs of one kind are checked.
+pub(crate) struct Poller {
+    kind: RunKind,
+    /// Whether the step has several runs of this kind.
+    has_several_runs: bool,
+    /// Number of runs whose status is not terminal.
+    polling: Cell<usize>,
+    /// The runs that wait for their next check.
+    waiting: RefCell<Vec<Waiting>>,
+    /// Notified when a run begins to wait.
+    changed: Notify,
+    /// Whether the statuses cannot be listed.
+    is_unlisted: Cell<bool>,
+    /// Number of calls that the key has left in this hour.
+    remaining_calls: Rc<Cell<Option<u64>>>,
+}
+
+/// Counts a run while its status is not terminal.
+struct Polling<'p>(&'p Cell<usize>);
+
+impl<'p> Polling<'p> {
+    fn begin(polling: &'p Cell<usize>) -> Self {
+        polling.set(polling.get() + 1);
+        Self(polling)
+    }
+}
+
+impl Drop for Polling<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+/// A run that waits for its next check.
+struct Waiting {
+    run: Id,
+    /// When its polling began, since the start of the step.
+    since: Duration,
+    /// When it is checked next, since the start of the step.
+    next_check: Duration,
+    events: UnboundedSender<Event>,
+}
+
+/// What a run that waits is told.
+enum Event {
+    /// The list shows this status, which is not terminal.
+    Listed(Status),
+    /// It must be checked individually.
+    CheckNow,
+}
+
+impl Poller {
+    /// A poller for the runs of one kind. `remaining_calls` is the number of calls that the key has left in this hour.
+    pub(crate) fn new(kind: RunKind, has_several_runs: bool, remaining_calls: Rc<Cell<Option<u64>>>) -> Self {
+        Self {
+            kind,
+            has_several_runs,
+            polling: Cell::new(0),
+            waiting: RefCell::default(),
+            changed: Notify::new(),
+            is_unlisted: Cell::new(false),
+            remaining_calls,
+        }
+    }
+
+    pub(crate) fn kind(&self) -> RunKind {
+        self.kind
+    }
+
+    /// Waits until a run must be checked individually.
+    async fn wait(&self, context: &Context<'_>, run: Id, since: Duration, record: impl Fn(&Status)) {
+        let (events, mut receiver) = unbounded_channel();
+        let next_check = self.next_check(context, since);
+        self.waiting.borrow_mut().push(Waiting { run, since, next_check, events });
+        self.changed.notify_one();
+
+        let until_check = async {
+            while let Some(Event::Listed(status)) = receiver.recv().await {
+                record(&status);
+            }
         };
-        context.sleep_with_heartbeat(delay.min(context.deadline().remaining()), heartbeat).await;
+        let heartbeat = || {
+            let history = context.history.borrow();
+            let status = history.status().map_or("not known yet", Status::name);
+            format!("status: still {status}; {} until the timeout", format::duration(context.deadline().remaining()))
+        };
+        context.with_heartbeat(until_check, heartbeat).await;
+    }
+
+    /// Serves the runs that wait. `list` requests the statuses of all recent runs; it returns `None` if there is no such list.
+    pub(crate) async fn serve(
+        &self,
+        context: &Context<'_>,
+        mut list: impl AsyncFnMut(Duration) -> Result<Option<Vec<ListedRun>>, RequestError>,
+    ) -> Infallible {
+        loop {
+            let next_check = self.waiting.borrow().iter().map(|waiting| waiting.next_check).min();
+            let Some(next_check) = next_check else {
+                self.changed.notified().await;
+                continue;
+            };
+            let delay = next_check.saturating_sub(context.deadline().elapsed());
+            tokio::select! {
+                () = tokio::time::sleep(delay) => self.check(context, &mut list).await,
+                // A run has begun to wait, perhaps for a shorter time.
+                () = self.changed.notified() => {}
+            }
+        }
+    }
+
+    /// Lists the statuses if several runs wait. Otherwise, or if that fails, the runs whose time has come are checked individually.
+    async fn check(
+        &self,
+        context: &Context<'_>,
+        list: &mut impl AsyncFnMut(Duration) -> Result<Option<Vec<ListedRun>>, RequestError>,
+    ) {
+        self.waiting.borrow_mut().retain(|waiting| !waiting.events.is_closed());
+        let several = self.waiting.borrow().len() > 1;
+        if several && !self.is_unlisted.get() && !context.deadline().has_passed() {
+            let attempts = AttemptLimits { max_attempts: Some(MAX_LIST_ATTEMPTS), not_found_until: None };
+            match context.request(RequestLimits { has_grace_period: false, attempts }, list).await {
+                Ok(Some(listed)) => return self.distribute(context, &listed),
+                Ok(None) => self.is_unlisted.set(true),
+                Err(StepError::Request { failure, reason: GiveUpReason::Refused | GiveUpReason::NotRetryable }) => {
+                    let plural = self.kind.run_plural();
+                    context
+                        .line(&format!("cannot list the statuses of all {plural}: {}; checking each", failure.error));
+                    self.is_unlisted.set(true);
+                }
+                // The runs that are due are checked one by one, this time.
+                Err(_) => {}
+            }
+        }
+
+        let now = context.deadline().elapsed();
+        self.waiting.borrow_mut().retain(|waiting| {
+            let is_due = waiting.next_check <= now;
+            is_due.then(|| waiting.events.send(Event::CheckNow));
+            !is_due
+        });
+    }
+
+    /// Tells each run that waits its status, or that it must be checked individually.
+    fn distribute(&self, context: &Context<'_>, listed: &[ListedRun]) {
+        self.waiting.borrow_mut().retain_mut(|waiting| {
+            let status = listed.iter().find(|listed| listed.id == waiting.run).map(|listed| &listed.status);
+            let event = match status {
+                Some(status) if !status.is_terminal() => Event::Listed(status.clone()),
+                _ => Event::CheckNow,
+            };
+            waiting.next_check = self.next_check(context, waiting.since);
+            let stays = matches!(event, Event::Listed(_));
+            waiting.events.send(event).is_ok() && stays
+        });
+    }
+
+    /// Returns when a run whose polling began at `since` is checked next: not after the timeout.
+    fn next_check(&self, context: &Context<'_>, since: Duration) -> Duration {
+        let now = context.deadline().elapsed();
+        // Without the list, each run is a call of its own.
+        let calls = if self.is_unlisted.get() { self.polling.get() } else { 1 };
+        let delay = next_delay(
+            now.saturating_sub(since),
+            context.api_config().poll_interval,
+            self.remaining_calls.get(),
+            u32::try_from(calls).unwrap_or(u32::MAX),
+        );
+        now + delay.min(context.deadline().remaining())
     }
 }
 
 /// Returns the delay before the next check: first 1 s, then a tenth of the time waited so far, at most the poll interval.
 /// Therefore the end of a run that took T is noticed within max(1 s, T/10), and a long run costs few calls. If the key has few
-/// calls left in this hour, the delay spreads them over the hour, up to 5 minutes.
-fn next_delay(waited: Duration, poll_interval: Duration, remaining_calls: Option<u64>) -> Duration {
+/// calls left in this hour, the delay spreads them over the hour, up to 5 minutes. `calls` is the number of calls that all checks
+/// together take.
+fn next_delay(waited: Duration, poll_interval: Duration, remaining_calls: Option<u64>, calls: u32) -> Duration {
     let delay = MIN_DELAY.max(waited / 10).min(poll_interval);
     let rate_limit_delay = match remaining_calls {
         None => Duration::ZERO,
         Some(0) => MAX_RATE_LIMIT_DELAY,
-        Some(calls) => RATE_LIMIT_PERIOD.div_f64(calls as f64).min(MAX_RATE_LIMIT_DELAY),
+        Some(remaining) => {
+            let delay = RATE_LIMIT_PERIOD.div_f64(remaining as f64).min(MAX_RATE_LIMIT_DELAY);
+            delay.saturating_mul(calls).min(MAX_RATE_LIMIT_DELAY)
+        }
     };
     delay.max(rate_limit_delay)
 }

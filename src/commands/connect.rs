@@ -3,7 +3,7 @@
 use anyhow::bail;
 
 use crate::config::{ApiConfig, InputError, ParsedInputs};
-use crate::context::Context;
+use crate::context::Step;
 use crate::environment::Environment;
 use crate::http::tls::TrustStore;
 use crate::http::{self, Clients, Timeouts};
@@ -47,8 +47,8 @@ pub(super) fn clients(api_config: &ApiConfig, trust_store: TrustStore, log: &Log
 }
 
 /// Wraps the HTTP client for the API.
-pub(super) fn api_client(context: &Context<'_>, clients: &Clients) -> ApiClient {
-    let config = context.api_config();
-    let redactor = context.redactor().clone();
+pub(super) fn api_client(step: &Step<'_>, clients: &Clients) -> ApiClient {
+    let config = step.api_config();
+    let redactor = step.log().redactor().clone();
     ApiClient::new(clients.api.clone(), config.base_url.clone(), config.api_key.clone(), redactor)
 }

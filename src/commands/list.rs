@@ -62,9 +62,9 @@ pub(crate) fn run(environment: &Environment, format: ListFormat) -> u8 {
         Ok((api_config, clients)) => {
             let run_history = RefCell::default();
             let step = Step::new(api_config, start, &log);
-            let result = super::block_on(print_list(&step.context(&run_history), &clients, format));
+            let result = super::block_on(print_list(&step, &step.context(&run_history), &clients, format));
             let has_responded = step.has_responded();
-            (result, History { identity: None, has_responded, run: run_history.into_inner() })
+            (result, History { has_responded, shared: run_history.into_inner(), ..History::default() })
         }
         Err(error) => (Err(error), History::default()),
     };
@@ -94,8 +94,13 @@ fn prepare<'a>(
     }
 }
 
-async fn print_list(context: &Context<'_>, clients: &Clients, format: ListFormat) -> Result<(), StepError> {
-    let api = connect::api_client(context, clients);
+async fn print_list(
+    step: &Step<'_>,
+    context: &Context<'_>,
+    clients: &Clients,
+    format: ListFormat,
+) -> Result<(), StepError> {
+    let api = connect::api_client(step, clients);
     let request = async |timeout| api.identities(timeout).await;
     let mut identities = context.request(RequestLimits::default(), request).await?;
     resolve::sort_newest_first(&mut identities);

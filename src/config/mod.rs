@@ -5,6 +5,7 @@
 mod input_error;
 mod parse;
 mod raw;
+mod runs;
 mod spec;
 
 use std::ffi::OsString;
@@ -19,7 +20,7 @@ use spec::variable;
 pub use spec::{INPUTS, InputSpec};
 
 use crate::webadmit::status::Status;
-use crate::webadmit::{ApiKey, BaseUrl, Id};
+use crate::webadmit::{ApiKey, BaseUrl, Id, RunKind};
 
 /// How to use the API.
 #[derive(Debug)]
@@ -33,15 +34,14 @@ pub struct ApiConfig {
     pub(crate) poll_interval: Duration,
 }
 
-/// The export to download.
+/// What the step fetches.
 #[derive(Debug)]
-pub(crate) struct ExportRequest {
-    pub(crate) export: ExportSelector,
-    /// The identity that has the export.
+pub(crate) struct FetchRequest {
+    /// The identity that has the exports and templates.
     pub(crate) identity: Option<IdentitySelector>,
-    /// The run of the export.
-    pub(crate) run: RunSelector,
-    /// Name of the file, if not the server's.
+    /// The runs, at least one, in the order of the inputs.
+    pub(crate) runs: Vec<RunRequest>,
+    /// Name of the file, if not the server's. Only with a single run.
     pub(crate) filename: Option<String>,
     /// Whether text is converted.
     pub(crate) encoding: Encoding,
@@ -49,11 +49,48 @@ pub(crate) struct ExportRequest {
     pub(crate) fail_on: Vec<Status>,
 }
 
-impl ExportRequest {
+impl FetchRequest {
     /// Whether the identity is needed: to look up a name, or to start or find a run.
     #[must_use]
     pub(crate) fn uses_identity(&self) -> bool {
-        matches!(self.export, ExportSelector::Name(_)) || !matches!(self.run, RunSelector::Id(_))
+        self.runs.iter().any(RunRequest::uses_identity)
+    }
+
+    /// Returns the run, if a single one is requested.
+    #[must_use]
+    pub(crate) fn only_run(&self) -> Option<&RunRequest> {
+        if let [run] = self.runs.as_slice() { Some(run) } else { None }
+    }
+}
+
+/// A run to start or to find.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RunRequest {
+    pub(crate) kind: RunKind,
+    /// The export or template. `None` only for a PDF batch that is given by its id.
+    pub(crate) source: Option<SourceSelector>,
+    pub(crate) run: RunSelector,
+}
+
+impl RunRequest {
+    /// Whether the identity is needed: to look up a name, or to start or find the run. The URL of a PDF batch contains it.
+    #[must_use]
+    pub(crate) fn uses_identity(&self) -> bool {
+        self.kind == RunKind::PdfBatch
+            || matches!(self.source, Some(SourceSelector::Name(_)))
+            || !matches!(self.run, RunSelector::Id(_))
+    }
+}
+
+/// Writes the export or template as the input selects it: ``export `Nightly Applicants` ``.
+impl fmt::Display for RunRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let noun = self.kind.source_noun();
+        match &self.source {
+            Some(SourceSelector::Id(id)) => write!(f, "{noun} {id}"),
+            Some(SourceSelector::Name(name)) => write!(f, "{noun} {}", quote(name)),
+            None => f.write_str(noun),
+        }
     }
 }
 
@@ -68,12 +105,12 @@ pub(crate) struct Paths {
     pub(crate) output_file: Option<String>,
 }
 
-/// How an export is selected.
+/// How an export or template is selected.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum ExportSelector {
-    /// `export-id`.
+pub(crate) enum SourceSelector {
+    /// `export-id`, `pdf-template-id`.
     Id(Id),
-    /// `export-name`.
+    /// `export-name`, `pdf-template`.
     Name(String),
 }
 
@@ -86,10 +123,10 @@ pub(crate) enum IdentitySelector {
     Words(String),
 }
 
-/// How a run of the export is selected.
+/// How a run of an export or template is selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RunSelector {
-    /// `export-file-id`.
+    /// `export-file-id`, `pdf-batch-id`.
     Id(Id),
     /// The newest existing run.
     Latest,
@@ -104,15 +141,6 @@ pub enum Encoding {
     AsSent,
     /// Text is converted to UTF-8.
     Utf8,
-}
-
-impl fmt::Display for ExportSelector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Id(id) => write!(f, "export {id}"),
-            Self::Name(name) => write!(f, "export {}", quote(name)),
-        }
-    }
 }
 
 impl fmt::Display for IdentitySelector {
@@ -134,7 +162,7 @@ pub struct ParsedInputs {
     /// `None` if an input that it needs is invalid.
     pub api_config: Option<ApiConfig>,
     /// `None` if an input that it needs is invalid.
-    pub(crate) request: Option<ExportRequest>,
+    pub(crate) request: Option<FetchRequest>,
     /// All errors, in the order of [`INPUTS`].
     pub(crate) errors: Vec<InputError>,
     /// `INPUT_…` variables that are not inputs.
@@ -187,31 +215,14 @@ fn parse_api_config(raw: &RawInputs, api_key: Option<ApiKey>, errors: &mut Input
     Some(ApiConfig { api_key: api_key?, base_url: base_url?, timeout: timeout?, poll_interval: poll_interval? })
 }
 
-fn parse_request(raw: &RawInputs, errors: &mut InputErrors) -> Option<ExportRequest> {
+fn parse_request(raw: &RawInputs, errors: &mut InputErrors) -> Option<FetchRequest> {
     let filename = errors.parse("filename", &raw.filename, parse::filename);
     let encoding = errors.parse("encoding", &raw.encoding, parse::encoding);
     let fail_on = errors.parse("fail-on", &raw.fail_on, parse::statuses);
-    let export = parse_export(raw, errors);
     let identity = parse_identity(raw, errors);
-    let run = parse_run(raw, errors);
+    let runs = runs::parse(raw, errors);
 
-    Some(ExportRequest { export: export?, identity, run: run?, filename, encoding: encoding?, fail_on: fail_on? })
-}
-
-fn parse_export(raw: &RawInputs, errors: &mut InputErrors) -> Option<ExportSelector> {
-    errors.require_at_most_one(("export-name", &raw.export_name), ("export-id", &raw.export_id));
-    let is_missing = raw.export_name.is_none() && raw.export_id.is_none();
-    if is_missing && !errors.has("export-name") && !errors.has("export-id") {
-        let (name, id) = (variable("export-name"), variable("export-id"));
-        errors.add(
-            "export-name",
-            format!("missing; give the name of the export, or its id as export-id; webadmit-export list shows both (as variables: {name}, {id})"),
-        );
-    }
-
-    let name = errors.parse("export-name", &raw.export_name, parse::name);
-    let id = errors.parse("export-id", &raw.export_id, parse::id);
-    name.map(ExportSelector::Name).or(id.map(ExportSelector::Id))
+    Some(FetchRequest { identity, runs: runs?, filename, encoding: encoding?, fail_on: fail_on? })
 }
 
 fn parse_identity(raw: &RawInputs, errors: &mut InputErrors) -> Option<IdentitySelector> {
@@ -219,33 +230,6 @@ fn parse_identity(raw: &RawInputs, errors: &mut InputErrors) -> Option<IdentityS
     let words = errors.parse("identity", &raw.identity, parse::identity_words);
     let id = errors.parse("user-identity-id", &raw.user_identity_id, parse::id);
     words.map(IdentitySelector::Words).or(id.map(IdentitySelector::Id))
-}
-
-fn parse_run(raw: &RawInputs, errors: &mut InputErrors) -> Option<RunSelector> {
-    let run = errors.parse("export-file-id", &raw.export_file_id, parse::run);
-    let has_identity = raw.identity.is_some() || raw.user_identity_id.is_some();
-    let (words, id) = (variable("identity"), variable("user-identity-id"));
-
-    match (&raw.export_file_id, run) {
-        (None, _) if ["export-file-id", "identity", "user-identity-id"].iter().any(|input| errors.has(input)) => None,
-        (None, _) if !has_identity => {
-            let run = variable("export-file-id");
-            errors.add(
-                "identity",
-                format!("missing; give words that identify it, such as SOPHAS, or its id as user-identity-id, or export-file-id to use an existing run; webadmit-export list shows all identities (as variables: {words}, {id}, {run})"),
-            );
-            None
-        }
-        (None, _) => Some(RunSelector::New),
-        (Some(_), Some(RunSelector::Latest)) if !has_identity => {
-            errors.add(
-                "export-file-id",
-                format!("latest needs an identity; set identity or user-identity-id (as variables: {words}, {id})"),
-            );
-            None
-        }
-        (Some(_), run) => run,
-    }
 }
 
 #[cfg(test)]

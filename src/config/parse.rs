@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use reqwest::Url;
 
+use super::Encoding;
 use super::input_error::{Rejection, reject, reject_hidden, reject_part};
-use super::{Encoding, RunSelector};
 use crate::http;
 use crate::text::sanitize;
 use crate::webadmit::status::{FAILING, Status};
@@ -35,14 +35,65 @@ pub(super) fn id(value: &str) -> Parsed<Id> {
     }
 }
 
-pub(super) fn run(value: &str) -> Parsed<RunSelector> {
-    if value.eq_ignore_ascii_case("latest") {
-        return Ok(RunSelector::Latest);
+/// Parses ids that are separated by commas, spaces or newlines.
+pub(super) fn ids(value: &str) -> Parsed<Vec<Id>> {
+    parse_ids(value, "is not an id; must be a positive integer, such as 74780", "a positive integer, such as 74780")
+}
+
+/// The runs that `export-file-id` selects.
+pub(super) enum RunIds {
+    Ids(Vec<Id>),
+    /// The newest run of each export.
+    Latest,
+}
+
+pub(super) fn run_ids(value: &str) -> Parsed<RunIds> {
+    const ACCEPTED: &str = "must be a positive integer, such as 74780, or latest";
+
+    if is_latest(value) {
+        return Ok(RunIds::Latest);
     }
-    match id(value) {
-        Ok(id) => Ok(RunSelector::Id(id)),
-        Err(_) => reject(value, "must be a positive integer, such as 74780, or latest"),
+    parse_ids(value, ACCEPTED, "an id; give ids, such as 74780, or only latest").map(RunIds::Ids)
+}
+
+pub(super) fn is_latest(value: &str) -> bool {
+    value.eq_ignore_ascii_case("latest")
+}
+
+/// Parses ids. `reason` rejects a single word, and `expected` says what one of several is not.
+fn parse_ids(value: &str, reason: &str, expected: &str) -> Parsed<Vec<Id>> {
+    let mut ids = Vec::new();
+    for word in value.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty()) {
+        match id(word) {
+            Ok(id) if ids.contains(&id) => return reject_part(value, "contains", word, " twice".to_owned()),
+            Ok(id) => ids.push(id),
+            Err(_) if word == value => return reject(value, reason),
+            Err(_) => return reject_part(value, "contains", word, format!(", which is not {expected}")),
+        }
     }
+    if ids.is_empty() { reject(value, reason) } else { Ok(ids) }
+}
+
+/// Parses names, one per line.
+pub(super) fn names(value: &str) -> Parsed<Vec<String>> {
+    let (mut names, mut normalized) = (Vec::new(), Vec::new());
+    for line in value.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let key = sanitize::normalize(line);
+        if normalized.contains(&key) {
+            return reject_part(value, "contains the name", line, " twice".to_owned());
+        }
+        normalized.push(key);
+        names.push(name(line)?);
+    }
+    Ok(names)
+}
+
+/// Rejects a file name, because several files would get it.
+pub(super) fn reject_for_several(filename: &str) -> Parsed<()> {
+    reject(
+        filename,
+        "is a name for the file of a single export, but there can be several files; omit it to keep the server's names",
+    )
 }
 
 pub(super) fn encoding(value: &str) -> Parsed<Encoding> {

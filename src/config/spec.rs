@@ -53,21 +53,27 @@ inputs! {
     api_key: "api-key", true, None,
         "WebAdMIT API key, sent only to the API; store it as a secret.";
     export_name: "export-name", false, None,
-        "Name of the export as WebAdMIT shows it, in any letter case; or use export-id.";
+        "Name of the export as WebAdMIT shows it, in any letter case; several names on a line each.";
     export_id: "export-id", false, None,
-        "Id of the export, instead of export-name; ids change with each application cycle.";
+        "Id of the export, instead of export-name; several ids separated by commas, spaces or newlines; ids change with each application cycle.";
+    pdf_template: "pdf-template", false, None,
+        "Name of a PDF Manager template whose PDFs to fetch, besides or instead of exports; several names on a line each.";
+    pdf_template_id: "pdf-template-id", false, None,
+        "Id of the PDF Manager template, instead of pdf-template; several ids as for export-id.";
     identity: "identity", false, None,
         "Words that identify the WebAdMIT identity, such as SOPHAS or PharmCAS 2025 - 2026; the newest is used if identities differ only in their cycle.";
     user_identity_id: "user-identity-id", false, None,
         "Id of the identity, instead of identity; ids change with each application cycle.";
     export_file_id: "export-file-id", false, None,
-        "Id of an existing run to download, or latest for the newest run of the export; a new run is started if this is not set.";
+        "Id of an existing run to download, or latest for the newest run of the export; a new run is started if this is not set; with several exports, an id for each in the same order, or latest.";
+    pdf_batch_id: "pdf-batch-id", false, None,
+        "Id of an existing PDF Manager batch to download, or latest for the newest batch of the template; a new batch is started if this is not set; several as for export-file-id.";
     base_url: "base-url", false, Some("https://api.webadmit.org"),
         "Root URL of the API; must be https, except for loopback hosts or with allow-http.";
     directory: "directory", false, Some("."),
-        "Directory for the file, relative to the workspace; created if missing.";
+        "Directory for the files, relative to the workspace; created if missing.";
     filename: "filename", false, None,
-        "Name for the file; the server's file name is used if this is not set.";
+        "Name for the file of a single export; the server's file names are used if this is not set.";
     encoding: "encoding", false, Some("as-sent"),
         "Set to utf-8 to convert text files to UTF-8 from the charset that the server declares; as-sent leaves files unchanged.";
     timeout: "timeout", false, Some("1h"),

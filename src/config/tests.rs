@@ -15,7 +15,7 @@ fn variables(more: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
 }
 
 #[track_caller]
-fn accepted(more: &[(&str, &str)]) -> (ApiConfig, ExportRequest) {
+fn accepted(more: &[(&str, &str)]) -> (ApiConfig, FetchRequest) {
     let parsed = parse(&variables(more));
     assert_eq!(parsed.errors, [], "{more:?}");
     (parsed.api_config.unwrap(), parsed.request.unwrap())
@@ -27,8 +27,14 @@ fn api_config(more: &[(&str, &str)]) -> ApiConfig {
 }
 
 #[track_caller]
-fn request(more: &[(&str, &str)]) -> ExportRequest {
+fn request(more: &[(&str, &str)]) -> FetchRequest {
     accepted(more).1
+}
+
+/// Returns the only run that these inputs select.
+#[track_caller]
+fn run(more: &[(&str, &str)]) -> RunRequest {
+    request(more).only_run().unwrap().clone()
 }
 
 #[track_caller]
@@ -44,7 +50,12 @@ fn omitted_inputs_have_their_declared_defaults() {
     let parsed = parse(&variables(&[("INPUT_FILENAME", ""), ("INPUT_TIMEOUT", "  "), ("PATH", "/bin")]));
     assert_eq!(parsed.paths, Paths { directory: ".".to_owned(), ca_file: None, output_file: None });
     let (api_config, request) = (parsed.api_config.unwrap(), parsed.request.unwrap());
-    assert_eq!((request.export, request.run), (ExportSelector::Id(Id(86446)), RunSelector::Id(Id(74780))));
+    let run = RunRequest {
+        kind: RunKind::Export,
+        source: Some(SourceSelector::Id(Id(86446))),
+        run: RunSelector::Id(Id(74780)),
+    };
+    assert_eq!(request.runs, [run]);
     assert_eq!((request.identity, request.filename), (None, None));
     assert!(api_config.base_url.is_https());
     let default = |name: &str| INPUTS.iter().find(|declared| declared.name == name).unwrap().default.unwrap();
@@ -64,8 +75,9 @@ fn every_spelling_of_a_variable_is_the_same_input() {
     let same =
         accepted(&[("INPUT_TIMEOUT", "7"), ("input_timeout", "7"), ("INPUT_FAIL_ON", ""), ("INPUT_FAIL-ON", "failed")]);
     assert_eq!((same.0.timeout, same.1.fail_on), (Duration::from_secs(7), vec![Status::Failed]));
-    let parsed = parse(&variables(&[("INPUT_POLL-INTERVAL", "7"), ("INPUT_POLL_INTERVAL", "8")]));
-    assert!(parsed.errors[0].message.contains("given twice"), "{:?}", parsed.errors);
+    let different = [("INPUT_POLL-INTERVAL", "7"), ("INPUT_POLL_INTERVAL", "8"), ("input_poll_interval", "9")];
+    let parsed = parse(&variables(&different));
+    assert!(parsed.errors.len() == 1 && parsed.errors[0].message.contains("given twice"), "{:?}", parsed.errors);
 }
 
 #[test]
@@ -81,7 +93,7 @@ fn a_run_is_started_unless_one_is_given() {
         (&[by_words, ("INPUT_EXPORT_FILE_ID", "Latest")], RunSelector::Latest, described),
     ] {
         let request = request(given);
-        assert_eq!((request.run, request.identity), (run, identity));
+        assert_eq!((request.runs[0].run, request.identity), (run, identity));
     }
     let parsed = parse(&variables(&[no_run]));
     let [missing] = &parsed.errors[..] else { panic!("{parsed:?}") };
@@ -96,7 +108,8 @@ fn a_run_is_started_unless_one_is_given() {
 #[test]
 fn inputs_that_exclude_each_other_are_rejected() {
     let name = ("INPUT_EXPORT_NAME", "Nightly Applicants");
-    assert_eq!(request(&[name, ("INPUT_EXPORT_ID", "")]).export, ExportSelector::Name("Nightly Applicants".to_owned()));
+    let source = run(&[name, ("INPUT_EXPORT_ID", "")]).source;
+    assert_eq!(source, Some(SourceSelector::Name("Nightly Applicants".to_owned())));
     for (input, value, other) in [("export-name", "x", "export-id"), ("identity", "SOPHAS", "user-identity-id")] {
         let both = [(variable(input), value), (variable(other), "305")];
         let both: Vec<_> = both.iter().map(|(name, value)| (name.as_str(), *value)).collect();
@@ -125,9 +138,103 @@ fn inputs_that_exclude_each_other_are_rejected() {
 }
 
 #[test]
+fn several_exports_are_requested_by_names_or_ids() {
+    let names = ("INPUT_EXPORT_NAME", "Nightly Applicants\n\n  Interviews, of 2026 \r\nX\n");
+    let (no_id, no_run, identity) = (("INPUT_EXPORT_ID", ""), ("INPUT_EXPORT_FILE_ID", ""), ("INPUT_IDENTITY", "x"));
+    let name = |name: &str| Some(SourceSelector::Name(name.to_owned()));
+    let id = |id| Some(SourceSelector::Id(Id(id)));
+    let runs =
+        |more: &[(&str, &str)]| request(more).runs.into_iter().map(|run| (run.source, run.run)).collect::<Vec<_>>();
+    assert_eq!(
+        runs(&[names, no_id, no_run, identity]),
+        [name("Nightly Applicants"), name("Interviews, of 2026"), name("X")].map(|name| (name, RunSelector::New))
+    );
+    for ids in ["3,1,2", "3 1 2", " 3,\n1 ,, 2\n", "3\t1\r\n2"] {
+        let latest = runs(&[("INPUT_EXPORT_ID", ids), ("INPUT_EXPORT_FILE_ID", "LATEST"), identity]);
+        assert_eq!(latest, [3, 1, 2].map(|number| (id(number), RunSelector::Latest)), "{ids:?}");
+    }
+    let existing = runs(&[("INPUT_EXPORT_ID", "3 1"), ("INPUT_EXPORT_FILE_ID", "9, 7")]);
+    assert_eq!(existing, [(id(3), RunSelector::Id(Id(9))), (id(1), RunSelector::Id(Id(7)))]);
+}
+
+#[test]
+fn pdf_templates_are_requested_besides_exports() {
+    let (no_id, no_run, identity) = (("INPUT_EXPORT_ID", ""), ("INPUT_EXPORT_FILE_ID", ""), ("INPUT_IDENTITY", "x"));
+    let template = |source, run| RunRequest { kind: RunKind::PdfBatch, source, run };
+    let name = |name: &str| Some(SourceSelector::Name(name.to_owned()));
+    let by_name = request(&[no_id, no_run, identity, ("INPUT_PDF_TEMPLATE", "A\nB")]).runs;
+    assert_eq!(by_name, [template(name("A"), RunSelector::New), template(name("B"), RunSelector::New)]);
+    let latest = [no_id, no_run, identity, ("INPUT_PDF_TEMPLATE_ID", "2"), ("INPUT_PDF_BATCH_ID", "latest")];
+    assert_eq!(request(&latest).runs, [template(Some(SourceSelector::Id(Id(2))), RunSelector::Latest)]);
+    let batches = request(&[no_id, no_run, identity, ("INPUT_PDF_BATCH_ID", "42 43")]);
+    assert_eq!(batches.runs, [42, 43].map(|id| template(None, RunSelector::Id(Id(id)))));
+    assert!(batches.uses_identity());
+
+    let both = request(&[identity, ("INPUT_PDF_TEMPLATE", "A")]).runs;
+    assert_eq!(both.iter().map(|run| run.kind).collect::<Vec<_>>(), [RunKind::Export, RunKind::PdfBatch]);
+
+    for (more, expected) in [
+        (&[no_id, no_run, ("INPUT_PDF_TEMPLATE", "A")][..], "identity: missing; PDF Manager needs it;"),
+        (&[no_id, no_run, identity, ("INPUT_PDF_BATCH_ID", "latest")], "pdf-batch-id: latest needs a template;"),
+        (&[no_id, identity, ("INPUT_PDF_TEMPLATE", "A")], "export-file-id: needs the export of the run;"),
+        (
+            &[no_id, no_run, identity, ("INPUT_PDF_TEMPLATE", "A"), ("INPUT_PDF_BATCH_ID", "1 2")],
+            "pdf-batch-id: has 2 ids, but pdf-template has 1; give one id for each PDF template, in the same order, or latest for the newest batch of each",
+        ),
+        (
+            &[no_id, no_run, identity, ("INPUT_PDF_TEMPLATE", "A"), ("INPUT_FILENAME", "x.zip")],
+            "filename: `x.zip` is a name for the file of a single export",
+        ),
+        (
+            &[identity, ("INPUT_PDF_TEMPLATE", "A"), ("INPUT_PDF_TEMPLATE_ID", "2")],
+            "pdf-template: `A` is given together with pdf-template-id `2`;",
+        ),
+    ] {
+        let errors: Vec<_> = parse(&variables(more)).errors.iter().map(InputError::to_string).collect();
+        assert!(errors.len() == 1 && errors[0].starts_with(expected), "{more:?}: {errors:?}");
+    }
+}
+
+#[test]
+fn contradictory_inputs_for_several_runs_are_rejected() {
+    let errors = |more: &[(&str, &str)]| {
+        let errors = parse(&variables(more)).errors;
+        errors.iter().map(InputError::to_string).collect::<Vec<_>>()
+    };
+    let many = |count: u32| (1..=count).map(|id| id.to_string()).collect::<Vec<_>>().join(" ");
+    let (ids, identity, no_run) = ("INPUT_EXPORT_ID", ("INPUT_IDENTITY", "x"), ("INPUT_EXPORT_FILE_ID", ""));
+    for (more, expected) in [
+        (
+            &[(ids, "1 2 3")][..],
+            "export-file-id: has 1 id, but export-id has 3; give one id for each export, in the same order, or latest for the newest run of each",
+        ),
+        (&[("INPUT_EXPORT_FILE_ID", "5 6"), identity], "export-file-id: has 2 ids, but export-id has 1;"),
+        (&[(ids, "1 2 1")], "export-id: `1 2 1` contains `1` twice"),
+        (&[(ids, "1, x")], "export-id: `1, x` contains `x`, which is not a positive integer"),
+        (&[("INPUT_EXPORT_FILE_ID", "5 latest")], "export-file-id: `5 latest` contains `latest`, which is not an id"),
+        (&[("INPUT_EXPORT_FILE_ID", "5,5")], "export-file-id: `5,5` contains `5` twice"),
+        (
+            &[("INPUT_EXPORT_NAME", "A  b\nc\na B"), (ids, ""), no_run, identity],
+            "export-name: `A  b c a B` contains the name `a B` twice",
+        ),
+        (
+            &[(ids, "1 2"), no_run, identity, ("INPUT_FILENAME", "x.csv")],
+            "filename: `x.csv` is a name for the file of a single export, but there can be several files;",
+        ),
+        (&[(ids, &many(51)), no_run, identity], "export-id: 51 runs are requested in all; a step fetches at most 50"),
+    ] {
+        let errors = errors(more);
+        assert!(errors.len() == 1 && errors[0].starts_with(expected), "{more:?}: {errors:?}");
+    }
+    assert_eq!(request(&[(ids, &many(50)), no_run, identity]).runs.len(), 50);
+}
+
+#[test]
 fn selectors_are_shown_as_given() {
-    let shown = [ExportSelector::Id(Id(5)).to_string(), ExportSelector::Name("a\n##b".to_owned()).to_string()];
-    assert_eq!(shown, ["export 5", "export `a # #b`"]);
+    let shown = |kind, source| RunRequest { kind, source, run: RunSelector::New }.to_string();
+    assert_eq!(shown(RunKind::Export, Some(SourceSelector::Id(Id(5)))), "export 5");
+    assert_eq!(shown(RunKind::PdfBatch, Some(SourceSelector::Name("a\n##b".to_owned()))), "PDF template `a # #b`");
+    assert_eq!(shown(RunKind::PdfBatch, None), "PDF template");
     let shown = [IdentitySelector::Id(Id(5)).to_string(), IdentitySelector::Words("SOPHAS".to_owned()).to_string()];
     assert_eq!(shown, ["identity 5", "identity `SOPHAS`"]);
 }
@@ -176,9 +283,9 @@ fn durations_are_parsed_in_all_usual_forms() {
 
 #[test]
 fn ids_are_positive_integers() {
-    assert_eq!(request(&[("INPUT_EXPORT_ID", "0086446")]).export, ExportSelector::Id(Id(86446)));
-    for text in ["0", "-1", "+1", "1.0", "abc", "1 2", "٣", "18446744073709551616"] {
-        assert!(error("export-id", text).contains(&format!("`{text}` is not an id")));
+    assert_eq!(run(&[("INPUT_EXPORT_ID", "0086446")]).source, Some(SourceSelector::Id(Id(86446))));
+    for text in ["0", "-1", "+1", "1.0", "abc", "٣", "18446744073709551616", ","] {
+        assert!(error("export-id", text).contains(&format!("`{text}` is not an id")), "{text}");
     }
 }
 
@@ -239,8 +346,8 @@ fn the_base_url_is_the_root_of_the_api() {
 #[test]
 fn a_name_has_at_most_1000_bytes() {
     let longest = "n".repeat(1000);
-    let export = request(&[("INPUT_EXPORT_NAME", &longest), ("INPUT_EXPORT_ID", "")]).export;
-    assert_eq!(export, ExportSelector::Name(longest.clone()));
+    let source = run(&[("INPUT_EXPORT_NAME", &longest), ("INPUT_EXPORT_ID", "")]).source;
+    assert_eq!(source, Some(SourceSelector::Name(longest.clone())));
     assert!(error("identity", &(longest + "n")).contains("is 1001 bytes long"));
 }
 

@@ -1,6 +1,7 @@
 //! The destination of the file.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,9 @@ use anyhow::{Context, bail};
 use encoding_rs::Encoding;
 use tempfile::{Builder, NamedTempFile};
 
+use super::filename;
 use super::partial_file::{CompleteFile, PartialFile};
+use crate::error::StepError;
 use crate::report::history::TextEncoding;
 use crate::report::outputs::OutputFileConflict;
 use crate::workspace::{Workspace, remove_empty_directories};
@@ -23,6 +26,20 @@ pub struct Destination {
     output_file: Option<PathBuf>,
     created: Vec<PathBuf>,
     has_file: Cell<bool>,
+    /// Index of the run that each saved file is of.
+    owners: RefCell<BTreeMap<PathBuf, usize>>,
+    replaced: RefCell<Vec<ReplacedFile>>,
+}
+
+/// A file of this step that was replaced, because a run that comes first in the inputs has a file of the same path.
+#[derive(Debug)]
+pub(crate) struct ReplacedFile {
+    /// Path as in [`WrittenFile`].
+    pub(crate) path: String,
+    /// Index of the run that it was of.
+    pub(crate) run: usize,
+    /// Index of the run that has the path now.
+    pub(crate) by: usize,
 }
 
 /// A file at its destination.
@@ -30,6 +47,7 @@ pub struct Destination {
 pub(super) struct WrittenFile {
     /// Path relative to the workspace if it is inside, else absolute.
     pub(super) path: String,
+    pub(super) filename: String,
     pub(super) size: u64,
     pub(super) sha256: String,
     pub(super) source_sha256: String,
@@ -58,6 +76,8 @@ impl Destination {
             output_file: output_file.map(Path::to_owned),
             created,
             has_file: Cell::new(false),
+            owners: RefCell::default(),
+            replaced: RefCell::default(),
         };
 
         destination.create_partial_file().with_context(|| format!("cannot create a file in {displayed}"))?;
@@ -117,20 +137,46 @@ impl Destination {
         Ok(file)
     }
 
-    /// Renames a complete file to its destination, and replaces what is there.
+    /// Renames a complete file to its destination, and replaces what is there. If another file of the same run has this name, `-2`,
+    /// `-3` … is added. If another run has a file of this path, the file of the run that comes first in the inputs stays.
     ///
     /// # Errors
     ///
-    /// If that fails. An existing file is left unchanged then.
-    pub(super) fn save(&self, partial: PartialFile, filename: &str) -> anyhow::Result<WrittenFile> {
-        let path = self.path(filename)?;
+    /// [`StepError::PathConflict`] if a run that comes first has a file of this path, or an error of this machine. An existing file
+    /// is left unchanged then.
+    pub(super) fn save(&self, partial: PartialFile, filename: &str, run: usize) -> Result<WrittenFile, StepError> {
+        let filename = self.distinct_name(filename, run);
+        let path = self.path(&filename)?;
+        let owner = self.owners.borrow().get(&path).copied();
+        if let Some(other) = owner.filter(|&other| other < run) {
+            return Err(StepError::PathConflict { path: self.workspace.display_path(&path), other });
+        }
+
         let displayed = self.workspace.display_path(&path);
         let CompleteFile { file, size, sha256, source_sha256, encoding } = partial.finish()?;
 
         let result = file.persist(&path).map_err(|error| error.error);
         result.with_context(|| format!("cannot move the complete file to {displayed}"))?;
         self.has_file.set(true);
-        Ok(WrittenFile { path: displayed, size, sha256, source_sha256, encoding })
+        self.owners.borrow_mut().insert(path, run);
+        if let Some(other) = owner {
+            self.replaced.borrow_mut().push(ReplacedFile { path: displayed.clone(), run: other, by: run });
+        }
+        Ok(WrittenFile { path: displayed, filename, size, sha256, source_sha256, encoding })
+    }
+
+    /// Returns a name that no other file of this run has.
+    fn distinct_name(&self, filename: &str, run: usize) -> String {
+        let owners = self.owners.borrow();
+        let is_taken = |name: &str| owners.get(&self.directory.join(name)) == Some(&run);
+        let numbered = (2..).map(|number| filename::numbered(filename, number));
+        let mut names = [filename.to_owned()].into_iter().chain(numbered);
+        names.find(|name| !is_taken(name)).unwrap_or_default()
+    }
+
+    /// Takes the files that were replaced since the last call.
+    pub(crate) fn take_replaced(&self) -> Vec<ReplacedFile> {
+        self.replaced.take()
     }
 }
 

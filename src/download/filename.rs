@@ -52,16 +52,28 @@ fn sanitize_filename(name: &str) -> Option<String> {
         return None;
     }
 
-    let (stem, extension) = match name.rfind('.') {
-        Some(dot) if name.len() - dot <= MAX_EXTENSION_LENGTH => name.split_at(dot),
-        _ => (name, ""),
-    };
+    let (stem, extension) = split_extension(name);
     let stem = &stem[..stem.floor_char_boundary(MAX_LENGTH - extension.len())];
     Some(if stem.len() + extension.len() < name.len() {
         format!("{}{extension}", stem.trim_end_matches(is_trailing))
     } else {
         name.to_owned()
     })
+}
+
+/// Returns a name with a number before its extension, in at most 255 bytes: `applications-2.zip`.
+pub(super) fn numbered(name: &str, number: usize) -> String {
+    let (stem, extension) = split_extension(name);
+    let suffix = format!("-{number}{extension}");
+    format!("{}{suffix}", &stem[..stem.floor_char_boundary(MAX_LENGTH - suffix.len())])
+}
+
+/// Splits a name before the dot of its extension.
+fn split_extension(name: &str) -> (&str, &str) {
+    match name.rfind('.') {
+        Some(dot) if name.len() - dot <= MAX_EXTENSION_LENGTH => name.split_at(dot),
+        _ => (name, ""),
+    }
 }
 
 /// Decodes `UTF-8''na%C3%AFve.csv` (RFC 8187, section 3.2). ISO-8859-1 is accepted as well, as in RFC 5987.

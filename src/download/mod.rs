@@ -47,6 +47,8 @@ use transfer::Transfer;
 /// How to save the file.
 #[derive(Clone, Copy, Debug)]
 pub struct DownloadOptions<'a> {
+    /// Index of the run in the request. If several runs have files of the same path, the first run keeps its file.
+    pub run: usize,
     /// The file name, instead of the store's.
     pub filename: Option<&'a str>,
     /// The file name if the store has none.

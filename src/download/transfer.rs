@@ -1,7 +1,7 @@
 //! One attempt at the download: a response, and where its bytes go.
 
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use reqwest::header::{ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue};
@@ -60,6 +60,8 @@ struct Description {
     converted_type: Option<String>,
     /// Why the file is not converted although that was requested.
     not_converted: Option<String>,
+    /// When the file was stored.
+    last_modified: Option<SystemTime>,
 }
 
 impl<'a> Transfer<'a> {
@@ -157,6 +159,7 @@ impl<'a> Transfer<'a> {
             content_type: content_type.and_then(excerpt),
             converted_type: None,
             not_converted: None,
+            last_modified: headers::last_modified(response.headers()),
         };
         if self.options.encoding == Encoding::AsSent {
             return Ok(());
@@ -267,14 +270,26 @@ impl<'a> Transfer<'a> {
     pub(super) fn save(self, download_duration: Duration) -> Result<SavedFile, StepError> {
         let Self { destination, options, partial, description, .. } = self;
         let filename = options.filename.or(description.filename.as_deref()).unwrap_or(options.fallback_name).to_owned();
-        let WrittenFile { path, size, sha256, source_sha256, encoding } = destination.save(partial, &filename)?;
+        let WrittenFile { path, filename, size, sha256, source_sha256, encoding } =
+            destination.save(partial, &filename, options.run)?;
 
         let encoding = description.not_converted.map_or(encoding, TextEncoding::NotConverted);
         let content_type = match &encoding {
             TextEncoding::Converted(_) => description.converted_type,
             TextEncoding::AsSent | TextEncoding::NotConverted(_) => description.content_type,
         };
-        Ok(SavedFile { path, filename, size, sha256, source_sha256, content_type, encoding, download_duration })
+        let created_at = description.last_modified;
+        Ok(SavedFile {
+            path,
+            filename,
+            size,
+            sha256,
+            source_sha256,
+            content_type,
+            encoding,
+            created_at,
+            download_duration,
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use reqwest::Response;
-use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap, HeaderName, LAST_MODIFIED, RETRY_AFTER};
 
 /// Returns the value of a header, or `None` if it is missing or not visible ASCII.
 #[must_use]
@@ -36,6 +36,12 @@ fn parse_retry_after(value: &str, date: Option<&str>, local_time: SystemTime) ->
 pub(crate) fn date(headers: &HeaderMap) -> SystemTime {
     let date = text(headers, DATE).and_then(|date| httpdate::parse_http_date(date.trim()).ok());
     date.unwrap_or_else(SystemTime::now)
+}
+
+/// Returns the time in `Last-Modified`.
+#[must_use]
+pub(crate) fn last_modified(headers: &HeaderMap) -> Option<SystemTime> {
+    httpdate::parse_http_date(text(headers, LAST_MODIFIED)?.trim()).ok()
 }
 
 /// Returns the body, or `None` if it is larger than `max_size` bytes.

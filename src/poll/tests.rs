@@ -1,7 +1,8 @@
+use futures_util::future::join_all;
+
 use super::*;
+use crate::http::error::{Endpoint, ErrorKind};
 use crate::testing;
-use crate::webadmit::Id;
-use crate::webadmit::status::Status;
 
 /// A simulated run.
 struct Simulation {
@@ -17,13 +18,16 @@ async fn simulate(takes: Duration, timeout: &str, remaining_calls: Option<u64>) 
     let step = fixture.step();
     let context = step.context(&fixture.history);
     let mut calls = 0;
-    let end = until_terminal(&context, async || {
+    let check = async || {
         calls += 1;
         let status = if context.deadline().elapsed() >= takes { Status::Failed } else { Status::InProgress };
-        let (source, files, updated_at) = (None, Vec::new(), None);
-        Ok(RunResponse { run_id: Id(2), source, status, files, remaining_calls, updated_at })
-    })
-    .await;
+        Ok((status, ()))
+    };
+    let poller = Poller::new(RunKind::Export, false, Rc::new(Cell::new(remaining_calls)));
+    let end = tokio::select! {
+        end = until_terminal(&context, &poller, Id(2), true, check, |_| {}) => end,
+        never = poller.serve(&context, async |_| Ok(None)) => match never {},
+    };
     Simulation { after: context.deadline().elapsed(), calls, timed_out: matches!(end, Err(StepError::TimedOut)) }
 }
 
@@ -66,9 +70,92 @@ fn the_delay_depends_on_the_time_waited_and_the_remaining_calls() {
     ] {
         let millis = Duration::from_millis;
         assert_eq!(
-            next_delay(millis(waited), millis(interval), remaining_calls),
+            next_delay(millis(waited), millis(interval), remaining_calls, 1),
             millis(wait),
             "{waited} {remaining_calls:?}"
         );
+    }
+}
+
+/// The requests that the checks of several runs took.
+#[derive(Debug, Default)]
+struct Calls {
+    lists: Cell<usize>,
+    checks: Cell<usize>,
+}
+
+/// Polls runs that take this long each, in tokio's paused time. `list` returns the recent runs at a time, or an error. Returns when
+/// the last end was noticed, and the number of requests.
+async fn simulate_several(
+    takes: &[Duration],
+    list: impl Fn(Duration) -> Result<Option<Vec<ListedRun>>, RequestError>,
+) -> (Vec<Duration>, Calls) {
+    let fixture = testing::Fixture::new(&[("TIMEOUT", "2h")]);
+    let step = fixture.step();
+    let (context, calls) = (step.context(&fixture.history), Calls::default());
+    let poller = Poller::new(RunKind::Export, true, Rc::default());
+    let runs = takes.iter().zip(1..).map(|(&takes, id)| {
+        let (context, calls, poller) = (&context, &calls, &poller);
+        async move {
+            let check = async || {
+                calls.checks.set(calls.checks.get() + 1);
+                let has_ended = context.deadline().elapsed() >= takes;
+                Ok((if has_ended { Status::Failed } else { Status::InProgress }, ()))
+            };
+            until_terminal(context, poller, Id(id), true, check, |_| {}).await.unwrap();
+            context.deadline().elapsed()
+        }
+    });
+    let requested = async |_| {
+        calls.lists.set(calls.lists.get() + 1);
+        list(context.deadline().elapsed())
+    };
+    let ends = tokio::select! {
+        ends = join_all(runs) => ends,
+        never = poller.serve(&context, requested) => match never {},
+    };
+    (ends, calls)
+}
+
+/// Returns the list of the recent runs, of which the first `listed` are shown.
+fn listed_runs(takes: &[Duration], listed: usize, now: Duration) -> Vec<ListedRun> {
+    let entry = |(&takes, id)| {
+        let status = if now >= takes { Status::Failed } else { Status::InProgress };
+        ListedRun { kind: RunKind::Export, id: Id(id), source_id: None, status }
+    };
+    takes.iter().zip(1..).take(listed).map(entry).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_runs_cost_about_as_many_calls_as_one() {
+    let takes: Vec<Duration> = (0..20).map(|run| Duration::from_secs(1795 + run / 5)).collect();
+    let one = simulate(takes[19], "2h", None).await.calls;
+    let (ends, calls) = simulate_several(&takes, |now| Ok(Some(listed_runs(&takes, 20, now)))).await;
+    for (end, takes) in ends.iter().zip(&takes) {
+        assert!(*end >= *takes && *end - *takes <= Duration::from_secs(16), "{takes:?} {end:?}");
+    }
+    assert!(calls.lists.get() <= one && calls.checks.get() <= 21, "{one} {calls:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_the_list_does_not_contain_is_checked_by_itself() {
+    let takes = [600, 600, 300].map(Duration::from_secs);
+    let (ends, calls) = simulate_several(&takes, |now| Ok(Some(listed_runs(&takes, 2, now)))).await;
+    assert!(ends[2] >= takes[2] && ends[2] <= takes[2] + Duration::from_secs(16), "{ends:?}");
+    let one = simulate(takes[2], "2h", None).await.calls;
+    assert!(calls.checks.get() <= one + 10, "{calls:?}, and {one} for a single run");
+}
+
+#[tokio::test(start_paused = true)]
+async fn runs_are_checked_one_by_one_if_they_cannot_be_listed() {
+    let takes = [30, 60].map(Duration::from_secs);
+    let refused = || RequestError::new(Endpoint::Api, ErrorKind::Status(403), "", "");
+    let busy = || RequestError::new(Endpoint::Api, ErrorKind::Status(503), "", "");
+    for (result, lists) in [(Ok(None), 1..=1), (Err(refused()), 1..=1), (Err(busy()), 6..=100)] {
+        let (ends, calls) = simulate_several(&takes, |_| result.clone()).await;
+        for (end, takes) in ends.iter().zip(&takes) {
+            assert!(*end >= *takes && *end - *takes <= Duration::from_secs(15), "{result:?}: {takes:?} {end:?}");
+        }
+        assert!(lists.contains(&calls.lists.get()), "{result:?}: {calls:?}");
     }
 }

@@ -1,17 +1,20 @@
 //! The hint: the last line of an error message, which says what the user can do.
 
 use super::message::MessageBuilder;
-use crate::config::{ExportSelector, IdentitySelector, RunSelector};
-use crate::error::{LookupTarget, StepError};
+use crate::config::{IdentitySelector, RunRequest, RunSelector, SourceSelector};
+use crate::error::{LookupTarget, StepError, Unresolved};
 use crate::http::error::{Endpoint, ErrorKind, RequestError};
 use crate::report::outputs::OutputFileConflict;
 use crate::webadmit::resolve::ResolveError;
 use crate::webadmit::status::Status;
+use crate::webadmit::{Id, RunKind};
 
 const PROXY_CREDENTIALS: &str =
     "put the proxy's user name and password into its variable, as in HTTPS_PROXY=http://user:password@host:port";
 
 const OUTAGE: &str = "WebAdMIT is having problems; re-run the step later";
+
+const QUOTES: [char; 4] = ['"', '\'', '“', '„'];
 
 impl MessageBuilder<'_> {
     /// Returns the hint for an error, if there is one.
@@ -19,16 +22,13 @@ impl MessageBuilder<'_> {
         match error {
             StepError::Request { failure, .. } => Some(self.request_hint(&failure.error)),
             StepError::IncompleteList { cause, .. } => self.hint(cause),
-            StepError::Unresolved { target, error } => Some(self.lookup_hint(*target, error)),
+            StepError::Unresolved(names) => Some(self.lookup_hint(names)),
             StepError::TimedOut => Some(self.timeout_hint()),
-            StepError::Status(Status::EmptyList) => {
-                Some("the export matched no applicants; if that is expected, set fail-on: failed".to_owned())
-            }
-            StepError::Status(Status::Failed) => Some(
-                "WebAdMIT could not create the file; check the export in WebAdMIT, then re-run the step".to_owned(),
-            ),
-            StepError::Status(_) => Some(
-                "check the export in WebAdMIT; without success_with_errors in fail-on, the step only warns".to_owned(),
+            StepError::Status(status) => Some(self.status_hint(status)),
+            StepError::MissingFiles { cause, .. } => self.hint(cause),
+            StepError::PathConflict { .. } => Some(
+                "give the exports other names in WebAdMIT, or fetch them in steps with different directories"
+                    .to_owned(),
             ),
             StepError::Local(error) => self.local_hint(error),
             StepError::Interrupted(_) => self.interrupted_hint(),
@@ -36,144 +36,182 @@ impl MessageBuilder<'_> {
         }
     }
 
+    fn status_hint(&self, status: &Status) -> String {
+        let noun = self.run_history().kind.source_noun();
+        match status {
+            Status::EmptyList => {
+                format!("the {noun} matched no applicants; if that is expected, set fail-on: failed")
+            }
+            Status::Failed => {
+                format!("WebAdMIT could not create the file; check the {noun} in WebAdMIT, then re-run the step")
+            }
+            _ => format!("check the {noun} in WebAdMIT; without success_with_errors in fail-on, the step only warns"),
+        }
+    }
+
     fn interrupted_hint(&self) -> Option<String> {
-        let run = &self.history.run;
-        let id = run.id.filter(|_| run.saved.is_none())?;
+        let run = self.run_history();
+        if self.run().is_none() && self.context.request.is_some() {
+            return Some("runs in progress continue in WebAdMIT; if you re-run the step, it waits for them".to_owned());
+        }
+        let id = run.id.filter(|_| run.saved.is_empty() && run.source.is_some())?;
+        let (noun, inputs) = (run.kind.run_noun(), self.inputs_for(id));
         Some(match run.status() {
-            Some(status) if status.is_terminal() => format!("to download this run later, set export-file-id: {id}"),
-            _ => format!("the run continues in WebAdMIT; to download it later, set export-file-id: {id}"),
+            Some(status) if status.is_terminal() => format!("to download this {noun} later, set {inputs}"),
+            _ => format!("the {noun} continues in WebAdMIT; to download it later, set {inputs}"),
         })
     }
 
+    /// Returns the inputs that select this run again: `export-file-id: 74780`.
+    fn inputs_for(&self, id: Id) -> String {
+        let run = self.run_history();
+        let run_input = format!("{}: {id}", run.kind.run_input());
+        match &run.source {
+            // With several exports, an id of a run is needed for each.
+            Some(source) if self.history.runs.len() > 1 => {
+                format!("only {}: {} and {run_input}", run.kind.id_input(), source.id)
+            }
+            _ => run_input,
+        }
+    }
+
     fn timeout_hint(&self) -> String {
-        let run = &self.history.run;
+        let run = self.run_history();
+        let noun = run.kind.run_noun();
         match (&run.failure, run.id) {
             (Some(failure), _) => self.request_hint(&failure.error),
             (None, Some(id)) if !run.status().is_some_and(Status::has_file) => {
-                format!(
-                    "the run continues in WebAdMIT; set a longer timeout, or export-file-id: {id} to wait for this run"
-                )
+                let inputs = self.inputs_for(id);
+                format!("the {noun} continues in WebAdMIT; set a longer timeout, or {inputs} to wait for this {noun}")
             }
-            (None, Some(id)) => format!("set a longer timeout, and export-file-id: {id} to download this run"),
+            (None, Some(id)) => {
+                format!("set a longer timeout, and {} to download this {noun}", self.inputs_for(id))
+            }
             (None, None) => "set a longer timeout".to_owned(),
         }
     }
 
     fn local_hint(&self, error: &anyhow::Error) -> Option<String> {
-        let run = &self.history.run;
+        let run = self.run_history();
         let is_conflict = error.is::<OutputFileConflict>();
         let fix = if is_conflict { "set filename, or another output-file" } else { "fix the problem" };
 
-        match (&run.saved, run.id) {
-            (Some(_), _) => Some(format!("later steps do not get the outputs; {fix}, then re-run the step")),
-            (None, Some(id)) => {
-                Some(format!("the run is still in WebAdMIT; {fix}, then re-run the step with export-file-id: {id}"))
-            }
-            (None, None) if !self.history.has_responded => {
+        match (run.saved.as_slice(), run.id) {
+            ([_, ..], _) => Some(format!("later steps do not get the outputs; {fix}, then re-run the step")),
+            ([], _) if !self.history.has_responded => {
                 Some(format!("no request was sent to WebAdMIT; {fix}, then re-run the step"))
             }
-            (None, None) => None,
+            ([], Some(id)) => {
+                let (noun, inputs) = (run.kind.run_noun(), self.inputs_for(id));
+                Some(format!("the {noun} is still in WebAdMIT; {fix}, then re-run the step with {inputs}"))
+            }
+            ([], None) => None,
         }
     }
 
-    fn lookup_hint(&self, target: LookupTarget, error: &ResolveError) -> String {
-        if self.is_list_row(target) {
-            let (input, column) = match target {
-                LookupTarget::IdentityWords => ("identity", "INPUT"),
-                LookupTarget::ExportName | LookupTarget::LatestRun => ("export-name", "NAME"),
-            };
-            return format!(
-                "this looks like a row of a list; set {input} to the value in the column {column} of webadmit-export list"
-            );
-        }
+    fn lookup_hint(&self, names: &[Unresolved]) -> String {
+        const LIST: &str = "webadmit-export list shows everything that the key can see";
 
-        let is_newest_cycle = self.history.identity.as_ref().is_some_and(|identity| identity.is_newest_cycle);
-        let hint = match (target, error.matching, error.total) {
-            (LookupTarget::IdentityWords, ..) if error.is_id => {
-                "this is an id; set it as user-identity-id, or set identity to words"
+        match names {
+            [Unresolved { target: LookupTarget::IdentityWords, error }] => match self.list_row_hint(self.words()) {
+                Some(hint) => hint,
+                None => format!("{}; {LIST}", self.identity_hint(error)),
+            },
+            [Unresolved { target: LookupTarget::SourceName(run), error }] => {
+                let run = self.context.request.and_then(|request| request.runs.get(*run));
+                let name = run.map(source_name).unwrap_or_default();
+                match self.list_row_hint(name) {
+                    Some(hint) => hint,
+                    None => format!("{}; {LIST}", self.name_hint(name, error)),
+                }
             }
-            (LookupTarget::ExportName, ..) if error.is_id => {
-                "this is an id; set it as export-id, or set export-name to the name"
+            [Unresolved { target: LookupTarget::LatestRun(_), .. }] => {
+                let kind = self.run_history().kind;
+                let (source, run, input) = (kind.source_noun(), kind.run_noun(), kind.run_input());
+                format!(
+                    "check in WebAdMIT whether the {source} has run, and under which identity; without {input}, this step starts a {run}"
+                )
             }
-            (LookupTarget::IdentityWords, ..) if self.is_yaml() => {
+            _ => format!("use the exact names from WebAdMIT, or ids; {LIST}"),
+        }
+    }
+
+    fn identity_hint(&self, error: &ResolveError) -> &'static str {
+        match (error.matching, error.total) {
+            _ if error.is_id => "this is an id; set it as user-identity-id, or set identity to words",
+            _ if self.is_yaml() => {
                 "set only the value, without `identity:` and without the single quotes, which belong to YAML"
             }
-            (LookupTarget::IdentityWords, _, 0) => {
-                "in WebAdMIT, the key's user needs the permission API Access for each identity"
-            }
-            (LookupTarget::IdentityWords, 0, _) if self.has_quotes() => {
+            (_, 0) => "in WebAdMIT, the key's user needs the permission API Access for each identity",
+            (0, _) if self.words().contains(QUOTES) => {
                 "double quotes match a whole field, such as \"SOPHAS\" \"2026 - 2027\"; without quotes, parts of words match as well"
             }
-            (LookupTarget::IdentityWords, 0, _) => "use words from this list",
-            (LookupTarget::IdentityWords, ..) => {
+            (0, _) => "use words from this list",
+            _ => {
                 "add a word that only the right identity has, or match a whole field with double quotes, in YAML as '\"SOPHAS\"', which does not match SOPHAS Express"
             }
-            (LookupTarget::ExportName, 0, _) if self.has_quotes() => "remove the quotes",
-            (LookupTarget::ExportName, 0, _) if is_newest_cycle => {
-                "use the exact name from WebAdMIT; if the new cycle does not have the export yet, add both years of the older cycle to identity"
-            }
-            (LookupTarget::ExportName, 0, _) => {
-                "use the exact name from WebAdMIT; the export may belong to another identity"
-            }
-            (LookupTarget::ExportName, ..) if self.history.identity.is_none() => {
-                "set identity to the identity that has the export, or set export-id instead"
-            }
-            (LookupTarget::ExportName, ..) => "set export-id instead, or rename one of them in WebAdMIT",
-            (LookupTarget::LatestRun, ..) => {
-                return "check in WebAdMIT whether the export has run, and under which identity; without export-file-id, this step starts a run".to_owned();
-            }
-        };
-        format!("{hint}; webadmit-export list shows everything that the key can see")
+        }
     }
 
-    /// Whether an input looks like a row copied from a list: `86446  305  Nightly Applicants`.
-    fn is_list_row(&self, target: LookupTarget) -> bool {
-        let request = self.context.request;
-        let text = request.and_then(|request| match (target, &request.identity, &request.export) {
-            (LookupTarget::IdentityWords, Some(IdentitySelector::Words(words)), _) => Some(words),
-            (LookupTarget::ExportName, _, ExportSelector::Name(name)) => Some(name),
-            _ => None,
-        });
-        let first_column = text.and_then(|text| text.trim().split_once("  "));
-        first_column.is_some_and(|(id, _)| id.bytes().all(|byte| byte.is_ascii_digit()))
+    /// Returns the hint for the name of an export or template.
+    fn name_hint(&self, name: &str, error: &ResolveError) -> String {
+        let kind = self.run_history().kind;
+        let (noun, name_input, id_input) = (kind.source_noun(), kind.name_input(), kind.id_input());
+        let is_newest_cycle = self.history.identity.as_ref().is_some_and(|identity| identity.is_newest_cycle);
+        match error.matching {
+            _ if error.is_id => format!("this is an id; set it as {id_input}, or set {name_input} to the name"),
+            0 if name.starts_with(QUOTES) => "remove the quotes".to_owned(),
+            0 if is_newest_cycle => format!(
+                "use the exact name from WebAdMIT; if the new cycle does not have the {noun} yet, add both years of the older cycle to identity"
+            ),
+            0 => format!("use the exact name from WebAdMIT; the {noun} may belong to another identity"),
+            _ if self.history.identity.is_none() => {
+                format!("set identity to the identity that has the {noun}, or set {id_input} instead")
+            }
+            _ => format!("set {id_input} instead, or rename one of them in WebAdMIT"),
+        }
+    }
+
+    /// Returns the hint for a value that looks like a row copied from a list: `86446  305  Nightly Applicants`.
+    fn list_row_hint(&self, value: &str) -> Option<String> {
+        let (id, _) = value.trim().split_once("  ")?;
+        let is_identity = value == self.words();
+        let (input, column) = match is_identity {
+            true => ("identity", "INPUT"),
+            false => (self.run_history().kind.name_input(), "NAME"),
+        };
+        id.bytes().all(|byte| byte.is_ascii_digit()).then(|| {
+            format!(
+                "this looks like a row of a list; set {input} to the value in the column {column} of webadmit-export list"
+            )
+        })
+    }
+
+    /// Returns the words of the input `identity`.
+    fn words(&self) -> &str {
+        match self.context.request.and_then(|request| request.identity.as_ref()) {
+            Some(IdentitySelector::Words(words)) => words,
+            _ => "",
+        }
     }
 
     /// Whether the identity is YAML copied from a list: `identity: '"SOPHAS"'`, or its value with the single quotes.
     fn is_yaml(&self) -> bool {
-        match self.context.request.and_then(|request| request.identity.as_ref()) {
-            Some(IdentitySelector::Words(words)) => {
-                words.starts_with("identity:") || words.starts_with('\'') && words.ends_with('\'')
-            }
-            _ => false,
-        }
-    }
-
-    /// Whether the input that was looked up contains quotes.
-    fn has_quotes(&self) -> bool {
-        const QUOTES: [char; 4] = ['"', '\'', '“', '„'];
-
-        let Some(request) = self.context.request else { return false };
-        let name = if let ExportSelector::Name(name) = &request.export { name } else { "" };
-        let words = if let Some(IdentitySelector::Words(words)) = &request.identity { words } else { "" };
-        let is_name_quoted = name.starts_with(QUOTES);
-        match self.history.identity {
-            Some(_) => is_name_quoted,
-            None => words.contains(QUOTES) || words.is_empty() && is_name_quoted,
-        }
+        let words = self.words();
+        words.starts_with("identity:") || words.starts_with('\'') && words.ends_with('\'')
     }
 
     /// Whether this step started the run.
     fn has_started_run(&self) -> bool {
-        let is_new = self.context.request.is_some_and(|request| request.run == RunSelector::New);
-        is_new && self.history.run.id.is_some()
+        self.run().is_some_and(|(request, run)| request.run == RunSelector::New && run.id.is_some())
     }
 
     /// Whether the first request is one without an id, for a list that every key can see.
     fn starts_with_list(&self) -> bool {
-        self.context.request.is_none_or(|request| match (&request.identity, &request.export) {
-            (Some(IdentitySelector::Words(_)), _) => request.uses_identity(),
-            (Some(IdentitySelector::Id(_)), _) => false,
-            (None, export) => matches!(export, ExportSelector::Name(_)),
+        self.context.request.is_none_or(|request| match &request.identity {
+            Some(IdentitySelector::Words(_)) => request.uses_identity(),
+            Some(IdentitySelector::Id(_)) => false,
+            None => request.runs.iter().any(|run| matches!(run.source, Some(SourceSelector::Name(_)))),
         })
     }
 
@@ -182,20 +220,26 @@ impl MessageBuilder<'_> {
         const ID_NOTE: &str = "; ids change with each application cycle, names do not";
 
         let Some(request) = self.context.request else { return ("the key".to_owned(), "") };
-        let (export, is_export_id) = match request.export {
-            ExportSelector::Id(_) => ("export-id", true),
-            ExportSelector::Name(_) => ("export-name", false),
+        let Some(run) = self.run().map(|(run, _)| run).or(request.runs.first()) else {
+            return ("the key".to_owned(), "");
+        };
+        let (source, is_source_id) = match run.source {
+            Some(SourceSelector::Name(_)) => (run.kind.name_input(), false),
+            Some(SourceSelector::Id(_)) | None => (run.kind.id_input(), true),
         };
         let (identity, is_identity_id) = match request.identity {
             Some(IdentitySelector::Words(_)) => ("identity", false),
             _ => ("user-identity-id", true),
         };
-        match request.run {
-            RunSelector::Id(_) => (format!("{export} and export-file-id"), ID_NOTE),
-            RunSelector::Latest | RunSelector::New if is_export_id || is_identity_id => {
-                (format!("{identity} and {export}"), ID_NOTE)
+        match run.run {
+            RunSelector::Id(_) if run.kind == RunKind::PdfBatch => {
+                (format!("{identity} and {}", run.kind.run_input()), ID_NOTE)
             }
-            RunSelector::Latest | RunSelector::New => (format!("{identity} and {export}"), ""),
+            RunSelector::Id(_) => (format!("{source} and {}", run.kind.run_input()), ID_NOTE),
+            RunSelector::Latest | RunSelector::New => {
+                let note = if is_source_id || is_identity_id { ID_NOTE } else { "" };
+                (format!("{identity} and {source}"), note)
+            }
         }
     }
 
@@ -215,8 +259,11 @@ impl MessageBuilder<'_> {
             (Endpoint::Store, ErrorKind::UnsupportedEncoding | ErrorKind::StoreRedirect) => {
                 "check whether a proxy changes the store's responses; it must pass them through unchanged".to_owned()
             }
-            (Endpoint::Store, _) => match self.history.run.id {
-                Some(run) => format!("re-run the step with export-file-id: {run}; WebAdMIT keeps the run and its file for a while"),
+            (Endpoint::Store, _) => match self.run_history().id {
+                Some(id) => {
+                    let (noun, inputs) = (self.run_history().kind.run_noun(), self.inputs_for(id));
+                    format!("re-run the step with {inputs}; WebAdMIT keeps the {noun} and its file for a while")
+                }
                 None => "re-run the step".to_owned(),
             },
         }
@@ -224,6 +271,8 @@ impl MessageBuilder<'_> {
 
     fn api_hint(&self, kind: ErrorKind) -> String {
         let (inputs, id_note) = self.selecting_inputs();
+        let run = self.run_history();
+        let (noun, source_noun, plural) = (run.kind.run_noun(), run.kind.source_noun(), run.kind.run_plural());
         match kind {
             ErrorKind::Status(401) => {
                 "the API does not know this key; check api-key, and base-url if it is not the default".to_owned()
@@ -235,15 +284,15 @@ impl MessageBuilder<'_> {
                 "check that base-url is WebAdMIT".to_owned()
             }
             ErrorKind::Status(404) if self.has_started_run() => {
-                "WebAdMIT does not find the run that it started; re-run the step later".to_owned()
+                format!("WebAdMIT does not find the {noun} that it started; re-run the step later")
             }
-            ErrorKind::Status(404) if self.history.run.id.is_some() => {
+            ErrorKind::Status(404) if run.id.is_some() && (run.source.is_some() || run.kind == RunKind::PdfBatch) => {
                 format!(
-                    "check that the run belongs to this export ({inputs}), and that WebAdMIT still has it (it deletes runs after a while){id_note}"
+                    "check that the {noun} belongs to this {source_noun} ({inputs}), and that WebAdMIT still has it (it deletes {plural} after a while){id_note}"
                 )
             }
             ErrorKind::Status(404) => {
-                format!("check {inputs}{id_note}; the key's user must be able to see the export")
+                format!("check {inputs}{id_note}; the key's user must be able to see the {source_noun}")
             }
             ErrorKind::Status(407) => PROXY_CREDENTIALS.to_owned(),
             ErrorKind::Status(429) | ErrorKind::RateLimited => {
@@ -257,5 +306,13 @@ impl MessageBuilder<'_> {
             _ if self.history.has_responded => OUTAGE.to_owned(),
             _ => "check that this machine can reach WebAdMIT, then re-run the step".to_owned(),
         }
+    }
+}
+
+/// Returns the name of the export or template as the input has it.
+fn source_name(run: &RunRequest) -> &str {
+    match &run.source {
+        Some(SourceSelector::Name(name)) => name,
+        _ => "",
     }
 }

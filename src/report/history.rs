@@ -3,17 +3,23 @@
 //! Nothing else depends on it: the loops decide from their own state.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use crate::config::{FetchRequest, RunRequest, RunSelector, SourceSelector};
+use crate::error::StepError;
 use crate::http::error::{Endpoint, ErrorKind};
 use crate::http::retry::RetryFailure;
 use crate::text::format::{self, Progress};
-use crate::webadmit::Id;
+use crate::text::sanitize;
 use crate::webadmit::status::Status;
+use crate::webadmit::{Id, RunKind};
 
 /// With this many entries, the recovery summary no longer says where downloads were interrupted. Keeps a thousand
 /// interruptions on one line.
 const MAX_OFFSETS: usize = 10;
+
+/// Maximum length of a run's label, in characters.
+pub(crate) const MAX_LABEL_LENGTH: usize = 60;
 
 /// The history of a step.
 #[derive(Debug, Default)]
@@ -22,14 +28,71 @@ pub(crate) struct History {
     pub(crate) identity: Option<ResolvedName>,
     /// Whether the API sent a valid response, or one with `Retry-After`.
     pub(crate) has_responded: bool,
-    pub(crate) run: RunHistory,
+    /// The requests that belong to none of several runs: their retries and the current failure.
+    pub(crate) shared: RunHistory,
+    /// The requested runs, in the order of the inputs. Empty if the inputs are invalid.
+    pub(crate) runs: Vec<RunHistory>,
+}
+
+impl History {
+    /// The history of a step that has not begun. `request` is `None` if the inputs are invalid.
+    #[must_use]
+    pub(crate) fn new(request: Option<&FetchRequest>) -> Self {
+        let runs = request.map(|request| request.runs.iter().map(RunHistory::new).collect());
+        Self { runs: runs.unwrap_or_default(), ..Self::default() }
+    }
+
+    /// Returns the history of the run, if a single one is requested.
+    #[must_use]
+    pub(crate) fn only_run(&self) -> Option<&RunHistory> {
+        if let [run] = self.runs.as_slice() { Some(run) } else { None }
+    }
+
+    /// Returns the history of the run of this kind, if a single one is requested.
+    #[must_use]
+    pub(crate) fn only_run_of(&self, kind: RunKind) -> Option<&RunHistory> {
+        let mut runs = self.runs.iter().filter(|run| run.kind == kind);
+        runs.next().filter(|_| runs.next().is_none())
+    }
+
+    /// Returns the file, if a single run is requested and has a single file.
+    #[must_use]
+    pub(crate) fn only_file(&self) -> Option<&SavedFile> {
+        if let [file] = self.only_run()?.saved.as_slice() { Some(file) } else { None }
+    }
+
+    /// Returns the last status of the run; of several, the one that needs the most attention.
+    #[must_use]
+    pub(crate) fn status(&self) -> Option<&Status> {
+        let statuses = self.runs.iter().filter_map(RunHistory::status);
+        statuses.min_by_key(|status| match status {
+            Status::Failed => 0,
+            Status::EmptyList => 1,
+            Status::Unknown(_) => 2,
+            Status::Initializing => 3,
+            Status::Queued => 4,
+            Status::InProgress => 5,
+            Status::SuccessWithErrors => 6,
+            Status::Available => 7,
+        })
+    }
+
+    /// Returns the histories of the runs that failed.
+    pub(crate) fn failed_runs(&self) -> impl Iterator<Item = (&RunHistory, &StepError)> {
+        self.runs.iter().filter_map(|run| Some((run, run.error.as_ref()?)))
+    }
 }
 
 /// The history of a run.
 #[derive(Debug, Default)]
 pub struct RunHistory {
-    /// The export, once its id is known.
-    pub(crate) export: Option<ResolvedName>,
+    pub(crate) kind: RunKind,
+    /// The name in the input, if the export or template is given by its name.
+    pub(crate) requested_name: Option<String>,
+    /// The export or template in a few words: its name in WebAdMIT, or before that is known, as the input selects it.
+    pub(crate) label: String,
+    /// The export or template, once its id is known.
+    pub(crate) source: Option<ResolvedName>,
     /// The id of the run, once it is known.
     pub(crate) id: Option<Id>,
     /// The statuses in order.
@@ -46,11 +109,13 @@ pub struct RunHistory {
     pub(crate) failure: Option<RetryFailure>,
     /// Progress of the download, once it has started.
     pub(crate) progress: Option<Progress>,
-    /// The file, once it is at its destination.
-    pub(crate) saved: Option<SavedFile>,
+    /// The files that are at their destination.
+    pub(crate) saved: Vec<SavedFile>,
+    /// Why the run failed.
+    pub(crate) error: Option<StepError>,
 }
 
-/// An identity or an export, and its name if it was looked up.
+/// An identity, an export or a template, and its name if it was looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ResolvedName {
     pub(crate) id: Id,
@@ -60,7 +125,7 @@ pub(crate) struct ResolvedName {
 }
 
 impl ResolvedName {
-    /// An identity or an export that was given by its id, so its name was not looked up.
+    /// An entry that was given by its id, so its name was not looked up.
     #[must_use]
     pub(crate) fn from_id(id: Id) -> Self {
         Self { id, name: None, is_newest_cycle: false }
@@ -101,6 +166,8 @@ pub struct SavedFile {
     pub content_type: Option<String>,
     /// Whether the text was converted.
     pub encoding: TextEncoding,
+    /// When the file was created, if the server says so.
+    pub created_at: Option<SystemTime>,
     /// Duration of the download.
     pub(crate) download_duration: Duration,
 }
@@ -125,6 +192,24 @@ pub enum TextEncoding {
 }
 
 impl RunHistory {
+    /// The history of a run that was not started yet.
+    #[must_use]
+    pub(crate) fn new(request: &RunRequest) -> Self {
+        let id = if let RunSelector::Id(id) = request.run { Some(id) } else { None };
+        let (label, source) = match (&request.source, id) {
+            (Some(SourceSelector::Name(name)), _) => (sanitize::truncate(name, MAX_LABEL_LENGTH), None),
+            (Some(SourceSelector::Id(source)), _) => (request.to_string(), Some(ResolvedName::from_id(*source))),
+            (None, id) => {
+                (id.map_or_else(|| request.to_string(), |id| format!("{} {id}", request.kind.run_noun())), None)
+            }
+        };
+        let requested_name = match &request.source {
+            Some(SourceSelector::Name(name)) => Some(name.clone()),
+            _ => None,
+        };
+        Self { kind: request.kind, requested_name, label, source, id, ..Self::default() }
+    }
+
     /// The last status.
     #[must_use]
     pub(crate) fn status(&self) -> Option<&Status> {

@@ -1,15 +1,18 @@
 //! Renders the error that ended a step as a message: what failed and why, what it means for the user's file, and what to do.
 
-use crate::config::{ApiConfig, ExportRequest, InputError, RunSelector};
-use crate::error::{LookupTarget, StepError};
+use crate::config::{ApiConfig, FetchRequest, InputError, RunRequest, RunSelector};
+use crate::error::{LookupTarget, StepError, Unresolved};
 use crate::http::error::Endpoint;
 use crate::http::retry::{FIRST_RESPONSE_TIMEOUT, GiveUpReason, RetryFailure};
-use crate::report::history::History;
+use crate::report::history::{History, RunHistory};
 use crate::report::outputs::OutputFileConflict;
 use crate::text::format::{self, duration};
 use crate::text::sanitize;
 use crate::webadmit::resolve::{Candidate, ResolveError};
 use crate::webadmit::{Id, RunKind};
+
+/// Maximum number of candidates in a message.
+const MAX_CANDIDATES: usize = 20;
 
 /// Maximum number of ids in a message.
 const MAX_IDS: usize = 20;
@@ -21,8 +24,8 @@ const MAX_LINE_LENGTH: usize = 150;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MessageContext<'a> {
     pub(crate) api_config: &'a ApiConfig,
-    /// The requested export; `None` for the command `list`.
-    pub(crate) request: Option<&'a ExportRequest>,
+    /// What is fetched; `None` for the command `list`.
+    pub(crate) request: Option<&'a FetchRequest>,
 }
 
 /// Renders the error that ended a step. The first line says what failed and what is on disk; further lines list candidates, and the
@@ -34,10 +37,19 @@ pub(crate) fn render(error: &StepError, context: Option<MessageContext<'_>>, his
         (StepError::Argument(argument), _) => format!(
             "unknown argument {argument}; use list, list --json, --help or --version, and set inputs as environment variables"
         ),
-        (error, Some(context)) => MessageBuilder { context, history }.message(error),
+        (error, Some(context)) => {
+            let run = history.only_run().map(|_| 0);
+            MessageBuilder { context, history, run }.message(error)
+        }
         (StepError::Local(error), None) => local_error(error),
         (error, None) => error.to_string(),
     }
+}
+
+/// Renders the error of a run, in the same form.
+#[must_use]
+pub(crate) fn render_run(error: &StepError, context: MessageContext<'_>, history: &History, run: usize) -> String {
+    MessageBuilder { context, history, run: Some(run) }.message(error)
 }
 
 /// Returns the causes of an error of this machine, without the system's error numbers.
@@ -61,46 +73,79 @@ fn invalid_inputs(errors: &[InputError]) -> String {
 pub(super) struct MessageBuilder<'a> {
     pub(super) context: MessageContext<'a>,
     pub(super) history: &'a History,
+    /// Index of the run that the message is about. `None` if it is about all runs, or about `list`.
+    pub(super) run: Option<usize>,
 }
 
-impl MessageBuilder<'_> {
-    fn message(&self, error: &StepError) -> String {
+impl<'a> MessageBuilder<'a> {
+    pub(super) fn message(&self, error: &StepError) -> String {
         let failed = match error {
-            StepError::Request { failure, reason } => {
-                format!("{}: {}", self.subject(), self.request_error(failure, *reason))
+            StepError::IncompleteList { .. } | StepError::Inputs(_) | StepError::Argument(_) => self.cause(error),
+            StepError::Unresolved(names) => self.unresolved_names(names),
+            StepError::Status(_) => format!("{} {}", self.subject(), self.cause(error)),
+            StepError::Request { .. }
+            | StepError::TimedOut
+            | StepError::Local(_)
+            | StepError::Interrupted(_)
+            | StepError::MissingFiles { .. }
+            | StepError::PathConflict { .. } => {
+                format!("{}: {}", self.subject(), self.cause(error))
             }
-            StepError::TimedOut => format!("{}: {}", self.subject(), self.timed_out()),
-            StepError::IncompleteList { missing, cause } => self.incomplete_list(missing, cause),
-            StepError::Unresolved { target, error } => self.unresolved(*target, error),
-            StepError::Status(status) => format!("{} ended with status {status}", self.subject()),
-            StepError::Local(error) => format!("{}: {}", self.subject(), local_error(error)),
-            StepError::Interrupted(signal) => format!("{}: interrupted by {}", self.subject(), signal.name()),
-            StepError::Inputs(_) | StepError::Argument(_) => error.to_string(),
         };
         let file_state = self.file_state(error).map(|state| format!("; {state}")).unwrap_or_default();
         let candidates = match error {
-            StepError::Unresolved { target, error } => list_candidates(*target, error),
+            StepError::Unresolved(names) => self.list_candidates(names),
             _ => String::new(),
         };
         let hint = self.hint(error).map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
         format!("{failed}{file_state}{candidates}{hint}")
     }
 
-    /// Returns what the step was about: `run 74780 of export 86446`.
-    fn subject(&self) -> String {
-        let Some(request) = self.context.request else { return "cannot list identities and exports".to_owned() };
-        let export = self.export(request);
-        match (self.history.run.id, request.run) {
-            (Some(run), _) | (None, RunSelector::Id(run)) => format!("run {run} of {export}"),
-            (None, RunSelector::New) => format!("new run of {export}, {}", self.identity()),
-            (None, RunSelector::Latest) => format!("latest run of {export}, {}", self.identity()),
+    /// Returns what failed and why, without saying what the step was about.
+    pub(super) fn cause(&self, error: &StepError) -> String {
+        match error {
+            StepError::Request { failure, reason } => self.request_error(failure, *reason),
+            StepError::TimedOut => self.timed_out(),
+            StepError::IncompleteList { missing, cause } => self.incomplete_list(missing, cause),
+            StepError::Unresolved(names) => self.unresolved_names(names),
+            StepError::MissingFiles { missing, total, cause } => {
+                let numbers: Vec<String> = missing.iter().map(ToString::to_string).collect();
+                let files = if missing.len() == 1 { "file" } else { "files" };
+                format!("{files} {} of {total} missing: {}", join(numbers), self.cause(cause))
+            }
+            StepError::PathConflict { path, other } => {
+                let label = self.history.runs.get(*other).map_or("another run", |run| run.label.as_str());
+                format!("cannot save the file as {path}: {label} has a file of the same path")
+            }
+            StepError::Status(status) => format!("ended with status {status}"),
+            StepError::Local(error) => local_error(error),
+            StepError::Interrupted(signal) => format!("interrupted by {}", signal.name()),
+            StepError::Inputs(_) | StepError::Argument(_) => error.to_string(),
         }
     }
 
-    /// Returns `export 86446 (Nightly Applicants)`, or what the input says if the id is not known yet.
-    fn export(&self, request: &ExportRequest) -> String {
-        let resolved = self.history.run.export.as_ref();
-        resolved.map_or_else(|| request.export.to_string(), |resolved| format!("export {resolved}"))
+    /// Returns the run that the message is about.
+    pub(super) fn run(&self) -> Option<(&'a RunRequest, &'a RunHistory)> {
+        let index = self.run?;
+        Some((self.context.request?.runs.get(index)?, self.history.runs.get(index)?))
+    }
+
+    /// Returns the history of the run that the message is about, or of the requests that belong to no run.
+    pub(super) fn run_history(&self) -> &'a RunHistory {
+        self.run().map_or(&self.history.shared, |(_, run)| run)
+    }
+
+    /// Returns what the step was about: `run 74780 of export 86446`.
+    fn subject(&self) -> String {
+        let Some(request) = self.context.request else { return "cannot list identities and exports".to_owned() };
+        let Some((run, history)) = self.run() else { return format!("{}, {}", count_runs(request), self.identity()) };
+
+        let (noun, source) = (run.kind.run_noun(), source(run, history));
+        match (history.id, run.run) {
+            (Some(id), _) | (None, RunSelector::Id(id)) => format!("{noun} {id} of {source}"),
+            (None, RunSelector::New) => format!("new {noun} of {source}, {}", self.identity()),
+            (None, RunSelector::Latest) => format!("latest {noun} of {source}, {}", self.identity()),
+        }
     }
 
     fn identity(&self) -> String {
@@ -116,59 +161,91 @@ impl MessageBuilder<'_> {
     fn file_state(&self, error: &StepError) -> Option<String> {
         const UNCHANGED: &str = "no file was written; an existing file was left unchanged";
 
-        let request = self.context.request?;
-        let run = &self.history.run;
+        self.context.request?;
+        let Some((request, run)) = self.run() else { return Some(files_state(self.history)) };
         // Before the export is resolved, no run is started. A first request that the API refused did not start one either.
         let is_refused_at_once = matches!(error, StepError::Request { failure, reason: GiveUpReason::Refused } if failure.attempts.count == 1);
         let is_without_run =
-            request.run == RunSelector::New && run.id.is_none() && (run.export.is_none() || is_refused_at_once);
-        Some(match (&run.saved, error) {
-            (Some(saved), _) => format!("the file was saved as {}", saved.path),
-            (None, StepError::Local(error)) if error.is::<OutputFileConflict>() => {
+            request.run == RunSelector::New && run.id.is_none() && (run.source.is_none() || is_refused_at_once);
+        Some(match (run.saved.as_slice(), error) {
+            ([saved], _) => format!("the file was saved as {}", saved.path),
+            ([_, ..], _) => format!("{} were saved", format::count(run.saved.len(), "file")),
+            ([], StepError::Local(error)) if error.is::<OutputFileConflict>() => {
                 "no file was written; output-file now contains the outputs of this step, in place of what was there before".to_owned()
             }
-            (None, _) if is_without_run => format!("no run was started and {UNCHANGED}"),
-            (None, _) => UNCHANGED.to_owned(),
+            ([], _) if is_without_run => format!("no run was started and {UNCHANGED}"),
+            ([], _) => UNCHANGED.to_owned(),
         })
+    }
+
+    /// Returns which names cannot be resolved, and why if it is a single one.
+    fn unresolved_names(&self, names: &[Unresolved]) -> String {
+        match names {
+            [name] => self.unresolved(name.target, &name.error),
+            names => format!("{} names cannot be resolved", names.len()),
+        }
     }
 
     /// Returns ``identity `SOPHAS` not found: none of the 12 identities of this key contains all of these words``.
     fn unresolved(&self, target: LookupTarget, error: &ResolveError) -> String {
         let Some(request) = self.context.request else { return String::new() };
-        let what = match target {
-            LookupTarget::IdentityWords => request.identity.as_ref().map(ToString::to_string).unwrap_or_default(),
-            LookupTarget::ExportName => self.export(request),
-            LookupTarget::LatestRun => self.subject(),
-        };
+        let (matching, total) = (error.matching, error.total);
         let owner = match (target, &self.history.identity) {
             (LookupTarget::IdentityWords, _) => "of this key".to_owned(),
             (_, Some(identity)) => format!("of identity {identity}"),
             (_, None) => "that this key can see".to_owned(),
         };
+        match target {
+            LookupTarget::IdentityWords => {
+                let words = request.identity.as_ref().map(ToString::to_string).unwrap_or_default();
+                let explanation = match (matching, total) {
+                    (_, 0) => "not found: this key has no identities".to_owned(),
+                    (0, 1) => format!("not found: the only identity {owner} does not contain all of these words"),
+                    (0, _) => format!("not found: none of the {total} identities {owner} contains all of these words"),
+                    _ => format!(
+                        "is ambiguous: {matching} of the {total} identities {owner} contain all of these words and differ in more than their cycle"
+                    ),
+                };
+                format!("{words} {explanation}")
+            }
+            LookupTarget::SourceName(run) => {
+                let Some(run) = request.runs.get(run) else { return String::new() };
+                let noun = run.kind.source_noun();
+                let explanation = match (matching, total) {
+                    (_, 0) => format!("not found: there are no {noun}s {owner}"),
+                    (0, 1) => format!("not found: the only {noun} {owner} has another name"),
+                    (0, _) => format!("not found among the {total} {noun}s {owner}"),
+                    _ => format!("is ambiguous: {matching} of the {total} {noun}s {owner} have this name"),
+                };
+                format!("{run} {explanation}")
+            }
+            LookupTarget::LatestRun(run) => {
+                let Some(run) = request.runs.get(run) else { return String::new() };
+                let (noun, source_noun) = (run.kind.run_plural(), run.kind.source_noun());
+                let explanation = match total {
+                    0 => format!("not found: there are no recent {noun} {owner}"),
+                    1 => format!(
+                        "not found: the only recent {} {owner} is of another {source_noun}",
+                        run.kind.run_noun()
+                    ),
+                    _ => format!("not found among the {total} recent {noun} {owner}"),
+                };
+                format!("{} {explanation}", self.subject())
+            }
+        }
+    }
 
-        let (matching, total) = (error.matching, error.total);
-        let explanation = match (target, matching, total) {
-            (LookupTarget::IdentityWords, _, 0) => "not found: this key has no identities".to_owned(),
-            (LookupTarget::ExportName, _, 0) => format!("not found: there are no exports {owner}"),
-            (LookupTarget::LatestRun, _, 0) => format!("not found: there are no recent runs {owner}"),
-            (LookupTarget::IdentityWords, 0, 1) => {
-                format!("not found: the only identity {owner} does not contain all of these words")
-            }
-            (LookupTarget::ExportName, 0, 1) => format!("not found: the only export {owner} has another name"),
-            (LookupTarget::LatestRun, _, 1) => format!("not found: the only recent run {owner} is of another export"),
-            (LookupTarget::IdentityWords, 0, _) => {
-                format!("not found: none of the {total} identities {owner} contains all of these words")
-            }
-            (LookupTarget::ExportName, 0, _) => format!("not found among the {total} exports {owner}"),
-            (LookupTarget::LatestRun, ..) => format!("not found among the {total} recent runs {owner}"),
-            (LookupTarget::IdentityWords, ..) => format!(
-                "is ambiguous: {matching} of the {total} identities {owner} contain all of these words and differ in more than their cycle"
-            ),
-            (LookupTarget::ExportName, ..) => {
-                format!("is ambiguous: {matching} of the {total} exports {owner} have this name")
+    /// Returns the candidates for the names, one per line. Every line begins with an id.
+    fn list_candidates(&self, names: &[Unresolved]) -> String {
+        let max = (MAX_CANDIDATES / names.len().max(1)).max(1);
+        let list = |name: &Unresolved| {
+            let candidates = list_candidates(name.target, &name.error, max);
+            match names {
+                [_] => candidates,
+                _ => format!("\n{}{}", self.unresolved(name.target, &name.error), candidates.replacen('\n', "; ", 1)),
             }
         };
-        format!("{what} {explanation}")
+        names.iter().map(list).collect()
     }
 
     fn request_error(&self, failure: &RetryFailure, reason: GiveUpReason) -> String {
@@ -212,7 +289,7 @@ impl MessageBuilder<'_> {
     }
 
     fn timed_out(&self) -> String {
-        let run = &self.history.run;
+        let run = self.run_history();
         let activity = match (run.progress, run.status()) {
             (Some(progress), _) => format!(" during the download, at {progress}"),
             (None, Some(status)) if status.has_file() => " before the first byte of the file".to_owned(),
@@ -227,9 +304,9 @@ impl MessageBuilder<'_> {
     }
 
     fn last_status(&self) -> String {
-        match self.history.run.statuses.last() {
+        match self.run_history().statuses.last() {
             Some(last) => format!("; last status: {} (seen at {})", last.status, format::clock(last.last_seen)),
-            None if self.context.request.is_none() => String::new(),
+            None if self.run.is_none() => String::new(),
             None => "; no status was received".to_owned(),
         }
     }
@@ -247,6 +324,11 @@ fn join_ids(ids: &[Id]) -> String {
     if ids.len() > MAX_IDS {
         parts.push(format!("{} more", ids.len() - MAX_IDS));
     }
+    join(parts)
+}
+
+/// Joins parts of a sentence: `305, 290 and 17`.
+fn join(mut parts: Vec<String>) -> String {
     match parts.pop() {
         Some(last) if !parts.is_empty() => format!("{} and {last}", parts.join(", ")),
         only => only.unwrap_or_default(),
@@ -264,21 +346,46 @@ pub(crate) fn describe_attempts(failure: &RetryFailure) -> String {
     }
 }
 
-/// Returns the candidates, one per line. Every line begins with an id.
-fn list_candidates(target: LookupTarget, error: &ResolveError) -> String {
+/// Returns at most `max` candidates, one per line. Every line begins with an id.
+fn list_candidates(target: LookupTarget, error: &ResolveError, max: usize) -> String {
     let heading = match (error.matching, target) {
         _ if error.candidates.is_empty() => return String::new(),
-        (0, LookupTarget::LatestRun) => "recent runs, newest first:",
+        (0, LookupTarget::LatestRun(_)) => "recent runs, newest first:",
         (0, _) => "closest matches first:",
         _ => "matches:",
     };
     let line = |candidate: &Candidate| {
         format!("\n  {}", sanitize::truncate(&format!("{}  {}", candidate.id, candidate.title), MAX_LINE_LENGTH))
     };
-    let lines: String = error.candidates.iter().map(line).collect();
-    let omitted = match error.omitted() {
+    let shown = &error.candidates[..error.candidates.len().min(max)];
+    let lines: String = shown.iter().map(line).collect();
+    let omitted = match error.omitted() + error.candidates.len() - shown.len() {
         0 => String::new(),
         omitted => format!("\n  … and {omitted} more"),
     };
     format!("\n{heading}{lines}{omitted}")
+}
+
+/// Returns what is on disk after a step with several runs.
+pub(super) fn files_state(history: &History) -> String {
+    match history.runs.iter().map(|run| run.saved.len()).sum() {
+        0 => "no file was written; existing files were left unchanged".to_owned(),
+        1 => "1 file was saved".to_owned(),
+        files => format!("{files} files were saved"),
+    }
+}
+
+/// Returns `3 exports`, or `2 exports and 1 PDF template`.
+pub(crate) fn count_runs(request: &FetchRequest) -> String {
+    let count = |kind: RunKind| match request.runs.iter().filter(|run| run.kind == kind).count() {
+        0 => None,
+        count => Some(format::count(count, kind.source_noun())),
+    };
+    [RunKind::Export, RunKind::PdfBatch].into_iter().filter_map(count).collect::<Vec<_>>().join(" and ")
+}
+
+/// Returns `export 86446 (Nightly Applicants)`, or what the input says if the id is not known yet.
+fn source(request: &RunRequest, history: &RunHistory) -> String {
+    let noun = request.kind.source_noun();
+    history.source.as_ref().map_or_else(|| request.to_string(), |resolved| format!("{noun} {resolved}"))
 }

@@ -9,8 +9,11 @@ use std::path::Path;
 use anyhow::Context;
 use rustix::fs::OFlags;
 
-use crate::report::history::{History, SavedFile};
+use crate::report::Report;
+use crate::webadmit::RunKind;
 use crate::workspace::Workspace;
+
+mod files;
 
 /// An output as users see it: in action.yml and in `--help`.
 pub struct OutputSpec {
@@ -18,73 +21,119 @@ pub struct OutputSpec {
     pub name: &'static str,
     /// What its value means, in one sentence.
     pub description: &'static str,
-    value: fn(&History) -> Option<String>,
+    value: fn(&Report<'_>) -> Option<OutputValue>,
+}
+
+/// The value of an output. Text from a server was sanitized when it was received, so no line contains a line break.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum OutputValue {
+    Line(String),
+    /// Several lines. Not written to the output file, whose lines have one value each.
+    Lines(Vec<String>),
+    /// JSON in one line. Not written to the output file, whose readers limit its size.
+    Json(String),
+}
+
+impl OutputValue {
+    /// Returns the value in one line, or its lines with this separator.
+    pub(crate) fn in_one_line(&self, separator: &str) -> String {
+        match self {
+            Self::Line(text) | Self::Json(text) => text.clone(),
+            Self::Lines(lines) => lines.join(separator),
+        }
+    }
 }
 
 /// All outputs, in the order in which they are written. A test compares them with action.yml and the README.
-pub const OUTPUTS: [OutputSpec; 10] = [
+pub const OUTPUTS: [OutputSpec; 14] = [
     OutputSpec {
         name: "status",
-        description: "Last status of the run in snake_case, also if the step fails or times out.",
-        value: |history| history.run.status().map(ToString::to_string),
+        description: "Last status of the run in snake_case, also if the step fails or times out; of several runs, the most important one.",
+        value: |report| line(report.history.status()),
     },
     OutputSpec {
         name: "user-identity-id",
         description: "Id of the identity, if one was used.",
-        value: |history| history.identity.as_ref().map(|identity| identity.id.to_string()),
+        value: |report| line(report.history.identity.as_ref().map(|identity| identity.id)),
     },
     OutputSpec {
         name: "export-id",
-        description: "Id of the export, once it is known.",
-        value: |history| history.run.export.as_ref().map(|export| export.id.to_string()),
+        description: "Id of the export, once it is known; only with a single export.",
+        value: |report| line(report.history.only_run_of(RunKind::Export)?.source.as_ref().map(|export| export.id)),
     },
     OutputSpec {
         name: "export-file-id",
-        description: "Id of the run, once it is known.",
-        value: |history| history.run.id.map(|id| id.to_string()),
+        description: "Id of the run, once it is known; only with a single export.",
+        value: |report| line(report.history.only_run_of(RunKind::Export)?.id),
+    },
+    OutputSpec {
+        name: "pdf-template-id",
+        description: "Id of the PDF Manager template, once it is known; only with a single template.",
+        value: |report| {
+            line(report.history.only_run_of(RunKind::PdfBatch)?.source.as_ref().map(|template| template.id))
+        },
+    },
+    OutputSpec {
+        name: "pdf-batch-id",
+        description: "Id of the PDF Manager batch, once it is known; only with a single template.",
+        value: |report| line(report.history.only_run_of(RunKind::PdfBatch)?.id),
     },
     OutputSpec {
         name: "path",
-        description: "Path of the file, relative to the workspace if it is inside, else absolute.",
-        value: |history| saved(history, |file| file.path.clone()),
+        description: "Path of the file, relative to the workspace if it is inside, else absolute; absent if several runs are requested.",
+        value: |report| line(report.history.only_file().map(|file| &file.path)),
     },
     OutputSpec {
         name: "filename",
-        description: "Name of the file.",
-        value: |history| saved(history, |file| file.filename.clone()),
+        description: "Name of the file; absent if several runs are requested.",
+        value: |report| line(report.history.only_file().map(|file| &file.filename)),
     },
     OutputSpec {
         name: "size",
-        description: "Size of the file in bytes.",
-        value: |history| saved(history, |file| file.size.to_string()),
+        description: "Size of the file in bytes; absent if several runs are requested.",
+        value: |report| line(report.history.only_file().map(|file| file.size)),
     },
     OutputSpec {
         name: "sha256",
-        description: "SHA-256 of the file, in lower-case hexadecimal.",
-        value: |history| saved(history, |file| file.sha256.clone()),
+        description: "SHA-256 of the file, in lower-case hexadecimal; absent if several runs are requested.",
+        value: |report| line(report.history.only_file().map(|file| &file.sha256)),
     },
     OutputSpec {
         name: "source-sha256",
         description: "SHA-256 of the bytes that the server sent; differs from sha256 only if the file was converted.",
-        value: |history| saved(history, |file| file.source_sha256.clone()),
+        value: |report| line(report.history.only_file().map(|file| &file.source_sha256)),
     },
     OutputSpec {
         name: "content-type",
         description: "Media type of the file, if the server declared one; with charset=utf-8 if the file was converted.",
-        value: |history| history.run.saved.as_ref()?.content_type.clone(),
+        value: |report| line(report.history.only_file()?.content_type.as_ref()),
+    },
+    OutputSpec {
+        name: "paths",
+        description: "Paths of all files, one per line.",
+        value: |report| {
+            let files = report.history.runs.iter().flat_map(|run| &run.saved);
+            let paths: Vec<String> = files.map(|file| file.path.clone()).collect();
+            (!paths.is_empty()).then_some(OutputValue::Lines(paths))
+        },
+    },
+    OutputSpec {
+        name: "files",
+        description: "JSON array with an object for each file, and for each run without a file, in the order of the inputs.",
+        value: |report| Some(OutputValue::Json(files::json(report))),
     },
 ];
 
-fn saved(history: &History, value: fn(&SavedFile) -> String) -> Option<String> {
-    history.run.saved.as_ref().map(value)
+fn line(value: Option<impl ToString>) -> Option<OutputValue> {
+    value.map(|value| OutputValue::Line(value.to_string()))
 }
 
-/// Name and value of an output. The value is a single line: text from a server was sanitized when it was received.
-pub(crate) type Output = (&'static str, String);
+/// Name and value of an output.
+pub(crate) type Output = (&'static str, OutputValue);
 
 /// Returns the outputs that have a value.
-pub(crate) fn collect(history: &History) -> Vec<Output> {
-    OUTPUTS.iter().filter_map(|output| Some((output.name, (output.value)(history)?))).collect()
+pub(crate) fn collect(report: &Report<'_>) -> Vec<Output> {
+    OUTPUTS.iter().filter_map(|output| Some((output.name, (output.value)(report)?))).collect()
 }
 
 /// Returns the name of an output as a variable: `WEBADMIT_EXPORT_FILE_ID` for `export-file-id`.
@@ -94,7 +143,7 @@ pub fn variable(name: &str) -> String {
 }
 
 /// The files that get the outputs.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct OutputSinks {
     github_output: Option<File>,
     output_file: Option<File>,
@@ -112,10 +161,6 @@ impl OutputSinks {
         output_file: Option<&Path>,
         workspace: &Workspace,
     ) -> anyhow::Result<Self> {
-        let open_github_output = |path: &OsStr| {
-            let file = writable().read(true).append(true).create(true).open(path);
-            file.with_context(|| format!("cannot write GITHUB_OUTPUT ({})", Path::new(path).display()))
-        };
         let create_output_file = |path: &Path| {
             let file = create(path, workspace);
             file.with_context(|| format!("cannot write the output-file {}", workspace.display_path(path)))
@@ -125,6 +170,11 @@ impl OutputSinks {
             github_output: github_output.map(open_github_output).transpose()?,
             output_file: output_file.map(create_output_file).transpose()?,
         })
+    }
+
+    /// Opens `$GITHUB_OUTPUT` for a step that failed before its output file could be opened. If that fails, nothing is written.
+    pub(crate) fn open_github_output(path: Option<&OsStr>) -> Self {
+        Self { github_output: path.and_then(|path| open_github_output(path).ok()), output_file: None }
     }
 
     /// Writes the outputs.
@@ -139,6 +189,11 @@ impl OutputSinks {
         github_output.context("cannot write the outputs to GITHUB_OUTPUT")?;
         output_file.context("cannot write the outputs to the output-file")
     }
+}
+
+fn open_github_output(path: &OsStr) -> anyhow::Result<File> {
+    let file = writable().read(true).append(true).create(true).open(path);
+    file.with_context(|| format!("cannot write GITHUB_OUTPUT ({})", Path::new(path).display()))
 }
 
 /// The file of the export would have the path of the output file, which was cleared when it was opened.
@@ -168,12 +223,21 @@ fn create(path: &Path, workspace: &Workspace) -> io::Result<File> {
     Ok(file)
 }
 
-/// Appends `name=value` lines for GitHub's runner. The syntax with a delimiter is not needed, because no value has a line
-/// break.
+/// Appends outputs for GitHub's runner: `name=value`, or several lines between `name<<DELIMITER` and the delimiter.
 fn append(file: &mut File, outputs: &[Output]) -> io::Result<()> {
     let mut text = if ends_within_line(file) { "\n".to_owned() } else { String::new() };
     for (name, value) in outputs {
-        text.push_str(&format!("{name}={value}\n"));
+        match value {
+            OutputValue::Line(value) | OutputValue::Json(value) => text.push_str(&format!("{name}={value}\n")),
+            OutputValue::Lines(lines) if lines.len() < 2 => text.push_str(&format!("{name}={}\n", lines.concat())),
+            OutputValue::Lines(lines) => {
+                let mut delimiter = "END".to_owned();
+                while lines.contains(&delimiter) {
+                    delimiter.push('-');
+                }
+                text.push_str(&format!("{name}<<{delimiter}\n{}\n{delimiter}\n", lines.join("\n")));
+            }
+        }
     }
     file.write_all(text.as_bytes())
 }
@@ -187,6 +251,9 @@ fn ends_within_line(file: &mut File) -> bool {
 
 /// Writes `WEBADMIT_<NAME>=value` lines, the syntax of GitLab's dotenv reports. Bitbucket and Jenkins read it as well.
 fn write_lines(file: &mut File, outputs: &[Output]) -> io::Result<()> {
-    let lines: String = outputs.iter().map(|(name, value)| format!("{}={value}\n", variable(name))).collect();
-    file.write_all(lines.as_bytes())
+    let lines = outputs.iter().filter_map(|(name, value)| match value {
+        OutputValue::Line(value) => Some(format!("{}={value}\n", variable(name))),
+        OutputValue::Lines(_) | OutputValue::Json(_) => None,
+    });
+    file.write_all(lines.collect::<String>().as_bytes())
 }

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
-use crate::config::{ExportRequest, ExportSelector, IdentitySelector, RunSelector};
-use crate::report::history::{History, ResolvedName, SavedFile, StatusChange, TextEncoding};
+use crate::config::{FetchRequest, IdentitySelector, RunRequest, RunSelector, SourceSelector};
+use crate::report::Report;
+use crate::report::history::{ResolvedName, RunHistory, SavedFile, StatusChange, TextEncoding};
 use crate::report::message::MessageContext;
 use crate::text::format::{self, bytes, duration};
+use crate::webadmit::RunKind;
 use crate::webadmit::status::Status;
+
+mod several;
 
 /// Minimum duration of a bar in the diagram. A shorter one would be invisible.
 const MIN_BAR: Duration = Duration::from_secs(1);
@@ -14,9 +18,7 @@ const MIN_BAR: Duration = Duration::from_secs(1);
 /// The data of the summary.
 #[derive(Debug)]
 pub(crate) struct Summary<'a> {
-    /// The configuration; `None` if the inputs are invalid.
-    pub(crate) context: Option<MessageContext<'a>>,
-    pub(crate) history: &'a History,
+    pub(crate) report: Report<'a>,
     /// The error message, if the step failed.
     pub(crate) error: Option<&'a str>,
     /// Duration of the step.
@@ -27,42 +29,53 @@ impl Summary<'_> {
     /// Returns the summary in Markdown. It ends with an empty line, so that the next step's summary starts a new paragraph.
     #[must_use]
     pub(crate) fn markdown(&self) -> String {
-        let parts = [
-            Some(self.headline()),
-            self.error.map(code_block),
-            self.context.map(|context| self.table(context)),
-            self.retries(),
-            self.diagram(),
-        ];
+        let parts = if self.report.history.runs.len() > 1 { self.several_runs() } else { self.single_run() };
         let parts: Vec<String> = parts.into_iter().flatten().collect();
         format!("{}\n\n", parts.join("\n\n"))
     }
 
-    fn headline(&self) -> String {
-        let run = &self.history.run;
-        let outcome = match (&run.saved, self.error, run.status()) {
+    fn single_run(&self) -> Vec<Option<String>> {
+        let Some(run) = self.report.history.only_run() else {
+            return vec![Some(headline("❌ No file was saved")), self.error.map(code_block)];
+        };
+        vec![
+            Some(headline(&self.outcome(run))),
+            self.error.map(code_block),
+            self.report.context.map(|context| self.table(context, run)),
+            self.retries(run),
+            diagram(&[run]),
+        ]
+    }
+
+    fn outcome(&self, run: &RunHistory) -> String {
+        let saved = match run.saved.as_slice() {
+            [] => None,
+            [file] => Some(code(&file.path)),
+            files => Some(format::count(files.len(), "file")),
+        };
+        match (saved, self.error, run.status()) {
             (Some(saved), None, Some(Status::SuccessWithErrors)) => {
-                format!("⚠️ {} saved, but WebAdMIT reported errors; applicants may be missing", code(&saved.path))
+                format!("⚠️ {saved} saved, but WebAdMIT reported errors; applicants may be missing")
             }
-            (Some(saved), None, _) => format!("✅ {} saved", code(&saved.path)),
+            (Some(saved), None, _) => format!("✅ {saved} saved"),
             (Some(saved), Some(_), Some(Status::SuccessWithErrors)) => {
-                format!("❌ {} saved, but the run ended with status `success_with_errors`", code(&saved.path))
+                format!("❌ {saved} saved, but the run ended with status `success_with_errors`")
             }
-            (Some(saved), Some(_), _) => format!("❌ {} saved, but the step failed", code(&saved.path)),
+            (Some(saved), Some(_), _) => format!("❌ {saved} saved, but the step failed"),
             (None, None, Some(status)) => format!("✅ No file: the run ended with status {}", code(status.name())),
             (None, None, None) => "✅ Done".to_owned(),
             (None, Some(_), _) => "❌ No file was saved".to_owned(),
-        };
-        format!("### WebAdMIT export: {outcome}")
+        }
     }
 
-    fn table(&self, context: MessageContext<'_>) -> String {
-        let mut rows = context.request.map(|request| self.request_rows(request)).unwrap_or_default();
+    fn table(&self, context: MessageContext<'_>, run: &RunHistory) -> String {
+        let request = context.request.and_then(|request| Some((request, request.only_run()?)));
+        let mut rows = request.map(|(request, only)| self.request_rows(request, only, run)).unwrap_or_default();
         rows.push(("API", code(&context.api_config.base_url.host())));
-        if let Some(status) = self.history.run.status() {
-            rows.push(("Status", format!("{}{}", code(status.name()), self.checks())));
+        if let Some(status) = run.status() {
+            rows.push(("Status", format!("{}{}", code(status.name()), checks(run))));
         }
-        if let Some(saved) = &self.history.run.saved {
+        for saved in &run.saved {
             rows.extend(file_rows(saved));
         }
         rows.push(("Total time", duration(self.total_duration)));
@@ -72,70 +85,104 @@ impl Summary<'_> {
     }
 
     /// Returns identity, export and run: as they were resolved, or as the inputs select them.
-    fn request_rows(&self, request: &ExportRequest) -> Vec<(&'static str, String)> {
-        let describe = |resolved: &ResolvedName| match &resolved.name {
-            Some(name) => format!("{}, {}", resolved.id, code(name)),
-            None => resolved.id.to_string(),
-        };
+    fn request_rows(&self, request: &FetchRequest, only: &RunRequest, run: &RunHistory) -> Vec<(&'static str, String)> {
         let mut rows = Vec::new();
+        rows.extend(self.identity(request).map(|identity| ("Identity", identity)));
 
-        match (&self.history.identity, &request.identity) {
-            (Some(identity), _) => rows.push(("Identity", describe(identity))),
-            (None, Some(IdentitySelector::Words(words))) => rows.push(("Identity", code(words))),
-            (None, Some(IdentitySelector::Id(_)) | None) => {}
-        }
-        rows.push(match (&self.history.run.export, &request.export) {
-            (Some(export), _) => ("Export", describe(export)),
-            (None, ExportSelector::Id(id)) => ("Export", id.to_string()),
-            (None, ExportSelector::Name(name)) => ("Export", code(name)),
-        });
-        let run = match (request.run, self.history.run.id) {
+        let source = match (&run.source, &only.source) {
+            (Some(source), _) => Some(describe(source)),
+            (None, Some(SourceSelector::Id(id))) => Some(id.to_string()),
+            (None, Some(SourceSelector::Name(name))) => Some(code(name)),
+            (None, None) => None,
+        };
+        let (source_title, run_title) = match run.kind {
+            RunKind::Export => ("Export", "Run"),
+            RunKind::PdfBatch => ("PDF template", "Batch"),
+        };
+        rows.extend(source.map(|source| (source_title, source)));
+        let id = match (only.run, run.id) {
             (RunSelector::Id(run), _) => run.to_string(),
             (RunSelector::New, Some(run)) => format!("{run}, started by this step"),
             (RunSelector::New, None) => "a new one".to_owned(),
             (RunSelector::Latest, Some(run)) => format!("{run}, the latest"),
             (RunSelector::Latest, None) => "the latest".to_owned(),
         };
-        rows.push(("Run", run));
+        rows.push((run_title, id));
         rows
     }
 
-    fn checks(&self) -> String {
-        let run = &self.history.run;
-        let checks = format::count(run.checks, "check");
-        match run.statuses.len() {
-            0 | 1 => format!(" ({checks})"),
-            _ => format!(", {} after the first check ({checks})", duration(run.waited())),
+    /// Returns the identity as it was resolved, or as the input selects it.
+    fn identity(&self, request: &FetchRequest) -> Option<String> {
+        match (&self.report.history.identity, &request.identity) {
+            (Some(identity), _) => Some(describe(identity)),
+            (None, Some(IdentitySelector::Words(words))) => Some(code(words)),
+            (None, Some(IdentitySelector::Id(_)) | None) => None,
         }
     }
 
-    fn retries(&self) -> Option<String> {
-        let recovery = self.history.run.recovery_summary();
+    fn retries(&self, run: &RunHistory) -> Option<String> {
+        let recovery = run.recovery_summary();
         let label = if self.error.is_none() { "Recovered from" } else { "Retried" };
         (!recovery.is_empty()).then(|| format!("{label}: {recovery}."))
     }
+}
 
-    /// Draws the statuses of the run over time, unless it had ended before the first check. The times are relative to the
-    /// start of the step, on an arbitrary day: the diagram shows no dates.
-    fn diagram(&self) -> Option<String> {
-        let run = &self.history.run;
-        if run.statuses.iter().all(|change| change.status.is_terminal()) {
-            return None;
-        }
+fn headline(outcome: &str) -> String {
+    format!("### WebAdMIT export: {outcome}")
+}
 
-        let mut bars: Vec<String> = Vec::new();
-        for (index, change) in run.statuses.iter().enumerate() {
-            let end = run.statuses.get(index + 1).map_or(change.last_seen, |next| next.first_seen);
-            bars.push(bar(change, end));
-        }
-        if let (Some(saved), Some(last)) = (&run.saved, run.statuses.last()) {
-            let (start, end) = (last.first_seen, last.first_seen + saved.download_duration.max(MIN_BAR));
-            bars.push(format!("    download :active, {}, {}", timestamp(start), timestamp(end)));
-        }
-
-        let header = "gantt\n    accTitle: Statuses of the run over time\n    dateFormat YYYY-MM-DD HH:mm:ss\n    axisFormat %H:%M:%S";
-        Some(format!("```mermaid\n{header}\n{}\n```", bars.join("\n")))
+fn describe(resolved: &ResolvedName) -> String {
+    match &resolved.name {
+        Some(name) => format!("{}, {}", resolved.id, code(name)),
+        None => resolved.id.to_string(),
     }
+}
+
+fn checks(run: &RunHistory) -> String {
+    let checks = format::count(run.checks, "check");
+    match run.statuses.len() {
+        0 | 1 => format!(" ({checks})"),
+        _ => format!(", {} after the first check ({checks})", duration(run.waited())),
+    }
+}
+
+/// Draws the statuses of the runs over time, without those that had ended before the first check. With several runs, each has a
+/// section. The times are relative to the start of the step, on an arbitrary day: the diagram shows no dates.
+fn diagram(runs: &[&RunHistory]) -> Option<String> {
+    let has_course = |run: &&&RunHistory| run.statuses.iter().any(|change| !change.status.is_terminal());
+    let sections: Vec<Vec<String>> = runs.iter().filter(has_course).map(|run| section(run, runs.len() > 1)).collect();
+    if sections.is_empty() {
+        return None;
+    }
+
+    let header = "gantt\n    accTitle: Statuses of the run over time\n    dateFormat YYYY-MM-DD HH:mm:ss\n    axisFormat %H:%M:%S";
+    Some(format!("```mermaid\n{header}\n{}\n```", sections.concat().join("\n")))
+}
+
+/// Returns the bars of a run.
+fn section(run: &RunHistory, has_title: bool) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    if has_title {
+        lines.push(format!("    section {}", section_title(run)));
+    }
+    for (index, change) in run.statuses.iter().enumerate() {
+        let end = run.statuses.get(index + 1).map_or(change.last_seen, |next| next.first_seen);
+        lines.push(bar(change, end));
+    }
+    if let (false, Some(last)) = (run.saved.is_empty(), run.statuses.last()) {
+        let took: Duration = run.saved.iter().map(|file| file.download_duration).sum();
+        let (start, end) = (last.first_seen, last.first_seen + took.max(MIN_BAR));
+        lines.push(format!("    download :active, {}, {}", timestamp(start), timestamp(end)));
+    }
+    lines
+}
+
+/// Returns the title of a section. Mermaid has no escapes, so characters with a meaning are replaced.
+fn section_title(run: &RunHistory) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_' | '.');
+    let title: String = run.label.chars().map(|c| if is_plain(c) { c } else { ' ' }).collect();
+    let title = title.split_whitespace().collect::<Vec<_>>().join(" ");
+    if title.is_empty() { run.kind.run_noun().to_owned() } else { title }
 }
 
 fn file_rows(saved: &SavedFile) -> Vec<(&'static str, String)> {

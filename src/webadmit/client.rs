@@ -1,6 +1,8 @@
 //! The client of the WebAdMIT API: requests, and the errors of responses.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +18,7 @@ use crate::text::redact::Redactor;
 /// Maximum size of a response, in bytes. One with a run has some hundred.
 pub(super) const MAX_RESPONSE_SIZE: usize = 1 << 20;
 
-pub(super) const RATE_LIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+const RATE_LIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 const KEY_HEADER: HeaderName = HeaderName::from_static("x-api-key");
 
 /// A client of the API on one host, with one key.
@@ -25,12 +27,19 @@ pub(crate) struct ApiClient {
     pub(super) base_url: BaseUrl,
     key: ApiKey,
     pub(super) redactor: Arc<Redactor>,
+    /// Number of calls that the key has left in this hour, according to the last response.
+    remaining_calls: Rc<Cell<Option<u64>>>,
 }
 
 impl ApiClient {
     /// Wraps an HTTP client, which must not follow redirects.
     pub(crate) fn new(client: Client, base_url: BaseUrl, key: ApiKey, redactor: Arc<Redactor>) -> Self {
-        Self { client, base_url, key, redactor }
+        Self { client, base_url, key, redactor, remaining_calls: Rc::default() }
+    }
+
+    /// Returns the number of calls that the key has left in this hour, according to the last response.
+    pub(crate) fn remaining_calls(&self) -> &Rc<Cell<Option<u64>>> {
+        &self.remaining_calls
     }
 
     /// Builds a request with the key. `path` is relative to `/api/v1/`.
@@ -70,6 +79,7 @@ impl ApiClient {
             self.error(kind, detail)
         })?;
 
+        self.remaining_calls.set(remaining_calls(response.headers()));
         if let Some(location) = headers::text(response.headers(), LOCATION) {
             self.redact_signature(location);
         }
@@ -142,6 +152,10 @@ impl ApiClient {
     }
 }
 
+fn remaining_calls(headers: &HeaderMap) -> Option<u64> {
+    headers::text(headers, RATE_LIMIT_REMAINING)?.trim().parse().ok()
+}
+
 /// Returns the message in an error response: `{"message":"…"}`, or `{"errors":{"field":["…"]}}` in older parts of the API.
 fn error_message(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
@@ -161,6 +175,7 @@ fn error_message(body: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use reqwest::header::HeaderValue;
     use rustls::RootCertStore;
 
     use super::*;
@@ -173,6 +188,14 @@ pub(super) mod tests {
         let clients = clients(RootCertStore::empty(), Timeouts::default(), false, &redactor).unwrap();
         let (url, key) = (base_url.parse().unwrap(), ApiKey::new("secretkey0123456").unwrap());
         ApiClient::new(clients.api, BaseUrl::new(url).unwrap(), key, redactor)
+    }
+
+    #[test]
+    fn the_remaining_calls_are_a_number_or_nothing() {
+        for (value, calls) in [("4999", Some(4999)), (" 0 ", Some(0)), ("many", None), ("-1", None), ("", None)] {
+            let headers = HeaderMap::from_iter([(RATE_LIMIT_REMAINING, HeaderValue::from_str(value).unwrap())]);
+            assert_eq!(remaining_calls(&headers), calls, "{value:?}");
+        }
     }
 
     #[test]

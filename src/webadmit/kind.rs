@@ -3,9 +3,10 @@
 use super::Id;
 
 /// What a run creates files from. It owns the nouns of messages, and the inputs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RunKind {
     /// A run of an export: an `export_file` of the API, which has one file.
+    #[default]
     Export,
     /// A batch of a PDF Manager template, which has one or more zip files.
     PdfBatch,
@@ -27,6 +28,15 @@ impl RunKind {
         match self {
             Self::Export => "run",
             Self::PdfBatch => "batch",
+        }
+    }
+
+    /// Returns what messages call several runs.
+    #[must_use]
+    pub fn run_plural(self) -> &'static str {
+        match self {
+            Self::Export => "runs",
+            Self::PdfBatch => "batches",
         }
     }
 
@@ -60,7 +70,6 @@ impl RunKind {
 
 /// A run, with the ids that its endpoints need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(dead_code, reason = "PDF batches are not requested yet")]
 pub(crate) enum RunRef {
     /// A run of an export.
     Export { export: Id, run: Id },
@@ -68,7 +77,6 @@ pub(crate) enum RunRef {
     PdfBatch { identity: Id, batch: Id },
 }
 
-#[allow(dead_code, reason = "only runs of exports are requested yet")]
 impl RunRef {
     pub(crate) fn kind(self) -> RunKind {
         match self {

@@ -16,5 +16,6 @@ pub(crate) use client::ApiClient;
 pub use kind::RunKind;
 pub(crate) use kind::RunRef;
 pub(crate) use model::{ApiKey, BaseUrl, Id};
+pub(crate) use remote_file::RemoteFile;
 pub(crate) use run::RunResponse;
 pub use signed_url::SignedUrl;

@@ -18,7 +18,6 @@ pub(super) const MAX_ZIPS: usize = 1000;
 
 /// A file that a response about a run refers to.
 #[derive(Clone, Debug)]
-#[allow(dead_code, reason = "PDF batches are not requested yet")]
 pub(crate) enum RemoteFile {
     /// The file of an export.
     Url(SignedUrl),
@@ -33,7 +32,6 @@ impl ApiClient {
     /// # Errors
     ///
     /// If the response is not a redirect to a URL that may be used.
-    #[allow(dead_code, reason = "PDF batches are not requested yet")]
     pub(crate) async fn zip_url(&self, identity: Id, zip: Id, timeout: Duration) -> Result<SignedUrl, RequestError> {
         let path = format!("user_identities/{identity}/pdf_manager_zip_files/{zip}/download");
         let response = self.exchange(self.request(Method::GET, &path), timeout).await?;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::bounded_list::BoundedList;
-use super::client::{ApiClient, MAX_RESPONSE_SIZE, RATE_LIMIT_REMAINING};
+use super::client::{ApiClient, MAX_RESPONSE_SIZE};
 use super::kind::{RunKind, RunRef};
 use super::lists::Label;
 use super::remote_file::{MAX_ZIPS, RemoteFile};
@@ -16,11 +16,9 @@ use super::scalar::Scalar;
 use super::status::Status;
 use super::{Id, SignedUrl};
 use crate::http::error::{ErrorKind, RequestError};
-use crate::http::headers;
 
 /// A response of the API about a run.
 #[derive(Debug)]
-#[allow(dead_code, reason = "the time of a batch is not used yet")]
 pub(crate) struct RunResponse {
     pub(crate) run_id: Id,
     /// The export or the template in the response.
@@ -29,15 +27,12 @@ pub(crate) struct RunResponse {
     pub(crate) status: Status,
     /// The files, only with a status that has files. A run of an export has at most one, a batch one or more.
     pub(crate) files: Vec<RemoteFile>,
-    /// Number of calls that the key has left in this hour.
-    pub(crate) remaining_calls: Option<u64>,
     /// When the run was last changed. Only for a batch.
     pub(crate) updated_at: Option<SystemTime>,
 }
 
 /// The export or the template of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(dead_code, reason = "the name is not used yet")]
 pub(crate) struct Source {
     /// In the vendor's sample, the id of the export differs from the requested one.
     pub(crate) id: Id,
@@ -142,7 +137,6 @@ impl ApiClient {
             source: run.export_id.id().map(|id| Source { id, name: None }),
             status,
             files: url.into_iter().map(RemoteFile::Url).collect(),
-            remaining_calls: remaining_calls(headers),
             updated_at: None,
         })
     }
@@ -188,7 +182,6 @@ impl ApiClient {
             source,
             status,
             files,
-            remaining_calls: remaining_calls(headers),
             updated_at: humantime::parse_rfc3339(batch.updated_at.text().trim()).ok(),
         })
     }
@@ -202,10 +195,6 @@ impl RunResponse {
             Some(RemoteFile::Zip(_)) | None => None,
         }
     }
-}
-
-fn remaining_calls(headers: &HeaderMap) -> Option<u64> {
-    headers::text(headers, RATE_LIMIT_REMAINING)?.trim().parse().ok()
 }
 
 #[cfg(test)]

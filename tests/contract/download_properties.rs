@@ -316,7 +316,8 @@ fn download_all(server: &Server, number: usize, settings: Settings, start: impl 
         let context = step.context(&histories[index]);
         let url = || SignedUrl::new(Url::parse(&format!("{}/{index}", server.url())).unwrap(), UNIX_EPOCH);
         let Settings { parallel, encoding, .. } = settings;
-        let options = DownloadOptions { filename: Some(&names[index]), fallback_name: "other", encoding, parallel };
+        let options =
+            DownloadOptions { run: 0, filename: Some(&names[index]), fallback_name: "other", encoding, parallel };
         let run = async {
             start(index, &lines).await;
             let connection = pool.acquire().await;

@@ -65,7 +65,7 @@ fn reports_all_invalid_inputs_before_any_request() {
     }
     assert!(error.starts_with("11 invalid inputs"), "{error}");
     assert!(stand_in.api_requests().is_empty());
-    assert_eq!((outcome.files(), outcome.output_text.as_str()), (vec![], ""));
+    assert_eq!((outcome.files(), outcome.output_text.as_str()), (vec![], "files=[]\n"));
     assert!(outcome.summary.contains("eighty"), "{}", outcome.summary);
 }
 

@@ -25,6 +25,7 @@ mod outputs;
 mod retries;
 mod runs;
 mod secrets;
+mod several_runs;
 mod signals;
 mod slow;
 mod system;

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use serde_json::Value;
+
 use crate::support::{API_KEY, Authority, EXPORT_ID, RUN_ID, StandIn, UNKNOWN_HOST, github, shell};
 
 #[test]
@@ -20,8 +22,10 @@ fn outputs_are_appended_to_github_output() {
             "export-file-id",
             "export-id",
             "filename",
+            "files",
             "open",
             "path",
+            "paths",
             "sha256",
             "size",
             "source-sha256",
@@ -64,7 +68,10 @@ fn the_output_file_has_one_line_per_output() {
 fn a_failed_step_writes_outputs() {
     let stand_in = StandIn::with_statuses(&["Queued", "Failed"]);
     let outcome = github(&stand_in).input("output-file", "out.env").run().exited(3);
-    assert_eq!(outcome.output_text, format!("status=failed\nexport-id={EXPORT_ID}\nexport-file-id={RUN_ID}\n"));
+    let (outputs, files) = outcome.output_text.split_once("files=").unwrap();
+    assert_eq!(outputs, format!("status=failed\nexport-id={EXPORT_ID}\nexport-file-id={RUN_ID}\n"));
+    let files: Value = serde_json::from_str(files).unwrap();
+    assert_eq!(files[0]["error"]["code"], 3, "{files}");
     let lines = format!("WEBADMIT_STATUS=failed\nWEBADMIT_EXPORT_ID={EXPORT_ID}\nWEBADMIT_EXPORT_FILE_ID={RUN_ID}\n");
     assert_eq!(outcome.read("out.env"), lines.as_bytes());
 }

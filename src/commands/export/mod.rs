@@ -1,26 +1,29 @@
-//! The default command: fetches the file of an export.
+//! The default command: fetches the files of exports.
 
 mod job;
+mod plan;
 mod prepare;
+mod run;
+mod shared;
 
-use std::cell::RefCell;
 use std::io::Write;
 
 use tokio::time::Instant;
 
 use crate::commands::help;
-use crate::config::{ApiConfig, ExportRequest, ParsedInputs, RunSelector, UnknownInput};
+use crate::config::{ApiConfig, FetchRequest, ParsedInputs, RunSelector, UnknownInput};
 use crate::context::Step;
 use crate::environment::Environment;
-use crate::error::StepError;
+use crate::error::{ExitCode, StepError};
+use crate::report::Report;
 use crate::report::history::History;
 use crate::report::log::Log;
 use crate::report::message::{self, MessageContext};
-use crate::report::outputs::{self, Output};
+use crate::report::outputs::{self, Output, OutputSinks};
 use crate::report::summary::Summary;
 use crate::workspace;
-use job::Job;
 use prepare::Prepared;
+use shared::{Histories, Shared};
 
 /// Maximum number of unknown inputs that become warnings. GitHub shows at most ten warnings of a step.
 const MAX_UNKNOWN_INPUT_WARNINGS: usize = 3;
@@ -33,13 +36,27 @@ pub(crate) fn run(environment: &Environment) -> u8 {
     let inputs = super::parse_inputs(environment, &log);
     warn_unknown_inputs(&inputs, &log);
 
-    let (result, history) = match prepare::prepare(environment, &inputs, &log) {
+    let (error, history, sinks) = match prepare::prepare(environment, &inputs, &log) {
         Ok(prepared) => fetch(prepared, start, &log),
-        Err(error) => (Err(error), History::default()),
+        Err(error) => (Some(error), History::new(inputs.request.as_ref()), None),
     };
 
-    report(environment, &inputs, &history, result.as_ref().err(), start, &log);
-    result.map_or_else(|error| error.exit_code().into(), |()| 0)
+    let context = inputs.api_config.as_ref().zip(inputs.request.as_ref());
+    let context = context.map(|(api_config, request)| MessageContext { api_config, request: Some(request) });
+    let report = Report { context, history: &history, error: error.as_ref() };
+    let unwritten = match sinks {
+        Some(sinks) => write_outputs(&report, sinks, &log),
+        None => {
+            let mut sinks = OutputSinks::open_github_output(environment.variable("GITHUB_OUTPUT"));
+            // A step that cannot even begin fails anyway.
+            let _ = sinks.write(&outputs::collect(&report));
+            None
+        }
+    };
+
+    let report = Report { error: error.as_ref().or(unwritten.as_ref()), ..report };
+    report_result(environment, &report, start, &log);
+    report.exit_code().into()
 }
 
 fn warn_unknown_inputs(inputs: &ParsedInputs, log: &Log) {
@@ -57,77 +74,77 @@ fn warn_unknown_inputs(inputs: &ParsedInputs, log: &Log) {
     }
 }
 
-/// Runs the job until it ends or a signal ends it, and writes the outputs.
-fn fetch(prepared: Prepared<'_>, start: Instant, log: &Log) -> (Result<(), StepError>, History) {
-    let Prepared { api_config, request, clients, destination, mut sinks } = prepared;
+/// Runs the job until it ends or a signal ends it. Returns the error that ended the step, if there is one.
+fn fetch(prepared: Prepared<'_>, start: Instant, log: &Log) -> (Option<StepError>, History, Option<OutputSinks>) {
+    let Prepared { api_config, request, clients, destination, sinks } = prepared;
     log.plain(&headline(api_config, request));
 
-    let (identity, run_history) = (RefCell::default(), RefCell::default());
+    let histories = Histories::new(History::new(Some(request)));
     let step = Step::new(api_config, start, log);
-    let job = Job::new(step.context(&run_history), request, &clients, &destination, &identity);
-    let result = super::block_on(job.execute());
-    let has_responded = step.has_responded();
-    drop(job);
+    let shared = Shared::new(&step, request, &clients, &destination, &histories);
+    let result = super::block_on(job::execute(&shared));
+    drop(shared);
     drop(destination);
 
-    let history = History { identity: identity.into_inner(), has_responded, run: run_history.into_inner() };
-    let outputs = outputs::collect(&history);
-    let written = sinks.write(&outputs);
-    log_outputs(&outputs, log);
-    let result = match (result, written) {
-        (Ok(()), Err(error)) => Err(StepError::Local(error)),
-        (result, Err(error)) => {
-            log.line(&format!("{error:#}"));
-            result
-        }
-        (result, Ok(())) => result,
-    };
-    (result, history)
+    (result.err(), histories.finish(step.has_responded()), Some(sinks))
 }
 
 /// Returns the first line of the log: what is fetched from where.
-fn headline(api_config: &ApiConfig, request: &ExportRequest) -> String {
-    let (export, host) = (&request.export, api_config.base_url.host());
-    let run = match request.run {
-        RunSelector::Id(run) => format!("run {run}"),
-        RunSelector::Latest => "the latest run".to_owned(),
-        RunSelector::New => "a new run".to_owned(),
+fn headline(api_config: &ApiConfig, request: &FetchRequest) -> String {
+    let what = match request.only_run() {
+        Some(only) => {
+            let noun = only.kind.run_noun();
+            let run = match only.run {
+                RunSelector::Id(run) => format!("{noun} {run}"),
+                RunSelector::Latest => format!("the latest {noun}"),
+                RunSelector::New => format!("a new {noun}"),
+            };
+            format!("{run} of {only}")
+        }
+        None => message::count_runs(request),
     };
     let identity = match &request.identity {
         Some(identity) if request.uses_identity() => format!(", {identity}"),
         _ => String::new(),
     };
-    format!("{}: fetching {run} of {export}{identity} from {host}", help::VERSION)
+    format!("{}: fetching {what}{identity} from {}", help::VERSION, api_config.base_url.host())
+}
+
+/// Writes and logs the outputs. Returns the error of a step that would be successful otherwise, if they cannot be written.
+fn write_outputs(report: &Report<'_>, mut sinks: OutputSinks, log: &Log) -> Option<StepError> {
+    let outputs = outputs::collect(report);
+    let written = sinks.write(&outputs);
+    log_outputs(&outputs, log);
+
+    match written {
+        Ok(()) => None,
+        Err(error) if report.exit_code() == ExitCode::Success => Some(StepError::Local(error)),
+        Err(error) => {
+            log.line(&format!("{error:#}"));
+            None
+        }
+    }
 }
 
 fn log_outputs(outputs: &[Output], log: &Log) {
-    if outputs.is_empty() {
-        return;
-    }
     log.plain("outputs:");
     for (name, value) in outputs {
-        log.plain(&format!("  {name}={value}"));
+        log.plain(&format!("  {name}={}", value.in_one_line(", ")));
     }
     for (name, value) in outputs {
-        log.set_output_variable(&outputs::variable(name), value);
+        log.set_output_variable(&outputs::variable(name), &value.in_one_line("\n"));
     }
 }
 
 /// Writes the step summary, and logs the error.
-fn report(
-    environment: &Environment,
-    inputs: &ParsedInputs,
-    history: &History,
-    error: Option<&StepError>,
-    start: Instant,
-    log: &Log,
-) {
-    let context = inputs.api_config.as_ref().zip(inputs.request.as_ref());
-    let context = context.map(|(api_config, request)| MessageContext { api_config, request: Some(request) });
-    let message = error.map(|error| message::render(error, context, history));
-
-    let summary = Summary { context, history, error: message.as_deref(), total_duration: start.elapsed() };
+fn report_result(environment: &Environment, report: &Report<'_>, start: Instant, log: &Log) {
+    let message = report.message();
+    let summary = Summary { report: *report, error: message.as_deref(), total_duration: start.elapsed() };
     write_summary(environment, &summary, log);
+
+    for line in report.details() {
+        log.plain(&line);
+    }
     if let Some(message) = &message {
         log.error(message);
     }

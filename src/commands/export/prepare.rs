@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::super::{connect, find_workspace};
-use crate::config::{self, ApiConfig, ExportRequest, InputError, ParsedInputs};
+use crate::config::{self, ApiConfig, FetchRequest, InputError, ParsedInputs};
 use crate::download::Destination;
 use crate::environment::Environment;
 use crate::error::StepError;
@@ -16,7 +16,7 @@ use crate::workspace::{PathError, Workspace};
 /// Everything that a step needs.
 pub(super) struct Prepared<'a> {
     pub(super) api_config: &'a ApiConfig,
-    pub(super) request: &'a ExportRequest,
+    pub(super) request: &'a FetchRequest,
     pub(super) clients: Clients,
     pub(super) destination: Destination,
     pub(super) sinks: OutputSinks,

@@ -1,6 +1,6 @@
 use super::*;
 use crate::config::ParsedInputs;
-use crate::report::history::RunHistory;
+use crate::report::history::History;
 use crate::webadmit::Id;
 use proptest::prelude::*;
 
@@ -22,10 +22,7 @@ fn names_are_shown_unchanged() {
 fn a_diagram_is_drawn_only_when_there_was_something_to_wait_for() {
     let second = Duration::from_secs(1);
     let seen = |status, first, last| StatusChange { status, first_seen: second * first, last_seen: second * last };
-    let statuses = |statuses: Vec<StatusChange>| {
-        let history = History { run: RunHistory { statuses, ..RunHistory::default() }, ..History::default() };
-        Summary { context: None, history: &history, error: None, total_duration: second }.diagram()
-    };
+    let statuses = |statuses: Vec<StatusChange>| diagram(&[&RunHistory { statuses, ..RunHistory::default() }]);
     assert_eq!(statuses(vec![]), None);
     assert_eq!(statuses(vec![seen(Status::Available, 0, 0)]), None);
     insta::assert_snapshot!(
@@ -59,6 +56,7 @@ fn a_small_size_is_shown_once() {
             source_sha256: String::new(),
             content_type: None,
             encoding: TextEncoding::AsSent,
+            created_at: None,
             download_duration: Duration::ZERO,
         };
         file_rows(&saved).into_iter().find(|(name, _)| *name == "Size").unwrap().1
@@ -93,23 +91,26 @@ fn a_successful_step_is_reported_in_full() {
         source_sha256: "cd".repeat(32),
         content_type: Some("text/csv".to_owned()),
         encoding: TextEncoding::Converted("windows-1252"),
+        created_at: None,
         download_duration: at(10),
     };
     let name =
         |id, name: &str, is_newest_cycle| ResolvedName { id: Id(id), name: Some(name.to_owned()), is_newest_cycle };
     let run = RunHistory {
-        export: Some(name(86446, "Nightly | Applicants", false)),
+        source: Some(name(86446, "Nightly | Applicants", false)),
         id: Some(Id(74780)),
         first_check: Some(at(1)),
         checks: 3,
         statuses: vec![seen(Status::Queued, 1, 1), seen(Status::Available, 90_061, 90_061)],
         retries: vec![("503 from the API".to_owned(), 3), ("interrupted download at 41.0 MB".to_owned(), 1)],
         new_urls: 2,
-        saved: Some(saved),
+        saved: vec![saved],
         ..RunHistory::default()
     };
-    let history = History { identity: Some(name(305, "SOPHAS, 2026 - 2027", true)), has_responded: true, run };
-    let report = Summary { context: context(&parsed), history: &history, error: None, total_duration: at(90_072) };
+    let identity = Some(name(305, "SOPHAS, 2026 - 2027", true));
+    let history = History { identity, runs: vec![run], ..History::default() };
+    let report = Report { context: context(&parsed), history: &history, error: None };
+    let report = Summary { report, error: None, total_duration: at(90_072) };
     insta::assert_snapshot!(report.markdown(), @r#"
     ### WebAdMIT export: ✅ <code>exports&#47;a&#124;b&#46;csv</code> saved
 
@@ -146,9 +147,10 @@ fn a_successful_step_is_reported_in_full() {
 #[test]
 fn a_failed_step_is_reported_with_its_error() {
     let parsed = parsed(&[("EXPORT_ID", "86446"), ("EXPORT_FILE_ID", "305")]);
-    let mut history = History::default();
+    let mut history = History::new(parsed.request.as_ref());
     let report = |history: &History| {
-        Summary { context: context(&parsed), history, error: Some("it went wrong"), total_duration: at(5) }.markdown()
+        let report = Report { context: context(&parsed), history, error: None };
+        Summary { report, error: Some("it went wrong"), total_duration: at(5) }.markdown()
     };
     insta::assert_snapshot!(report(&history), @r#"
     ### WebAdMIT export: ❌ No file was saved
@@ -164,11 +166,12 @@ fn a_failed_step_is_reported_with_its_error() {
     | API | `api.webadmit.org` |
     | Total time | 5 s |
     "#);
-    history.run.record_status(&Status::EmptyList, at(2));
-    history.run.count_retry("503 from the API".to_owned());
+    history.runs[0].record_status(&Status::EmptyList, at(2));
+    history.runs[0].count_retry("503 from the API".to_owned());
     assert!(report(&history).contains("\n| Status | `empty_list` (1 check) |\n"));
     assert!(report(&history).contains("\n\nRetried: 1 × 503 from the API.\n\n"));
-    let quiet = Summary { context: None, history: &history, error: None, total_duration: at(5) }.markdown();
+    let quiet = Report { context: None, history: &history, error: None };
+    let quiet = Summary { report: quiet, error: None, total_duration: at(5) }.markdown();
     assert!(
         quiet.starts_with("### WebAdMIT export: ✅ No file: the run ended with status `empty_list`\n\n"),
         "{quiet}"

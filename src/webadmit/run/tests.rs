@@ -1,5 +1,4 @@
 use proptest::prelude::*;
-use reqwest::header::HeaderValue;
 
 use super::super::client::tests::api;
 use super::*;
@@ -67,19 +66,6 @@ fn an_unusable_url_is_an_error_that_does_not_show_it() {
             }
             (end, _) => panic!("{url}: {end:?}"),
         }
-    }
-}
-
-#[test]
-fn the_remaining_calls_are_a_number_or_nothing() {
-    for (value, calls) in [("4999", Some(4999)), (" 0 ", Some(0)), ("many", None), ("-1", None), ("", None)] {
-        let headers = HeaderMap::from_iter([(RATE_LIMIT_REMAINING, HeaderValue::from_str(value).unwrap())]);
-        let body = r#"{"export_files":{"id":1,"status":"queued"}}"#;
-        assert_eq!(
-            api("https://api.example").read_run(RunKind::Export, body.as_bytes(), &headers).unwrap().remaining_calls,
-            calls,
-            "{value:?}"
-        );
     }
 }
 

@@ -1,0 +1,115 @@
+//! Resolves the names in the inputs to ids, before anything is started.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use crate::config::{FetchRequest, IdentitySelector, RunRequest, SourceSelector};
+use crate::context::{Context, RequestLimits};
+use crate::error::{LookupTarget, StepError, Unresolved};
+use crate::http::error::RequestError;
+use crate::report::history::{MAX_LABEL_LENGTH, ResolvedName, RunHistory};
+use crate::text::sanitize;
+use crate::webadmit::resolve::{self, NamedEntry};
+use crate::webadmit::{ApiClient, Id, RunKind};
+
+/// Maximum length of a name in messages and in the summary, in characters.
+const MAX_SHOWN_NAME_LENGTH: usize = 120;
+
+/// Everything that names are resolved with.
+pub(super) struct Plan<'a> {
+    pub(super) context: Context<'a>,
+    pub(super) api: &'a ApiClient,
+    pub(super) request: &'a FetchRequest,
+    pub(super) identity: &'a RefCell<Option<ResolvedName>>,
+    pub(super) histories: &'a [RefCell<RunHistory>],
+}
+
+impl Plan<'_> {
+    /// Resolves all names, and records the ids in the histories. Nothing is requested for what is given by its id. Returns the
+    /// identity if it is needed.
+    ///
+    /// # Errors
+    ///
+    /// [`StepError::Unresolved`] with all exports and templates that were not found or are ambiguous.
+    pub(super) async fn resolve(&self) -> Result<Option<Id>, StepError> {
+        let identity = match &self.request.identity {
+            Some(identity) if self.request.uses_identity() => Some(self.resolve_identity(identity).await?),
+            _ => None,
+        };
+
+        let mut unresolved = Vec::new();
+        for kind in [RunKind::Export, RunKind::PdfBatch] {
+            unresolved.extend(self.resolve_sources(kind, identity).await?);
+        }
+        if unresolved.is_empty() { Ok(identity) } else { Err(StepError::Unresolved(unresolved)) }
+    }
+
+    async fn resolve_identity(&self, selector: &IdentitySelector) -> Result<Id, StepError> {
+        let resolved = match selector {
+            IdentitySelector::Id(id) => ResolvedName::from_id(*id),
+            IdentitySelector::Words(words) => {
+                let all = self.request_list(async |timeout| self.api.identities(timeout).await).await?;
+                let found = resolve::identity(&all, words).map_err(|error| {
+                    StepError::Unresolved(vec![Unresolved { target: LookupTarget::IdentityWords, error }])
+                })?;
+                self.context.line(&format!("identity: {}, {}", found.id, found.title()));
+                let is_newest_cycle =
+                    all.iter().any(|other| other.id != found.id && resolve::differ_only_in_cycle(other, found));
+                let name = sanitize::truncate(&found.title(), MAX_SHOWN_NAME_LENGTH);
+                ResolvedName { id: found.id, name: Some(name), is_newest_cycle }
+            }
+        };
+
+        let id = resolved.id;
+        *self.identity.borrow_mut() = Some(resolved);
+        Ok(id)
+    }
+
+    /// Resolves the names of exports or templates, with one list for all of them. Returns those that cannot be resolved.
+    async fn resolve_sources(&self, kind: RunKind, identity: Option<Id>) -> Result<Vec<Unresolved>, StepError> {
+        let is_named = |run: &RunRequest| run.kind == kind && matches!(run.source, Some(SourceSelector::Name(_)));
+        if !self.request.runs.iter().any(is_named) {
+            return Ok(Vec::new());
+        }
+        match (kind, identity) {
+            (RunKind::Export, _) => {
+                let exports = self.request_list(async |timeout| self.api.exports(identity, timeout).await).await?;
+                Ok(self.match_names(kind, &exports))
+            }
+            (RunKind::PdfBatch, Some(identity)) => {
+                let templates = self.request_list(async |timeout| self.api.templates(identity, timeout).await).await?;
+                Ok(self.match_names(kind, &templates))
+            }
+            // The inputs require an identity.
+            (RunKind::PdfBatch, None) => Err(anyhow::anyhow!("no identity was given").into()),
+        }
+    }
+
+    fn match_names<T: NamedEntry>(&self, kind: RunKind, all: &[T]) -> Vec<Unresolved> {
+        let mut unresolved = Vec::new();
+        for (index, (run, history)) in self.request.runs.iter().zip(self.histories).enumerate() {
+            let Some(SourceSelector::Name(name)) = run.source.as_ref().filter(|_| run.kind == kind) else { continue };
+            match resolve::by_name(all, name) {
+                Ok(found) => self.record_source(kind, found, history),
+                Err(error) => unresolved.push(Unresolved { target: LookupTarget::SourceName(index), error }),
+            }
+        }
+        unresolved
+    }
+
+    fn record_source<T: NamedEntry>(&self, kind: RunKind, found: &T, history: &RefCell<RunHistory>) {
+        let (id, name) = (found.id(), found.name().to_string());
+        self.context.line(&format!("{}: {id}, {name}", kind.source_noun()));
+        let mut history = history.borrow_mut();
+        history.label = sanitize::truncate(&name, MAX_LABEL_LENGTH);
+        let name = Some(sanitize::truncate(&name, MAX_SHOWN_NAME_LENGTH));
+        history.source = Some(ResolvedName { id, name, is_newest_cycle: false });
+    }
+
+    async fn request_list<T>(
+        &self,
+        send: impl AsyncFnMut(Duration) -> Result<T, RequestError>,
+    ) -> Result<T, StepError> {
+        self.context.request(RequestLimits::default(), send).await
+    }
+}

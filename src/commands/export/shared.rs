@@ -1,0 +1,108 @@
+//! What the runs of a step share.
+
+use std::cell::RefCell;
+
+use tokio::sync::OnceCell;
+
+use super::super::connect;
+use crate::config::FetchRequest;
+use crate::context::{Context, RequestLimits, Step};
+use crate::download::{ConnectionPool, Destination, MAX_CONNECTIONS};
+use crate::error::StepError;
+use crate::http::Clients;
+use crate::report::history::{History, ResolvedName, RunHistory};
+use crate::webadmit::lists::ListedRun;
+use crate::webadmit::{ApiClient, Id, RunKind};
+
+/// Everything that the runs of a step share.
+pub(super) struct Shared<'a> {
+    pub(super) step: &'a Step<'a>,
+    pub(super) api: ApiClient,
+    pub(super) request: &'a FetchRequest,
+    pub(super) clients: &'a Clients,
+    pub(super) destination: &'a Destination,
+    pub(super) connections: ConnectionPool,
+    pub(super) histories: &'a Histories,
+    /// The recent runs of the identity, once they were requested.
+    recent_exports: OnceCell<Vec<ListedRun>>,
+    recent_batches: OnceCell<Vec<ListedRun>>,
+}
+
+/// What happened so far, while the job runs.
+#[derive(Debug)]
+pub(super) struct Histories {
+    /// The identity, once its id is known.
+    pub(super) identity: RefCell<Option<ResolvedName>>,
+    /// The requests that belong to none of several runs.
+    pub(super) shared: RefCell<RunHistory>,
+    /// The runs, in the order of the inputs.
+    pub(super) runs: Vec<RefCell<RunHistory>>,
+}
+
+impl Histories {
+    pub(super) fn new(History { identity, shared, runs, .. }: History) -> Self {
+        let runs = runs.into_iter().map(RefCell::new).collect();
+        Self { identity: RefCell::new(identity), shared: RefCell::new(shared), runs }
+    }
+
+    /// Returns the history of the step, once the job has ended.
+    pub(super) fn finish(self, has_responded: bool) -> History {
+        let runs = self.runs.into_iter().map(RefCell::into_inner).collect();
+        History { identity: self.identity.into_inner(), has_responded, shared: self.shared.into_inner(), runs }
+    }
+}
+
+impl<'a> Shared<'a> {
+    pub(super) fn new(
+        step: &'a Step<'a>,
+        request: &'a FetchRequest,
+        clients: &'a Clients,
+        destination: &'a Destination,
+        histories: &'a Histories,
+    ) -> Self {
+        Self {
+            step,
+            api: connect::api_client(step, clients),
+            request,
+            clients,
+            destination,
+            connections: ConnectionPool::new(MAX_CONNECTIONS),
+            histories,
+            recent_exports: OnceCell::new(),
+            recent_batches: OnceCell::new(),
+        }
+    }
+
+    /// Returns the recent runs of the identity. They are requested once.
+    ///
+    /// # Errors
+    ///
+    /// If the request fails. The next run that needs the list requests it again.
+    pub(super) async fn recent_runs(
+        &self,
+        kind: RunKind,
+        identity: Id,
+        context: &Context<'_>,
+    ) -> Result<&[ListedRun], StepError> {
+        let list = match kind {
+            RunKind::Export => &self.recent_exports,
+            RunKind::PdfBatch => &self.recent_batches,
+        };
+        let request = || {
+            context
+                .request(RequestLimits::default(), async |timeout| self.api.recent_runs(kind, identity, timeout).await)
+        };
+        list.get_or_try_init(request).await.map(Vec::as_slice)
+    }
+
+    /// Records that the files of another run were replaced, because this run comes first in the inputs and has a file of the same
+    /// path.
+    pub(super) fn record_replaced_files(&self) {
+        for replaced in self.destination.take_replaced() {
+            let Some(history) = self.histories.runs.get(replaced.run) else { continue };
+            let mut history = history.borrow_mut();
+            history.saved.retain(|file| file.path != replaced.path);
+            history.error = Some(StepError::PathConflict { path: replaced.path, other: replaced.by });
+        }
+    }
+}

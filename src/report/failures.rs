@@ -1,0 +1,54 @@
+//! The message about everything that failed in a step. With several runs, it has one line for each that failed.
+
+use crate::error::StepError;
+use crate::report::history::History;
+use crate::report::message::{self, MessageBuilder, MessageContext};
+use crate::text::{format, sanitize};
+
+/// Maximum length of the line about a run, in characters. GitHub shows 4,096 of a message.
+const MAX_LINE_LENGTH: usize = 300;
+
+/// Maximum number of lines.
+const MAX_LINES: usize = 20;
+
+/// Renders everything that failed in a step: the error that ended it, if there is one, and the errors of the runs. Returns `None` if
+/// nothing failed.
+#[must_use]
+pub(crate) fn render(
+    error: Option<&StepError>,
+    context: Option<MessageContext<'_>>,
+    history: &History,
+) -> Option<String> {
+    if let Some(run) = history.only_run() {
+        return error.or(run.error.as_ref()).map(|error| message::render(error, context, history));
+    }
+    let error = error.map(|error| message::render(error, context, history));
+    let runs = context.and_then(|context| failed_runs(context, history));
+    match (error, runs) {
+        (Some(error), Some(runs)) => Some(format!("{error}\n{runs}")),
+        (error, runs) => error.or(runs),
+    }
+}
+
+/// Returns which runs failed and why, or `None` if none did.
+fn failed_runs(context: MessageContext<'_>, history: &History) -> Option<String> {
+    let failed = history.failed_runs().count();
+    if failed == 0 {
+        return None;
+    }
+
+    let mut message =
+        format!("{failed} of {} failed; {}", format::count(history.runs.len(), "run"), message::files_state(history));
+    let errors = history.runs.iter().enumerate().filter_map(|(index, run)| Some((index, run, run.error.as_ref()?)));
+    for (index, run, error) in errors.take(MAX_LINES) {
+        let cause = MessageBuilder { context, history, run: Some(index) }.cause(error);
+        let id = run.id.map(|id| format!(" ({} {id})", run.kind.run_noun())).unwrap_or_default();
+        let line = sanitize::truncate(&format!("{}{id}: {cause}", run.label), MAX_LINE_LENGTH);
+        message.push_str(&format!("\n{line}"));
+    }
+    if failed > MAX_LINES {
+        message.push_str(&format!("\n… and {} more", failed - MAX_LINES));
+    }
+    message.push_str("\nhint: the log, and on GitHub the step summary, say what to do for each run");
+    Some(message)
+}

@@ -1,0 +1,92 @@
+//! The summary of a step with several runs: a row for each, and a section for each in the diagram.
+
+use super::{Summary, code, code_block, describe, diagram, headline, size};
+use crate::report::history::RunHistory;
+use crate::text::format::{self, duration};
+use crate::webadmit::RunKind;
+use crate::webadmit::status::Status;
+
+/// Maximum number of failed runs whose messages are shown. Keeps the summary short; each has up to twenty lines.
+const MAX_MESSAGES: usize = 20;
+
+impl Summary<'_> {
+    pub(super) fn several_runs(&self) -> Vec<Option<String>> {
+        let runs: Vec<&RunHistory> = self.report.history.runs.iter().collect();
+        vec![
+            Some(headline(&self.outcome_of_several())),
+            self.error.map(code_block),
+            Some(self.runs_table()),
+            Some(self.facts()),
+            self.messages(),
+            self.retries_of_several(),
+            diagram(&runs),
+        ]
+    }
+
+    fn outcome_of_several(&self) -> String {
+        let runs = &self.report.history.runs;
+        let failed = self.report.history.failed_runs().count();
+        let files = format::count(runs.iter().map(|run| run.saved.len()).sum(), "file");
+        let has_errors = runs.iter().any(|run| run.status() == Some(&Status::SuccessWithErrors));
+        match (self.error, failed) {
+            (None, _) if has_errors => {
+                format!("⚠️ {files} saved, but WebAdMIT reported errors; applicants may be missing")
+            }
+            (None, _) => format!("✅ {files} saved"),
+            (Some(_), 0) => format!("❌ {files} saved, but the step failed"),
+            (Some(_), failed) => format!("❌ {failed} of {} failed; {files} saved", format::count(runs.len(), "run")),
+        }
+    }
+
+    fn runs_table(&self) -> String {
+        let rows: Vec<String> = self.report.history.runs.iter().map(row).collect();
+        format!("| | Export | Run | Status | File | Size |\n| --- | --- | --- | --- | --- | --- |\n{}", rows.join("\n"))
+    }
+
+    /// Returns what concerns the whole step: identity, API and total time.
+    fn facts(&self) -> String {
+        let context = self.report.context;
+        let identity = context.and_then(|context| self.identity(context.request?));
+        let facts = [
+            identity.map(|identity| format!("Identity: {identity}")),
+            context.map(|context| format!("API: {}", code(&context.api_config.base_url.host()))),
+            Some(format!("Total time: {}", duration(self.total_duration))),
+        ];
+        facts.into_iter().flatten().collect::<Vec<_>>().join(" · ")
+    }
+
+    /// Returns the whole messages of the runs that failed, which the error message shortens.
+    fn messages(&self) -> Option<String> {
+        let history = self.report.history;
+        let failed = history.runs.iter().enumerate().filter(|(_, run)| run.error.is_some());
+        let messages = failed.filter_map(|(index, _)| self.report.run_error(index)).take(MAX_MESSAGES);
+        let messages: Vec<String> = messages.map(|(_, message)| code_block(&message)).collect();
+        (!messages.is_empty()).then(|| messages.join("\n\n"))
+    }
+
+    fn retries_of_several(&self) -> Option<String> {
+        let history = self.report.history;
+        let label = if self.error.is_none() { "Recovered from" } else { "Retried" };
+        let of_run = |run: &RunHistory| (code(&run.label), run.recovery_summary());
+        let shared = ("All runs".to_owned(), history.shared.recovery_summary());
+        let lines = [shared].into_iter().chain(history.runs.iter().map(of_run)).filter(|(_, text)| !text.is_empty());
+        let lines: Vec<String> = lines.map(|(who, text)| format!("- {who}: {text}")).collect();
+        (!lines.is_empty()).then(|| format!("{label}:\n\n{}", lines.join("\n")))
+    }
+}
+
+fn row(run: &RunHistory) -> String {
+    let outcome = match (&run.error, run.status()) {
+        (Some(_), _) => "❌",
+        (None, Some(Status::SuccessWithErrors)) => "⚠️",
+        (None, Some(status)) if status.is_terminal() => "✅",
+        (None, _) => "—",
+    };
+    let source = run.source.as_ref().map_or_else(|| code(&run.label), describe);
+    let source = if run.kind == RunKind::Export { source } else { format!("PDF template {source}") };
+    let id = run.id.map(|id| id.to_string()).unwrap_or_default();
+    let status = run.status().map(|status| code(status.name())).unwrap_or_default();
+    let paths: Vec<String> = run.saved.iter().map(|file| code(&file.path)).collect();
+    let sizes: Vec<String> = run.saved.iter().map(|file| size(file.size)).collect();
+    format!("| {outcome} | {source} | {id} | {status} | {} | {} |", paths.join("<br>"), sizes.join("<br>"))
+}
