@@ -4,8 +4,9 @@ import dataclasses
 import os
 import pathlib
 
+from .api import IDENTITY, Api
 from .nginx import Nginx
-from .processes import Command, NotMeasured, build_hash_pass, measure_in_turn, median, output, resident_memory
+from .processes import Command, NotMeasured, build_hash_pass, measure, measure_in_turn, median, output, resident_memory
 from .report import Rows
 from .tools import require
 
@@ -125,11 +126,51 @@ def text(local):
     local.memory(task, in_utf_8, 16.0)
 
 
+def several_exports(local):
+    """Compares several exports in one step with one export, and with one step after another."""
+    seconds, count = (3 if local.quick else 30), 10
+    ids = [str(export) for export in range(1, count + 1)]
+    with Api(seconds) as api:
+        inputs = {"INPUT_BASE_URL": api.url, "INPUT_USER_IDENTITY_ID": str(IDENTITY), "INPUT_EXPORT_FILE_ID": ""}
+
+        def fetch(*exports):
+            return local.own(**inputs, INPUT_EXPORT_ID=" ".join(exports))
+
+        one, several = measure_in_turn(local.runs(3, 1), local.workspace, fetch(ids[0]), fetch(*ids))
+        each = [measure(fetch(export), local.workspace) for export in ids]
+
+    task = f"{count} exports of {seconds} s each, in one step"
+    wall = median(several, "wall")
+    local.rows.add(task, "1 export", "wall time", wall / median(one, "wall"), 1.1)
+    local.rows.add(task, "one step after another", "wall time", wall / sum(step.wall for step in each), None)
+
+
+def several_files(local):
+    """Compares the downloads of one step with one step after another, if the rate of each connection is limited."""
+
+    def fetch(*exports):
+        runs = [str(int(export) + 1000) for export in exports]
+        return local.own(INPUT_EXPORT_ID=" ".join(exports), INPUT_EXPORT_FILE_ID=" ".join(runs))
+
+    ids = [str(export) for export in range(1, 21)]
+    for export in ids:
+        local.server.offer_run(export, str(int(export) + 1000), "twenty", 8444)
+    (several,) = measure_in_turn(local.runs(5, 3), local.workspace, fetch(*ids[:10]))
+    each = [measure(fetch(export), local.workspace) for export in ids[:10]]
+
+    task = "10 files of 20 MB, at 20 MB/s per connection, in one step"
+    wall = median(several, "wall")
+    local.rows.add(task, "one step after another", "wall time", wall / sum(step.wall for step in each), 0.25)
+    local.memory("20 files of 20 MB in one step", fetch(*ids), 24.0)
+
+
 PARTS = {
     "one job": one_job,
     "a large file over TLS, hashed": large_file,
     "a large file over slow connections": slow_connections,
     "text to UTF-8": text,
+    "several exports": several_exports,
+    "several files": several_files,
 }
 
 
@@ -152,5 +193,5 @@ def measure_local(program, work, workspace, quick):
                 rows.add_not_measured(name, "", reason)
 
     compressed = len(output(["gzip", "-9", "--stdout", str(program)], encoding="latin-1"))
-    rows.add("size of the program", "", "gzipped", compressed / 1e6, 2.0, "MB")
+    rows.add("size of the program", "", "gzipped", compressed / 1e6, 2.2, "MB")
     return rows

@@ -58,6 +58,7 @@ class Nginx:
     def create_files(self):
         block = os.urandom(MIB)
         self.create_file("small", 10_240, block)
+        self.create_file("twenty", 20_000_000, block)
         self.create_file("middle", 200_000_000, block)
         self.create_file("large", self.large_mib * MIB, block)
 
@@ -73,10 +74,18 @@ class Nginx:
                 file.write(block[: size - file.tell()])
 
     def offer(self, file, port):
-        """Makes this the file of the run in the API on port 8443. Returns its URL."""
-        directory = self.files / "api/v1/exports/1/export_files"
-        directory.mkdir(parents=True, exist_ok=True)
+        """Makes this the file of run 2 of export 1 in the API on port 8443. Returns its URL."""
         url = f"https://localhost:{port}/{file}"
-        response = {"export_files": {"id": 2, "export_id": 1, "status": "Available", "download_url": url}}
-        (directory / "2").write_text(json.dumps(response))
+        self.publish("1", "2", url)
         return url
+
+    def offer_run(self, export, run, file, port):
+        """Makes this the file of a run. Each export has a file name of its own."""
+        name = f"attachment;%20filename=export-{export}.bin"
+        self.publish(export, run, f"https://localhost:{port}/{file}?response-content-disposition={name}")
+
+    def publish(self, export, run, url):
+        directory = self.files / f"api/v1/exports/{export}/export_files"
+        directory.mkdir(parents=True, exist_ok=True)
+        response = {"export_files": {"id": int(run), "export_id": int(export), "status": "Available", "download_url": url}}
+        (directory / run).write_text(json.dumps(response))
