@@ -171,11 +171,11 @@ impl ExitCode {
     pub fn description(self) -> &'static str {
         match self {
             Self::Success => {
-                "The run ended in a status that is not in `fail-on`; its file, if it has one, is in place."
+                "Every run ended in a status that is not in `fail-on`; its files, if it has any, are in place."
             }
             Self::Other => "Any other error: network, store, disk.",
             Self::Inputs => "Invalid inputs.",
-            Self::Status => "The run ended in a status in `fail-on`; a file that exists is downloaded first.",
+            Self::Status => "A run ended in a status in `fail-on`; files that exist are downloaded first.",
             Self::TimedOut => "Timed out; the message includes the last status.",
             Self::RefusedOrUnresolved => {
                 "The API refused the request (401, 403, 404), or a name was not found or is ambiguous."

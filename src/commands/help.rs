@@ -18,9 +18,10 @@ pub(crate) const VERSION: &str = concat!("webadmit-export ", env!("CARGO_PKG_VER
 pub(crate) fn text() -> String {
     let mut text = format!(
         "{VERSION}\n\
-         Downloads the file of a WebAdMIT export: starts a run or uses an existing one, waits until it ends, and saves its file.\n\n\
-         Usage: webadmit-export                   download the file of an export\n       \
-         webadmit-export list [--json]     list the identities and exports that the key can see\n       \
+         Downloads the files of WebAdMIT exports and PDF Manager templates: starts runs or uses existing ones, waits until they\n\
+         end, and saves their files. Several runs are fetched at the same time.\n\n\
+         Usage: webadmit-export                   download the files of exports and PDF templates\n       \
+         webadmit-export list [--json]     list the identities, exports and PDF templates that the key can see\n       \
          webadmit-export --help | --version\n\n\
          Inputs are environment variables. Files go to the workspace: $GITHUB_WORKSPACE, or else the working directory.\n\
          list needs only api-key, and also uses base-url, timeout, poll-interval, allow-http and ca-file.\n\n\
@@ -40,8 +41,8 @@ pub(crate) fn text() -> String {
     text.push_str(
         "\n  GitHub's spelling with hyphens (INPUT_EXPORT-ID) and any letter case are accepted. An empty value counts as not\n  \
          given. SSL_CERT_FILE, SSL_CERT_DIR, HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY are used as well.\n\n\
-         Outputs, written to $GITHUB_OUTPUT, to output-file (as WEBADMIT_STATUS=… and so on), to the log, and on Azure\n\
-         Pipelines (TF_BUILD) to output variables:\n",
+         Outputs, written to $GITHUB_OUTPUT, to output-file (as WEBADMIT_STATUS=… and so on, without paths and files), to the\n\
+         log, and on Azure Pipelines (TF_BUILD) to output variables:\n",
     );
     for output in &outputs::OUTPUTS {
         text.push_str(&entry(&format!("{} ({})", output.name, outputs::variable(output.name)), output.description));

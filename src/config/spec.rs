@@ -53,11 +53,11 @@ inputs! {
     api_key: "api-key", true, None,
         "WebAdMIT API key, sent only to the API; store it as a secret.";
     export_name: "export-name", false, None,
-        "Name of the export as WebAdMIT shows it, in any letter case; several names on a line each.";
+        "Name of the export as WebAdMIT shows it, in any letter case; several names, one per line.";
     export_id: "export-id", false, None,
-        "Id of the export, instead of export-name; several ids separated by commas, spaces or newlines; ids change with each application cycle.";
+        "Id of the export, instead of export-name; several ids, separated by commas, spaces or newlines; ids change with each application cycle.";
     pdf_template: "pdf-template", false, None,
-        "Name of a PDF Manager template whose PDFs to fetch, besides or instead of exports; several names on a line each.";
+        "Name of a PDF Manager template, with or without exports; several names, one per line.";
     pdf_template_id: "pdf-template-id", false, None,
         "Id of the PDF Manager template, instead of pdf-template; several ids as for export-id.";
     identity: "identity", false, None,
@@ -65,9 +65,9 @@ inputs! {
     user_identity_id: "user-identity-id", false, None,
         "Id of the identity, instead of identity; ids change with each application cycle.";
     export_file_id: "export-file-id", false, None,
-        "Id of an existing run to download, or latest for the newest run of the export; a new run is started if this is not set; with several exports, an id for each in the same order, or latest.";
+        "Id of an existing run to download, or latest for the newest one; a new run is started if this is not set; with several exports, an id for each in the same order, or latest.";
     pdf_batch_id: "pdf-batch-id", false, None,
-        "Id of an existing PDF Manager batch to download, or latest for the newest batch of the template; a new batch is started if this is not set; several as for export-file-id.";
+        "Id of an existing PDF Manager batch to download, or latest; several as for export-file-id; an id needs no template.";
     base_url: "base-url", false, Some("https://api.webadmit.org"),
         "Root URL of the API; must be https, except for loopback hosts or with allow-http.";
     directory: "directory", false, Some("."),

@@ -48,7 +48,7 @@ impl OutputValue {
 pub const OUTPUTS: [OutputSpec; 14] = [
     OutputSpec {
         name: "status",
-        description: "Last status of the run in snake_case, also if the step fails or times out; of several runs, the most important one.",
+        description: "Last status of the run in snake_case, also if the step fails or times out; of several runs, the one that needs the most attention.",
         value: |report| line(report.history.status()),
     },
     OutputSpec {
@@ -80,22 +80,22 @@ pub const OUTPUTS: [OutputSpec; 14] = [
     },
     OutputSpec {
         name: "path",
-        description: "Path of the file, relative to the workspace if it is inside, else absolute; absent if several runs are requested.",
+        description: "Path of the file, relative to the workspace if it is inside, else absolute; absent if several runs are requested, or a batch has several files.",
         value: |report| line(report.history.only_file().map(|file| &file.path)),
     },
     OutputSpec {
         name: "filename",
-        description: "Name of the file; absent if several runs are requested.",
+        description: "Name of the file; present only with path.",
         value: |report| line(report.history.only_file().map(|file| &file.filename)),
     },
     OutputSpec {
         name: "size",
-        description: "Size of the file in bytes; absent if several runs are requested.",
+        description: "Size of the file in bytes; present only with path.",
         value: |report| line(report.history.only_file().map(|file| file.size)),
     },
     OutputSpec {
         name: "sha256",
-        description: "SHA-256 of the file, in lower-case hexadecimal; absent if several runs are requested.",
+        description: "SHA-256 of the file, in lower-case hexadecimal; present only with path.",
         value: |report| line(report.history.only_file().map(|file| &file.sha256)),
     },
     OutputSpec {
@@ -110,7 +110,7 @@ pub const OUTPUTS: [OutputSpec; 14] = [
     },
     OutputSpec {
         name: "paths",
-        description: "Paths of all files, one per line.",
+        description: "Paths of all saved files, one per line, for any number of runs.",
         value: |report| {
             let files = report.history.runs.iter().flat_map(|run| &run.saved);
             let paths: Vec<String> = files.map(|file| file.path.clone()).collect();
@@ -119,7 +119,7 @@ pub const OUTPUTS: [OutputSpec; 14] = [
     },
     OutputSpec {
         name: "files",
-        description: "JSON array with an object for each file, and for each run without a file, in the order of the inputs.",
+        description: "JSON array with an object for each saved file, and for each run without one, in the order of the inputs; always set.",
         value: |report| Some(OutputValue::Json(files::json(report))),
     },
 ];
