@@ -6,7 +6,7 @@ use crate::report::message::{self, MessageBuilder, MessageContext};
 use crate::text::{format, sanitize};
 
 /// Maximum length of the line about a run, in characters. GitHub shows 4,096 of a message.
-const MAX_LINE_LENGTH: usize = 300;
+const MAX_LINE_LENGTH: usize = 180;
 
 /// Maximum number of lines.
 const MAX_LINES: usize = 20;

@@ -25,7 +25,7 @@ impl MessageBuilder<'_> {
             StepError::Unresolved(names) => Some(self.lookup_hint(names)),
             StepError::TimedOut => Some(self.timeout_hint()),
             StepError::Status(status) => Some(self.status_hint(status)),
-            StepError::MissingFiles { cause, .. } => self.hint(cause),
+            StepError::MissingFiles { cause, .. } => self.missing_files_hint(cause),
             StepError::PathConflict { .. } => Some(
                 "give the exports other names in WebAdMIT, or fetch them in steps with different directories"
                     .to_owned(),
@@ -46,6 +46,18 @@ impl MessageBuilder<'_> {
                 format!("WebAdMIT could not create the file; check the {noun} in WebAdMIT, then re-run the step")
             }
             _ => format!("check the {noun} in WebAdMIT; without success_with_errors in fail-on, the step only warns"),
+        }
+    }
+
+    fn missing_files_hint(&self, cause: &StepError) -> Option<String> {
+        let is_gone =
+            matches!(cause, StepError::Request { failure, .. } if failure.error.kind == ErrorKind::Status(404));
+        match self.run_history().id {
+            Some(id) if is_gone => {
+                let (noun, inputs) = (self.run_history().kind.run_noun(), self.inputs_for(id));
+                Some(format!("check the {noun} in WebAdMIT, then re-run the step, with {inputs} if it has all files"))
+            }
+            _ => self.hint(cause),
         }
     }
 

@@ -170,6 +170,7 @@ impl<'a> MessageBuilder<'a> {
         Some(match (run.saved.as_slice(), error) {
             ([saved], _) => format!("the file was saved as {}", saved.path),
             ([_, ..], _) => format!("{} were saved", format::count(run.saved.len(), "file")),
+            ([], StepError::PathConflict { .. }) => "the file of this run was not kept".to_owned(),
             ([], StepError::Local(error)) if error.is::<OutputFileConflict>() => {
                 "no file was written; output-file now contains the outputs of this step, in place of what was there before".to_owned()
             }
@@ -368,7 +369,9 @@ fn list_candidates(target: LookupTarget, error: &ResolveError, max: usize) -> St
 
 /// Returns what is on disk after a step with several runs.
 pub(super) fn files_state(history: &History) -> String {
+    let has_run = history.runs.iter().any(|run| run.id.is_some());
     match history.runs.iter().map(|run| run.saved.len()).sum() {
+        0 if !has_run => "no run was started and no file was written; existing files were left unchanged".to_owned(),
         0 => "no file was written; existing files were left unchanged".to_owned(),
         1 => "1 file was saved".to_owned(),
         files => format!("{files} files were saved"),

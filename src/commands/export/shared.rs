@@ -99,8 +99,13 @@ impl<'a> Shared<'a> {
     /// path.
     pub(super) fn record_replaced_files(&self) {
         for replaced in self.destination.take_replaced() {
-            let Some(history) = self.histories.runs.get(replaced.run) else { continue };
+            let histories = &self.histories.runs;
+            let Some((history, by)) = histories.get(replaced.run).zip(histories.get(replaced.by)) else { continue };
             let mut history = history.borrow_mut();
+            let (path, label, by) = (&replaced.path, &history.label, &by.borrow().label);
+            self.step
+                .log()
+                .line(&format!("{label}: {path} is replaced by the file of {by}, which comes first in the inputs"));
             history.saved.retain(|file| file.path != replaced.path);
             history.error = Some(StepError::PathConflict { path: replaced.path, other: replaced.by });
         }
