@@ -8,7 +8,7 @@ use crate::report::history::{History, RunHistory};
 use crate::report::outputs::OutputFileConflict;
 use crate::text::format::{self, duration};
 use crate::text::sanitize;
-use crate::webadmit::resolve::{Candidate, ResolveError};
+use crate::webadmit::resolve::Candidate;
 use crate::webadmit::{Id, RunKind};
 
 /// Maximum number of candidates in a message.
@@ -182,29 +182,37 @@ impl<'a> MessageBuilder<'a> {
     /// Returns which names cannot be resolved, and why if it is a single one.
     fn unresolved_names(&self, names: &[Unresolved]) -> String {
         match names {
-            [name] => self.unresolved(name.target, &name.error),
-            names => format!("{} names cannot be resolved", names.len()),
+            [name] => self.unresolved(name, &self.owner(name.target)),
+            names => {
+                let identity = self.history.identity.as_ref().map(|identity| format!(" of identity {identity}"));
+                format!("{} names{} cannot be resolved", names.len(), identity.unwrap_or_default())
+            }
         }
     }
 
-    /// Returns ``identity `SOPHAS` not found: none of the 12 identities of this key contains all of these words``.
-    fn unresolved(&self, target: LookupTarget, error: &ResolveError) -> String {
+    /// Returns whose exports, for example, a name was looked up among. Begins with a space.
+    fn owner(&self, target: LookupTarget) -> String {
+        match (target, &self.history.identity) {
+            (LookupTarget::IdentityWords, _) => " of this key".to_owned(),
+            (_, Some(identity)) => format!(" of identity {identity}"),
+            (_, None) => " that this key can see".to_owned(),
+        }
+    }
+
+    /// Returns ``identity `SOPHAS` not found: none of the 12 identities of this key contains all of these words``. `owner` says whose
+    /// identities; it can be empty.
+    fn unresolved(&self, name: &Unresolved, owner: &str) -> String {
         let Some(request) = self.context.request else { return String::new() };
-        let (matching, total) = (error.matching, error.total);
-        let owner = match (target, &self.history.identity) {
-            (LookupTarget::IdentityWords, _) => "of this key".to_owned(),
-            (_, Some(identity)) => format!("of identity {identity}"),
-            (_, None) => "that this key can see".to_owned(),
-        };
-        match target {
+        let (matching, total) = (name.error.matching, name.error.total);
+        match name.target {
             LookupTarget::IdentityWords => {
                 let words = request.identity.as_ref().map(ToString::to_string).unwrap_or_default();
                 let explanation = match (matching, total) {
                     (_, 0) => "not found: this key has no identities".to_owned(),
-                    (0, 1) => format!("not found: the only identity {owner} does not contain all of these words"),
-                    (0, _) => format!("not found: none of the {total} identities {owner} contains all of these words"),
+                    (0, 1) => format!("not found: the only identity{owner} does not contain all of these words"),
+                    (0, _) => format!("not found: none of the {total} identities{owner} contains all of these words"),
                     _ => format!(
-                        "is ambiguous: {matching} of the {total} identities {owner} contain all of these words and differ in more than their cycle"
+                        "is ambiguous: {matching} of the {total} identities{owner} contain all of these words and differ in more than their cycle"
                     ),
                 };
                 format!("{words} {explanation}")
@@ -213,10 +221,10 @@ impl<'a> MessageBuilder<'a> {
                 let Some(run) = request.runs.get(run) else { return String::new() };
                 let noun = run.kind.source_noun();
                 let explanation = match (matching, total) {
-                    (_, 0) => format!("not found: there are no {noun}s {owner}"),
-                    (0, 1) => format!("not found: the only {noun} {owner} has another name"),
-                    (0, _) => format!("not found among the {total} {noun}s {owner}"),
-                    _ => format!("is ambiguous: {matching} of the {total} {noun}s {owner} have this name"),
+                    (_, 0) => format!("not found: there are no {noun}s{owner}"),
+                    (0, 1) => format!("not found: the only {noun}{owner} has another name"),
+                    (0, _) => format!("not found among the {total} {noun}s{owner}"),
+                    _ => format!("is ambiguous: {matching} of the {total} {noun}s{owner} have this name"),
                 };
                 format!("{run} {explanation}")
             }
@@ -224,27 +232,32 @@ impl<'a> MessageBuilder<'a> {
                 let Some(run) = request.runs.get(run) else { return String::new() };
                 let (noun, source_noun) = (run.kind.run_plural(), run.kind.source_noun());
                 let explanation = match total {
-                    0 => format!("not found: there are no recent {noun} {owner}"),
-                    1 => format!(
-                        "not found: the only recent {} {owner} is of another {source_noun}",
-                        run.kind.run_noun()
-                    ),
-                    _ => format!("not found among the {total} recent {noun} {owner}"),
+                    0 => format!("not found: there are no recent {noun}{owner}"),
+                    1 => {
+                        format!("not found: the only recent {}{owner} is of another {source_noun}", run.kind.run_noun())
+                    }
+                    _ => format!("not found among the {total} recent {noun}{owner}"),
                 };
                 format!("{} {explanation}", self.subject())
             }
         }
     }
 
-    /// Returns the candidates for the names, one per line. Every line begins with an id.
+    /// Returns the candidates for the names, one per line. Every line begins with an id. Several names share the lines, and if there
+    /// are too many names, they have none.
     fn list_candidates(&self, names: &[Unresolved]) -> String {
-        let max = (MAX_CANDIDATES / names.len().max(1)).max(1);
+        if let [only] = names {
+            let omitted = match only.error.omitted() {
+                0 => String::new(),
+                omitted => format!("\n  … and {omitted} more"),
+            };
+            return format!("{}{omitted}", list_candidates(only, MAX_CANDIDATES));
+        }
+
+        let max = MAX_CANDIDATES / names.len().max(1);
         let list = |name: &Unresolved| {
-            let candidates = list_candidates(name.target, &name.error, max);
-            match names {
-                [_] => candidates,
-                _ => format!("\n{}{}", self.unresolved(name.target, &name.error), candidates.replacen('\n', "; ", 1)),
-            }
+            let candidates = list_candidates(name, max).replacen('\n', "; ", 1);
+            format!("\n{}{candidates}", self.unresolved(name, ""))
         };
         names.iter().map(list).collect()
     }
@@ -348,9 +361,10 @@ pub(crate) fn describe_attempts(failure: &RetryFailure) -> String {
 }
 
 /// Returns at most `max` candidates, one per line. Every line begins with an id.
-fn list_candidates(target: LookupTarget, error: &ResolveError, max: usize) -> String {
-    let heading = match (error.matching, target) {
-        _ if error.candidates.is_empty() => return String::new(),
+fn list_candidates(name: &Unresolved, max: usize) -> String {
+    let candidates = &name.error.candidates[..name.error.candidates.len().min(max)];
+    let heading = match (name.error.matching, name.target) {
+        _ if candidates.is_empty() => return String::new(),
         (0, LookupTarget::LatestRun(_)) => "recent runs, newest first:",
         (0, _) => "closest matches first:",
         _ => "matches:",
@@ -358,13 +372,7 @@ fn list_candidates(target: LookupTarget, error: &ResolveError, max: usize) -> St
     let line = |candidate: &Candidate| {
         format!("\n  {}", sanitize::truncate(&format!("{}  {}", candidate.id, candidate.title), MAX_LINE_LENGTH))
     };
-    let shown = &error.candidates[..error.candidates.len().min(max)];
-    let lines: String = shown.iter().map(line).collect();
-    let omitted = match error.omitted() + error.candidates.len() - shown.len() {
-        0 => String::new(),
-        omitted => format!("\n  … and {omitted} more"),
-    };
-    format!("\n{heading}{lines}{omitted}")
+    format!("\n{heading}{}", candidates.iter().map(line).collect::<String>())
 }
 
 /// Returns what is on disk after a step with several runs.
