@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::mpsc::{Sender, channel};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use wiremock::ResponseTemplate;
 
+use crate::support::server::EVENT_TIMEOUT;
 use crate::support::{
     Action, Builder, EXPORT_ID, EXPORT_NAME, Gate, IDENTITY_ID, Outcome, PDF_TEMPLATE_NAME, PDF_ZIP_FILENAME, RUN_ID,
     SECOND_EXPORT_ID, SECOND_EXPORT_NAME, SECOND_RUN_ID, StandIn, Step, error_response, github, head, many_run_id,
@@ -91,10 +92,12 @@ fn count_checks(stand_in: &StandIn, export: u64) -> usize {
     count_requests(stand_in, &format!("GET /api/v1/exports/{export}/export_files/"))
 }
 
-/// Sends the file of a run once the gate is open.
-fn wait_for(stand_in: &StandIn, run: u64, gate: &Arc<Gate>, filename: &str) {
+/// Sends the file of a run once the gate is open. The receiver gets a message when the request arrives with a valid URL.
+fn wait_for(stand_in: &StandIn, run: u64, gate: &Arc<Gate>, filename: &str, arrived: &Sender<()>) {
     let (gate, disposition) = (Arc::clone(gate), format!("attachment; filename=\"{filename}\""));
+    let arrived = arrived.clone();
     stand_in.next_store_response_of(run, move |_, file| {
+        let _ = arrived.send(());
         let whole = file.whole(&[("Content-Disposition", &disposition)]);
         vec![Action::WaitFor(Arc::clone(&gate)), Action::Send(whole)]
     });
@@ -528,11 +531,14 @@ fn retry_after_beyond_the_timeout_ends_the_step() {
 #[test]
 fn the_store_sends_at_most_eight_responses_at_a_time() {
     let (stand_in, gate) = (StandIn::builder().many_exports(20).start(), Gate::new());
+    let (arrived, arrivals) = channel();
     for export in 1..=20 {
-        wait_for(&stand_in, many_run_id(export), &gate, &format!("export-{export}.csv"));
+        wait_for(&stand_in, many_run_id(export), &gate, &format!("export-{export}.csv"), &arrived);
     }
     let running = by_many_names(&stand_in, 20).spawn();
-    stand_in.store().wait_for_requests(8);
+    for _ in 0..8 {
+        arrivals.recv_timeout(EVENT_TIMEOUT).unwrap();
+    }
     // No connection is free now, so no other signed URL is requested. The first ones expire here.
     assert_eq!(count_requests(&stand_in, "GET /api/v1/exports/"), 8, "{:?}", api_requests(&stand_in));
     stand_in.expire_urls();
@@ -557,7 +563,7 @@ fn of_two_files_with_the_same_path_the_first_in_the_inputs_stays() {
     {
         let (stand_in, gate) = (with_the_same_name(), Gate::new());
         let other = 71 + 72 - first_to_finish;
-        wait_for(&stand_in, other, &gate, "same.csv");
+        wait_for(&stand_in, other, &gate, "same.csv", &channel().0);
         let step = github(&stand_in).by_names().input("export-name", inputs).existing_file("out/same.csv", b"older");
         let running = step.input("directory", "out").spawn();
         running.wait_for_stdout(if first_to_finish == 71 { "First: saved " } else { "Second: saved " });
@@ -623,7 +629,6 @@ fn names_that_cannot_be_resolved_are_reported_at_once_and_nothing_is_started() {
     for names in [&["Export 1", "Exprot 2"][..], &["Exprot 1", "Twice", "Export 3", "nothing"], &unknown] {
         let outcome = by_names(&stand_in, names).input("pdf-template", "No Such Template").run().exited(5);
         let error = outcome.error();
-        println!("{error}\n");
         let failing = names.iter().filter(|name| !name.starts_with("Export ")).chain([&"No Such Template"]);
         for name in failing {
             let lines = error.lines().filter(|line| line.contains(&format!("`{name}`"))).count();
@@ -738,7 +743,7 @@ fn invalid_inputs_for_several_runs_are_rejected_before_any_request() {
             "filename: `a.csv` is a name for the file of a single export",
         ),
         (
-            &[("pdf-template", "a"), ("identity", "SOPHAS"), ("filename", "a.csv")],
+            &[("export-id", ""), ("pdf-template", "a"), ("identity", "SOPHAS"), ("filename", "a.csv")],
             "filename: `a.csv` is a name for the file of a single export",
         ),
         (&[("export-id", "1, 2, 1"), ("export-file-id", "latest")], "export-id: `1, 2, 1` contains `1` twice"),
