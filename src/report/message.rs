@@ -142,6 +142,7 @@ impl<'a> MessageBuilder<'a> {
 
         let (noun, source) = (run.kind.run_noun(), source(run, history));
         match (history.id, run.run) {
+            (Some(id), _) if run.source.is_none() && history.source.is_none() => format!("{noun} {id}"),
             (Some(id), _) | (None, RunSelector::Id(id)) => format!("{noun} {id} of {source}"),
             (None, RunSelector::New) => format!("new {noun} of {source}, {}", self.identity()),
             (None, RunSelector::Latest) => format!("latest {noun} of {source}, {}", self.identity()),

@@ -99,7 +99,10 @@ fn headline(api_config: &ApiConfig, request: &FetchRequest) -> String {
                 RunSelector::Latest => format!("the latest {noun}"),
                 RunSelector::New => format!("a new {noun}"),
             };
-            format!("{run} of {only}")
+            match only.source {
+                Some(_) => format!("{run} of {only}"),
+                None => run,
+            }
         }
         None => message::count_runs(request),
     };
