@@ -42,7 +42,7 @@ pub enum StepError {
         missing: Vec<usize>,
         /// Number of all files.
         total: usize,
-        /// The first error.
+        /// The most severe error; of several, the first.
         cause: Box<StepError>,
     },
     /// A run that comes earlier in the inputs has a file of the same path.
@@ -194,6 +194,12 @@ impl StepError {
         attempts.record(false);
         let failure = Box::new(RetryFailure { error, attempts, elapsed: Duration::ZERO });
         Self::Request { failure, reason }
+    }
+
+    /// Returns the more severe one of two errors; if they are equally severe, this one.
+    #[must_use]
+    pub(crate) fn or_more_severe(self, other: Self) -> Self {
+        if other.exit_code().severity() > self.exit_code().severity() { other } else { self }
     }
 
     /// Returns the exit code of the step.

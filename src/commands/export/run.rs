@@ -176,7 +176,7 @@ impl<'a> Run<'a> {
         connection: PooledConnection<'a>,
     ) -> Result<(), StepError> {
         let (total, mut connection) = (response.files.len(), Some(connection));
-        let (mut missing, mut first_error) = (Vec::new(), None);
+        let (mut missing, mut cause) = (Vec::new(), None::<StepError>);
 
         for (index, file) in response.files.iter().enumerate() {
             let result = match connection.take() {
@@ -192,15 +192,20 @@ impl<'a> Run<'a> {
                 Err(error) => {
                     self.context.line(&format!("file {} of {total} failed: {error}", index + 1));
                     missing.push(index + 1);
-                    first_error.get_or_insert(error);
+                    cause = Some(match cause {
+                        Some(cause) => cause.or_more_severe(error),
+                        None => error,
+                    });
                 }
             }
         }
-        if total > missing.len() {
-            self.log_recovery();
-        }
-        match first_error {
-            None => Ok(()),
+        match cause {
+            None => {
+                if total > 0 {
+                    self.log_recovery();
+                }
+                Ok(())
+            }
             Some(cause) => Err(StepError::MissingFiles { missing, total, cause: Box::new(cause) }),
         }
     }
