@@ -22,6 +22,7 @@ mod list;
 mod name_resolution;
 mod network;
 mod outputs;
+mod pdf_manager;
 mod retries;
 mod runs;
 mod secrets;

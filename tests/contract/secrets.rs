@@ -10,7 +10,7 @@ use crate::support::{
 };
 
 /// Returns a secret in several encodings and places.
-fn disguises(secret: &str) -> Vec<String> {
+pub(super) fn disguises(secret: &str) -> Vec<String> {
     let encoded: String = secret.bytes().map(|byte| format!("%{byte:02x}")).collect();
     vec![
         secret.to_owned(),
@@ -111,7 +111,7 @@ fn redacts_the_key_in_store_responses() {
 }
 
 /// Returns the signature of a request to the store.
-fn signature(request: &Request) -> String {
+pub(super) fn signature(request: &Request) -> String {
     let (_, rest) = request.target.split_once("Signature=").unwrap();
     rest.split(['&', '%']).next().unwrap().to_owned()
 }
