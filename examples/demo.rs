@@ -1,7 +1,8 @@
 //! Shows what the program does: `cargo run --example demo`.
 //!
 //! Runs the built program as GitHub's runner does, against a stand-in for WebAdMIT and its store on this machine, and prints
-//! its log, outputs and step summary. The applicants in the file are made up.
+//! its log, outputs and step summary. One step fetches two exports and a PDF Manager batch. The applicants in the files are made
+//! up.
 
 #![allow(
     clippy::print_stdout,
@@ -15,28 +16,26 @@ mod support;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use support::{StandIn, StoredFile, applicants_csv, github, shell};
+use serde_json::Value;
+
+use support::{
+    EXPORT_NAME, Outcome, PDF_BATCH_ID, PDF_TEMPLATE_ID, PDF_TEMPLATE_NAME, RUN_ID, SECOND_EXPORT_ID,
+    SECOND_EXPORT_NAME, SECOND_RUN_ID, StandIn, StoredFile, applicants_csv, applicants_zip, github, pdf_zip_id, shell,
+};
 
 fn main() -> ExitCode {
     let program = build_program();
-    let stand_in = StandIn::builder()
-        .statuses_by_time(&[
-            (Duration::ZERO, "Queued"),
-            (Duration::from_secs(2), "In Progress"),
-            (Duration::from_secs(5), "Available"),
-        ])
-        .file(StoredFile::new(&applicants_csv(12_000)))
-        .throttle(190_000)
-        .remaining_calls(5000)
-        .start();
+    let stand_in = start_stand_in();
 
-    print_heading("Identities and exports of the key (webadmit-export list)");
+    print_heading("What the key can see (webadmit-export list)");
     print!("{}", shell(&stand_in).program(&program).arg("list").run().stdout);
 
     print_heading("The log (the runner hides the line with ::add-mask::)");
     let step = github(&stand_in)
         .program(&program)
         .by_names()
+        .input("export-name", &format!("{EXPORT_NAME}\n{SECOND_EXPORT_NAME}"))
+        .input("pdf-template", PDF_TEMPLATE_NAME)
         .input("encoding", "utf-8")
         .input("poll-interval", "15s")
         .input("directory", "exports")
@@ -51,19 +50,60 @@ fn main() -> ExitCode {
     print_heading("The step summary ($GITHUB_STEP_SUMMARY)");
     println!("{}", outcome.summary.trim_end());
 
-    let Some(path) = outcome.outputs.get("path") else { return ExitCode::FAILURE };
-    print_heading(&format!("The first lines of {path}"));
-    let text = String::from_utf8(outcome.read(path)).unwrap_or_default();
-    text.lines().take(5).for_each(|line| println!("{line}"));
-
-    // The file in the store is in ISO-8859-1, whose bytes are the first characters of Unicode.
-    let expected: String = stand_in.file().into_iter().map(char::from).collect();
-    if text != expected {
-        println!("\nThe file differs from the one in the store.");
+    if !print_comparison(&stand_in, &outcome) {
         return ExitCode::FAILURE;
     }
-    println!("\nAll {} characters are those of the file in the store.", text.chars().count());
     outcome.status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+fn start_stand_in() -> StandIn {
+    let seconds = Duration::from_secs;
+    StandIn::builder()
+        .statuses_by_time(&[(seconds(0), "Queued"), (seconds(2), "In Progress"), (seconds(5), "Available")])
+        .file(StoredFile::new(&applicants_csv(12_000)))
+        .throttle(190_000)
+        .export(SECOND_EXPORT_ID, SECOND_EXPORT_NAME, SECOND_RUN_ID, |run| {
+            run.statuses_by_time(&[(seconds(0), "Queued"), (seconds(1), "In Progress"), (seconds(3), "Available")])
+                .file(StoredFile::new(&applicants_csv(2000)))
+                .filename("Interviews-of-the-Week.csv")
+        })
+        .pdf_template(PDF_TEMPLATE_ID, PDF_TEMPLATE_NAME, PDF_BATCH_ID, |batch| {
+            batch
+                .statuses_by_time(&[
+                    (seconds(0), "initializing"),
+                    (seconds(1), "in_progress"),
+                    (seconds(4), "available"),
+                ])
+                .zip("Accepted-Offers-1.zip", applicants_zip(4000))
+                .zip("Accepted-Offers-2.zip", applicants_zip(2000))
+        })
+        .remaining_calls(5000)
+        .start()
+}
+
+/// Compares the files that were saved with those in the store, and prints the result.
+fn print_comparison(stand_in: &StandIn, outcome: &Outcome) -> bool {
+    print_heading("The files");
+    let files: Value =
+        outcome.outputs.get("files").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let ids = [RUN_ID, SECOND_RUN_ID, pdf_zip_id(PDF_BATCH_ID, 0), pdf_zip_id(PDF_BATCH_ID, 1)];
+    let mut are_equal = files.as_array().is_some_and(|files| files.len() == ids.len());
+
+    for (file, id) in files.as_array().into_iter().flatten().zip(ids) {
+        let Some(path) = file["path"].as_str() else { return false };
+        let mut expected = stand_in.file_of(id);
+        if file["kind"] == "export" {
+            // The file in the store is in ISO-8859-1, whose bytes are the first characters of Unicode.
+            expected = expected.into_iter().map(char::from).collect::<String>().into_bytes();
+        }
+        let is_equal = outcome.read(path) == expected;
+        println!(
+            "{path} {}",
+            if is_equal { "has the content of the file in the store." } else { "DIFFERS from the file in the store." }
+        );
+        are_equal &= is_equal;
+    }
+    are_equal
 }
 
 /// Builds the program, which Cargo does not do for an example, and returns its path.

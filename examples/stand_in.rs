@@ -1,14 +1,17 @@
 //! Serves a stand-in for WebAdMIT and its store, to try the action or the image against it:
 //! `cargo run --example stand_in -- ADDRESS STATUS…`.
 //!
-//! Prints the inputs to use, and runs until it is stopped. Each check of the run sees the next status.
+//! Prints the inputs to use, and runs until it is stopped. Each check of a run or batch sees the next status.
 
 #![allow(clippy::print_stdout, clippy::expect_used, reason = "an example prints its results, and ends where it fails")]
 
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-use support::{API_KEY, EXPORT_ID, EXPORT_NAME, IDENTITY_ID, RUN_ID, StandIn};
+use support::{
+    API_KEY, EXPORT_ID, EXPORT_NAME, IDENTITY_ID, PDF_BATCH_ID, PDF_TEMPLATE_ID, PDF_TEMPLATE_NAME, RUN_ID,
+    SECOND_EXPORT_ID, SECOND_EXPORT_NAME, SECOND_RUN_ID, StandIn,
+};
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
@@ -20,10 +23,17 @@ fn main() {
         statuses = vec!["Queued", "In Progress", "Available"];
     }
 
-    let stand_in = StandIn::builder().address(address).statuses(&statuses).start();
+    let stand_in = StandIn::builder()
+        .address(address)
+        .statuses(&statuses)
+        .export(SECOND_EXPORT_ID, SECOND_EXPORT_NAME, SECOND_RUN_ID, |run| run.filename("Interviews-of-the-Week.csv"))
+        .start();
     println!("base-url={}", stand_in.api_url());
     println!("api-key={API_KEY}\nexport-name={EXPORT_NAME}\nidentity=SOPHAS");
     println!("export-id={EXPORT_ID}\nexport-file-id={RUN_ID}\nuser-identity-id={IDENTITY_ID}");
+    println!("\nFor several exports and a PDF Manager batch:");
+    println!("export-id={EXPORT_ID},{SECOND_EXPORT_ID}\nexport-file-id={RUN_ID},{SECOND_RUN_ID}");
+    println!("pdf-template={PDF_TEMPLATE_NAME}\npdf-template-id={PDF_TEMPLATE_ID}\npdf-batch-id={PDF_BATCH_ID}");
     loop {
         std::thread::park();
     }

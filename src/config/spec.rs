@@ -55,31 +55,31 @@ inputs! {
     export_name: "export-name", false, None,
         "Name of the export as WebAdMIT shows it, in any letter case; several names, one per line.";
     export_id: "export-id", false, None,
-        "Id of the export, instead of export-name; several ids, separated by commas, spaces or newlines; ids change with each application cycle.";
+        "Id of the export, instead of export-name; several, separated by commas, spaces or newlines; ids change with each cycle.";
     pdf_template: "pdf-template", false, None,
         "Name of a PDF Manager template, with or without exports; several names, one per line.";
     pdf_template_id: "pdf-template-id", false, None,
-        "Id of the PDF Manager template, instead of pdf-template; several ids as for export-id.";
+        "Id of the PDF Manager template, instead of pdf-template; several as for export-id.";
     identity: "identity", false, None,
         "Words that identify the WebAdMIT identity, such as SOPHAS or PharmCAS 2025 - 2026; the newest is used if identities differ only in their cycle.";
     user_identity_id: "user-identity-id", false, None,
-        "Id of the identity, instead of identity; ids change with each application cycle.";
+        "Id of the identity, instead of identity; ids change with each cycle.";
     export_file_id: "export-file-id", false, None,
-        "Id of an existing run to download, or latest for the newest one; a new run is started if this is not set; with several exports, an id for each in the same order, or latest.";
+        "Id of an existing run, or latest for the newest one, instead of starting a run; with several exports, latest or an id for each, in the same order.";
     pdf_batch_id: "pdf-batch-id", false, None,
-        "Id of an existing PDF Manager batch to download, or latest; several as for export-file-id; an id needs no template.";
+        "Id of an existing PDF Manager batch, or latest, as for export-file-id; an id needs no template.";
     base_url: "base-url", false, Some("https://api.webadmit.org"),
         "Root URL of the API; must be https, except for loopback hosts or with allow-http.";
     directory: "directory", false, Some("."),
         "Directory for the files, relative to the workspace; created if missing.";
     filename: "filename", false, None,
-        "Name for the file of a single export; the server's file names are used if this is not set.";
+        "Name for the file of a single export, instead of the server's file name.";
     encoding: "encoding", false, Some("as-sent"),
         "Set to utf-8 to convert text files to UTF-8 from the charset that the server declares; as-sent leaves files unchanged.";
     timeout: "timeout", false, Some("1h"),
         "Maximum duration of the whole step, such as 90s, 45m or 1h30m; a plain number is seconds.";
     poll_interval: "poll-interval", false, Some("15s"),
-        "Maximum time between two status checks and before a retry, in the syntax of timeout; longer if the key has few calls left.";
+        "Maximum time between two status checks and before a retry, as for timeout; longer if the key has few calls left.";
     fail_on: "fail-on", false, Some("failed,empty_list"),
         "Statuses that fail the step, separated by commas, spaces or newlines: failed, empty_list, success_with_errors.";
     allow_http: "allow-http", false, Some("false"),
@@ -87,5 +87,5 @@ inputs! {
     ca_file: "ca-file", false, None,
         "PEM file with additional certificate authorities to trust, relative to the workspace.";
     output_file: "output-file", false, None,
-        "File to which the outputs are also written as `WEBADMIT_<NAME>=value` lines, relative to the workspace; always overwritten.";
+        "File that also gets the outputs, except paths and files, as `WEBADMIT_<NAME>=value` lines; relative to the workspace, and overwritten.";
 }

@@ -80,7 +80,7 @@ pub const OUTPUTS: [OutputSpec; 14] = [
     },
     OutputSpec {
         name: "path",
-        description: "Path of the file, relative to the workspace if it is inside, else absolute; absent if several runs are requested, or a batch has several files.",
+        description: "Path of the file, relative to the workspace if it is inside, else absolute; absent if several runs are requested or a batch has several files.",
         value: |report| line(report.history.only_file().map(|file| &file.path)),
     },
     OutputSpec {
@@ -110,7 +110,7 @@ pub const OUTPUTS: [OutputSpec; 14] = [
     },
     OutputSpec {
         name: "paths",
-        description: "Paths of all saved files, one per line, for any number of runs.",
+        description: "Paths of all saved files, one per line.",
         value: |report| {
             let files = report.history.runs.iter().flat_map(|run| &run.saved);
             let paths: Vec<String> = files.map(|file| file.path.clone()).collect();
@@ -119,7 +119,7 @@ pub const OUTPUTS: [OutputSpec; 14] = [
     },
     OutputSpec {
         name: "files",
-        description: "JSON array with an object for each saved file, and for each run without one, in the order of the inputs; always set.",
+        description: "JSON array with an object for each saved file, and for each run without one, in the order of the inputs.",
         value: |report| Some(OutputValue::Json(files::json(report))),
     },
 ];
