@@ -38,7 +38,11 @@ pub(crate) fn run(environment: &Environment) -> u8 {
 
     let (error, history, sinks) = match prepare::prepare(environment, &inputs, &log) {
         Ok(prepared) => fetch(prepared, start, &log),
-        Err(error) => (Some(error), History::new(inputs.request.as_ref()), None),
+        Err(error) => {
+            // With invalid inputs, no run was requested, even if the inputs that select runs are valid.
+            let request = inputs.request.as_ref().filter(|_| error.exit_code() != ExitCode::Inputs);
+            (Some(error), History::new(request), None)
+        }
     };
 
     let context = inputs.api_config.as_ref().zip(inputs.request.as_ref());
