@@ -4,7 +4,6 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use crate::error::ExitCode;
 use crate::report::Report;
 use crate::report::history::{RunHistory, SavedFile};
 use crate::text::sanitize;
@@ -42,11 +41,8 @@ struct EntryError {
     message: String,
 }
 
-/// Returns the JSON array in one line. It is empty if the inputs are invalid: nothing was requested then.
+/// Returns the JSON array in one line.
 pub(super) fn json(report: &Report<'_>) -> String {
-    if report.exit_code() == ExitCode::Inputs {
-        return "[]".to_owned();
-    }
     let runs = report.history.runs.iter().enumerate();
     let entries: Vec<Entry<'_>> = runs.flat_map(|(index, run)| entries_of_run(report, index, run)).collect();
     // Cannot fail: there are only numbers and strings.
