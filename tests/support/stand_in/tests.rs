@@ -53,8 +53,15 @@ fn send(method: &str, url: &str, headers: &str, body: &str) -> Response {
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     let mut response = Response { status, head, body: Vec::new() };
     let length = response.header("content-length").unwrap().parse().unwrap();
-    reader.take(length).read_to_end(&mut response.body).unwrap();
+    reader.by_ref().take(length).read_to_end(&mut response.body).unwrap();
+    close(reader.get_ref());
     response
+}
+
+/// Closes a connection. Dropping it would not be enough: a process that another test starts at this moment has a copy until it
+/// executes its program.
+fn close(stream: &TcpStream) {
+    let _ = stream.shutdown(Shutdown::Both);
 }
 
 fn api(stand_in: &StandIn, method: &str, path: &str, body: &str) -> Response {
@@ -228,8 +235,7 @@ fn counts_the_responses_that_the_store_sends_at_one_time() {
     }
     let abandoned = send_request("GET", &urls[1], "", "");
     stand_in.store().wait_for_requests(4);
-    // Closing it would not be enough: a process that another test starts at this moment has a copy until it executes its program.
-    abandoned.shutdown(Shutdown::Both).unwrap();
+    close(&abandoned);
     std::thread::scope(|scope| {
         scope.spawn(|| send("GET", &urls[0], "", ""));
         stand_in.store().wait_for_requests(5);
