@@ -194,9 +194,12 @@ fn shown_lines(outcome: &Outcome) -> Vec<String> {
         None => (outcome.stderr.as_str(), String::new()),
     };
 
-    let log = log.lines().filter(|line| {
-        !line.starts_with("::") && !line.starts_with("  files=") && SHOWN.iter().any(|words| line.contains(words))
-    });
+    // The whole messages of several runs, which have no time, repeat the error.
+    let is_repeated =
+        |line: &str| line.starts_with("  ") && !line.trim_start().starts_with(|c: char| c.is_ascii_digit());
+    let log = log
+        .lines()
+        .filter(|line| !line.starts_with("::") && !is_repeated(line) && SHOWN.iter().any(|words| line.contains(words)));
     let log = log.map(|line| line.trim_start().split_once("  ").map_or(line, |(_, line)| line));
     let mut lines: Vec<String> = Vec::new();
     for line in log.chain(error.lines()).map(steady) {

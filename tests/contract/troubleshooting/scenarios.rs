@@ -8,9 +8,11 @@ use serde_json::{Value, json};
 use wiremock::ResponseTemplate;
 
 use crate::support::{
-    Action, Authority, ClosedPort, FILENAME, Flaw, Outcome, Request, Server, StandIn, Step, StoredFile, UNKNOWN_HOST,
-    api_with_first_response, applicants_csv, error_response, github, github_at, head, only_identity_json, respond,
-    run_json, run_json_with_url, server_without_tls, shell, with_growing_timeout,
+    Action, Authority, BatchBuilder, ClosedPort, EXPORT_NAME, FILENAME, Flaw, Outcome, PDF_BATCH_ID, PDF_TEMPLATE_ID,
+    PDF_TEMPLATE_NAME, Request, RunBuilder, SECOND_EXPORT_ID, SECOND_EXPORT_NAME, SECOND_RUN_ID, Server, StandIn, Step,
+    StoredFile, UNKNOWN_HOST, api_with_first_response, applicants_csv, error_response, github, github_at, head,
+    only_identity_json, pdf_zip_id, respond, run_json, run_json_with_url, server_without_tls, shell,
+    with_growing_timeout,
 };
 
 /// Plays a step that retries a request until the timeout.
@@ -468,4 +470,99 @@ pub(super) fn list_without_pdf_manager() -> Outcome {
     let stand_in = StandIn::start();
     stand_in.next_api_json(only_identity_json()).next_api_json(stand_in.exports_json()).next_api_status(403);
     list(&stand_in).run().exited(0)
+}
+
+/// Plays a step whose inputs are rejected.
+fn rejected_step(inputs: &[(&str, &str)]) -> Outcome {
+    let step = github_at("https://localhost").by_names();
+    inputs.iter().fold(step, |step, (name, value)| step.input(name, value)).run().exited(2)
+}
+
+pub(super) fn different_numbers() -> Outcome {
+    rejected_step(&[("export-name", "Nightly Applicants\nInterviews of the Week"), ("export-file-id", "74780")])
+}
+
+pub(super) fn given_twice() -> Outcome {
+    rejected_step(&[("export-name", "Nightly Applicants\nnightly applicants")])
+}
+
+pub(super) fn too_many_runs() -> Outcome {
+    let ids: Vec<String> = (1..=51).map(|id| id.to_string()).collect();
+    rejected_step(&[("export-name", ""), ("export-id", &ids.join(" "))])
+}
+
+pub(super) fn filename_for_several() -> Outcome {
+    rejected_step(&[("export-name", "Nightly Applicants\nInterviews of the Week"), ("filename", "applicants.csv")])
+}
+
+pub(super) fn latest_without_template() -> Outcome {
+    rejected_step(&[("export-name", ""), ("pdf-batch-id", "latest")])
+}
+
+pub(super) fn several_names_unresolved() -> Outcome {
+    let stand_in = StandIn::start();
+    let step = github(&stand_in).by_names().input("export-name", "Nightly Aplicants");
+    step.input("pdf-template", "Accepted Ofers for Review").run().exited(5)
+}
+
+/// Prepares a step that starts runs of two exports and a batch.
+fn two_exports_and_a_batch(stand_in: &StandIn) -> Step {
+    let names = format!("{EXPORT_NAME}\n{SECOND_EXPORT_NAME}");
+    github(stand_in).by_names().input("export-name", &names).input("pdf-template", PDF_TEMPLATE_NAME)
+}
+
+pub(super) fn some_runs_failed() -> Outcome {
+    let second = |run: RunBuilder| run.statuses(&["Failed"]);
+    let batch = |batch: BatchBuilder| batch.statuses(&["empty_list"]);
+    let stand_in = StandIn::builder()
+        .export(SECOND_EXPORT_ID, SECOND_EXPORT_NAME, SECOND_RUN_ID, second)
+        .pdf_template(PDF_TEMPLATE_ID, PDF_TEMPLATE_NAME, PDF_BATCH_ID, batch)
+        .start();
+    two_exports_and_a_batch(&stand_in).run().exited(3)
+}
+
+pub(super) fn same_path() -> Outcome {
+    two_exports_and_a_batch(&StandIn::start()).input("pdf-template", "").run().exited(1)
+}
+
+pub(super) fn statuses_not_listed() -> Outcome {
+    let stand_in = StandIn::builder()
+        .statuses(&["Queued", "Queued", "Available"])
+        .export(SECOND_EXPORT_ID, SECOND_EXPORT_NAME, SECOND_RUN_ID, |run| run.filename("interviews.csv"))
+        .start();
+    stand_in.every_api_response_to("GET", "/user_identities/305/export_files", ResponseTemplate::new(403));
+    two_exports_and_a_batch(&stand_in).input("pdf-template", "").run().exited(0)
+}
+
+/// Plays a step that downloads a batch.
+fn batch(configure: impl FnOnce(BatchBuilder) -> BatchBuilder) -> Outcome {
+    let stand_in = StandIn::builder().pdf_template(PDF_TEMPLATE_ID, PDF_TEMPLATE_NAME, PDF_BATCH_ID, configure).start();
+    download_batch(&stand_in)
+}
+
+fn download_batch(stand_in: &StandIn) -> Outcome {
+    let step = github(stand_in).by_names().input("export-name", "").input("pdf-template", PDF_TEMPLATE_NAME);
+    step.run().exited(1)
+}
+
+pub(super) fn missing_zip() -> Outcome {
+    let two_zips = |batch: BatchBuilder| batch.zip("offers-1.zip", b"PK1").zip("offers-2.zip", b"PK2");
+    let stand_in = StandIn::builder().pdf_template(PDF_TEMPLATE_ID, PDF_TEMPLATE_NAME, PDF_BATCH_ID, two_zips).start();
+    for _ in 0..8 {
+        let not_found = error_response(404, "NoSuchKey");
+        stand_in.next_store_response_of(pdf_zip_id(PDF_BATCH_ID, 1), move |_, _| vec![Action::Send(not_found.clone())]);
+    }
+    download_batch(&stand_in)
+}
+
+pub(super) fn zip_without_redirect() -> Outcome {
+    batch(|batch| batch.zip_with("offers.zip", b"PK", |zip| zip.redirect_status(200)))
+}
+
+pub(super) fn zip_at_the_api() -> Outcome {
+    batch(|batch| batch.zip_with("offers.zip", b"PK", |zip| zip.location("{api}/zips/421")))
+}
+
+pub(super) fn unexpected_href() -> Outcome {
+    batch(|batch| batch.hrefs(&["/api/v2/zips/421"]))
 }
