@@ -22,7 +22,7 @@ RUN touch src/main.rs src/lib.rs \
 
 FROM docker.io/library/busybox:1-musl
 LABEL org.opencontainers.image.title="webadmit-export" \
-      org.opencontainers.image.description="Runs a WebAdMIT export and downloads its file" \
+      org.opencontainers.image.description="Runs WebAdMIT exports and PDF Manager batches and downloads their files" \
       org.opencontainers.image.licenses="MIT"
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /out/webadmit-export /usr/local/bin/webadmit-export

@@ -1,5 +1,6 @@
-//! Fetches the file of a WebAdMIT export: starts a run of the export or takes an existing one, polls it until its status
-//! is terminal, downloads its file to the workspace, and reports the result to the CI system.
+//! Fetches the files of WebAdMIT exports and PDF Manager templates: starts runs of them or takes existing ones, polls each until
+//! its status is terminal, downloads its files to the workspace, and reports the results to the CI system. Several runs are
+//! fetched at the same time.
 //!
 //! # Map
 //!
@@ -7,13 +8,13 @@
 //!
 //! ```text
 //! commands      export (the default), list, help
-//! poll          loop 1: check a run until its status is terminal
+//! poll          loop 1: check each run until its status is terminal
 //! download      loop 2: attempts, each with a signed URL that has not expired, until the file is complete
 //! context       loop 3: one request, retried; the deadline, log and history that all loops share
 //! report        log, history, outputs, step summary, messages
 //! error         errors that end a step; exit codes
 //! config        the environment's variables → typed inputs
-//! webadmit      the API: client, data model, lists, names → ids
+//! webadmit      the API: client, data model, runs and their files, lists, names → ids
 //! http          both clients, TLS, response headers, request errors, the retry policy
 //! environment, workspace, deadline, signals
 //! text          redact, sanitize, format
