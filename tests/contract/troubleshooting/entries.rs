@@ -302,7 +302,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
                 &[export_ambiguous],
             ),
             entry(
-                "… names cannot be resolved",
+                "… names … cannot be resolved",
                 "Several names were not found or are ambiguous. Nothing was started, not even runs of exports that were found.",
                 "The [entries above](#names-are-not-found) explain the causes.",
                 Never,
