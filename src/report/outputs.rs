@@ -80,22 +80,22 @@ pub const OUTPUTS: [OutputSpec; 14] = [
     },
     OutputSpec {
         name: "path",
-        description: "Path of the file, relative to the workspace if it is inside, else absolute; absent if several runs are requested or a batch has several files.",
+        description: "Path of the file, relative to the workspace if it is inside, else absolute; absent, like the next five outputs, if several runs are requested or a batch has several files.",
         value: |report| line(report.history.only_file().map(|file| &file.path)),
     },
     OutputSpec {
         name: "filename",
-        description: "Name of the file; present only with path.",
+        description: "Name of the file.",
         value: |report| line(report.history.only_file().map(|file| &file.filename)),
     },
     OutputSpec {
         name: "size",
-        description: "Size of the file in bytes; present only with path.",
+        description: "Size of the file in bytes.",
         value: |report| line(report.history.only_file().map(|file| file.size)),
     },
     OutputSpec {
         name: "sha256",
-        description: "SHA-256 of the file, in lower-case hexadecimal; present only with path.",
+        description: "SHA-256 of the file, in lower-case hexadecimal.",
         value: |report| line(report.history.only_file().map(|file| &file.sha256)),
     },
     OutputSpec {
