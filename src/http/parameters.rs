@@ -20,11 +20,7 @@ pub(crate) fn find<'a>(header: &'a str, name: &str) -> Option<Parameter<'a>> {
 /// Parses the parameters after the first semicolon (RFC 9110, section 5.6.6). A header that starts with a parameter is
 /// accepted, and so is a value that lacks its quotes: it ends at the next semicolon.
 fn parse(header: &str) -> impl Iterator<Item = Parameter<'_>> {
-    let mut position = match header.find([';', '=']) {
-        Some(at) if header[at..].starts_with('=') => 0,
-        Some(at) => at,
-        None => header.len(),
-    };
+    let mut position = 0;
     std::iter::from_fn(move || {
         let equals = position + header[position..].find('=')?;
         // Whatever has no value is not a parameter.
