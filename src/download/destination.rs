@@ -1,7 +1,7 @@
 //! The destination of the file.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -28,6 +28,9 @@ pub struct Destination {
     has_file: Cell<bool>,
     /// Index of the run that each saved file is of.
     owners: RefCell<BTreeMap<PathBuf, usize>>,
+    /// The names that the files of each run have, also of files that were not saved because of another run. With them, the names of
+    /// a run do not depend on the other runs.
+    names: RefCell<BTreeSet<(usize, String)>>,
     replaced: RefCell<Vec<ReplacedFile>>,
 }
 
@@ -77,6 +80,7 @@ impl Destination {
             created,
             has_file: Cell::new(false),
             owners: RefCell::default(),
+            names: RefCell::default(),
             replaced: RefCell::default(),
         };
 
@@ -167,11 +171,10 @@ impl Destination {
 
     /// Returns a name that no other file of this run has.
     fn distinct_name(&self, filename: &str, run: usize) -> String {
-        let owners = self.owners.borrow();
-        let is_taken = |name: &str| owners.get(&self.directory.join(name)) == Some(&run);
+        let mut names = self.names.borrow_mut();
         let numbered = (2..).map(|number| filename::numbered(filename, number));
-        let mut names = [filename.to_owned()].into_iter().chain(numbered);
-        names.find(|name| !is_taken(name)).unwrap_or_default()
+        let mut candidates = [filename.to_owned()].into_iter().chain(numbered);
+        candidates.find(|name| names.insert((run, name.clone()))).unwrap_or_default()
     }
 
     /// Takes the files that were replaced since the last call.
