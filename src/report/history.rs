@@ -239,6 +239,14 @@ impl RunHistory {
         last_change.saturating_sub(self.first_check.unwrap_or_default())
     }
 
+    /// Records why the run failed. Of several errors, the most severe one stays.
+    pub(crate) fn record_error(&mut self, error: StepError) {
+        self.error = Some(match self.error.take() {
+            Some(earlier) => earlier.or_more_severe(error),
+            None => error,
+        });
+    }
+
     /// Records a failure that is retried.
     pub(crate) fn record_retry(&mut self, failure: RetryFailure) {
         let error = &failure.error;

@@ -137,7 +137,7 @@ impl<'a> MessageBuilder<'a> {
 
     /// Returns what the step was about: `run 74780 of export 86446`.
     fn subject(&self) -> String {
-        let Some(request) = self.context.request else { return "cannot list identities and exports".to_owned() };
+        let Some(request) = self.context.request else { return "cannot list identities, exports and PDF templates".to_owned() };
         let Some((run, history)) = self.run() else { return format!("{}, {}", count_runs(request), self.identity()) };
 
         let (noun, source) = (run.kind.run_noun(), source(run, history));
@@ -327,8 +327,7 @@ impl<'a> MessageBuilder<'a> {
     }
 }
 
-/// Returns `305`, `305 and 290`, or `305, 290 and 17`; at most twenty ids.
-/// Returns `identity 305`, or `identities 305 and 290`.
+/// Returns `identity 305`, or `identities 305 and 290`; at most twenty ids.
 pub(crate) fn join_identities(ids: &[Id]) -> String {
     let noun = if ids.len() == 1 { "identity" } else { "identities" };
     format!("{noun} {}", join_ids(ids))

@@ -401,7 +401,7 @@ fn validates_only_the_inputs_of_the_api() {
 fn a_refusal_a_timeout_and_a_signal_have_their_exit_codes() {
     let stand_in = StandIn::start();
     let outcome = list(&stand_in).input("api-key", "another").run().exited(5);
-    let outcome = outcome.with_error("cannot list identities and exports: ").with_error("check api-key");
+    let outcome = outcome.with_error("cannot list identities, exports and PDF templates: ").with_error("check api-key");
     assert!(!outcome.error().contains("saved") && outcome.stdout.is_empty(), "{}", outcome.stderr);
     let silent = || Server::start(|_| vec![Action::Hang]);
     let waiting = |api: &Server| shell_at(&api.url()).arg("list");
@@ -463,7 +463,7 @@ fn a_signal_ends_a_list_without_a_reader() {
     running.signal(Signal::TERM);
     let outcome = running.wait().exited(143);
     assert!(
-        outcome.stderr.contains("\nerror: cannot list identities and exports: interrupted by SIGTERM"),
+        outcome.stderr.contains("\nerror: cannot list identities, exports and PDF templates: interrupted by SIGTERM"),
         "{}",
         outcome.stderr
     );

@@ -1,4 +1,4 @@
-//! The default command: fetches the files of exports.
+//! The default command: fetches the files of exports and PDF Manager templates.
 
 mod job;
 mod plan;

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use super::shared::Shared;
-use crate::config::{RunRequest, RunSelector};
+use crate::config::{Encoding, RunRequest, RunSelector};
 use crate::context::{Context, RequestLimits};
 use crate::download::{DownloadOptions, ParallelConfig, PooledConnection, download};
 use crate::error::{LookupTarget, StepError, Unresolved};
@@ -54,7 +54,7 @@ impl<'a> Run<'a> {
         if self.context.is_labelled() {
             self.context.line(&format!("failed: {error}"));
         }
-        self.context.history.borrow_mut().error = Some(error);
+        self.context.history.borrow_mut().record_error(error);
     }
 
     async fn try_fetch(&self) -> Result<(), StepError> {
@@ -235,7 +235,8 @@ impl<'a> Run<'a> {
             run: self.index,
             filename: shared.request.filename.as_deref(),
             fallback_name: &fallback_name,
-            encoding: shared.request.encoding,
+            // A zip file is not text.
+            encoding: if self.request.kind == RunKind::Export { shared.request.encoding } else { Encoding::AsSent },
             parallel: ParallelConfig::default(),
         };
         let store = &shared.clients.store;

@@ -107,7 +107,7 @@ impl<'a> Shared<'a> {
                 .log()
                 .line(&format!("{label}: {path} is replaced by the file of {by}, which comes first in the inputs"));
             history.saved.retain(|file| file.path != replaced.path);
-            history.error = Some(StepError::PathConflict { path: replaced.path, other: replaced.by });
+            history.record_error(StepError::PathConflict { path: replaced.path, other: replaced.by });
         }
     }
 }

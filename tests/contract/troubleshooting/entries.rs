@@ -626,7 +626,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
         "webadmit-export list",
         &[
             entry(
-                "cannot list identities and exports",
+                "cannot list identities, exports and PDF templates",
                 "The first request, for the identities, failed.",
                 "The [entries above](#webadmit-responds-with-an-error) explain the causes.",
                 Never,
