@@ -14,8 +14,8 @@ use crate::webadmit::{Id, RunKind};
 /// Maximum number of candidates in a message.
 const MAX_CANDIDATES: usize = 20;
 
-/// Maximum number of ids in a message.
-const MAX_IDS: usize = 20;
+/// Maximum number of ids, or of numbers of files, in a message.
+const MAX_NUMBERS: usize = 20;
 
 /// Maximum length of a candidate's line, in characters. GitHub shows 4,096 of a message, and twenty lines must fit.
 const MAX_LINE_LENGTH: usize = 150;
@@ -109,9 +109,8 @@ impl<'a> MessageBuilder<'a> {
             StepError::IncompleteList { missing, cause } => self.incomplete_list(missing, cause),
             StepError::Unresolved(names) => self.unresolved_names(names),
             StepError::MissingFiles { missing, total, cause } => {
-                let numbers: Vec<String> = missing.iter().map(ToString::to_string).collect();
                 let files = if missing.len() == 1 { "file" } else { "files" };
-                format!("{files} {} of {total} missing: {}", join(numbers), self.cause(cause))
+                format!("{files} {} of {total} missing: {}", join_numbers(missing), self.cause(cause))
             }
             StepError::PathConflict { path, other } => {
                 let label = self.history.runs.get(*other).map_or("another run", |run| run.label.as_str());
@@ -330,13 +329,14 @@ impl<'a> MessageBuilder<'a> {
 /// Returns `identity 305`, or `identities 305 and 290`; at most twenty ids.
 pub(crate) fn join_identities(ids: &[Id]) -> String {
     let noun = if ids.len() == 1 { "identity" } else { "identities" };
-    format!("{noun} {}", join_ids(ids))
+    format!("{noun} {}", join_numbers(ids))
 }
 
-fn join_ids(ids: &[Id]) -> String {
-    let mut parts: Vec<String> = ids.iter().take(MAX_IDS).map(Id::to_string).collect();
-    if ids.len() > MAX_IDS {
-        parts.push(format!("{} more", ids.len() - MAX_IDS));
+/// Returns `305`, `305 and 290`, or `305, 290 and 17`; at most twenty.
+fn join_numbers<T: ToString>(numbers: &[T]) -> String {
+    let mut parts: Vec<String> = numbers.iter().take(MAX_NUMBERS).map(ToString::to_string).collect();
+    if numbers.len() > MAX_NUMBERS {
+        parts.push(format!("{} more", numbers.len() - MAX_NUMBERS));
     }
     join(parts)
 }
