@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use webadmit_export::text::sanitize;
 use wiremock::ResponseTemplate;
@@ -12,8 +13,8 @@ use crate::secrets::{disguises, signature};
 use crate::support::{
     API_KEY, Action, Authority, BatchBuilder, Builder, EXPORT_ID, FILENAME, Flaw, Gate, IDENTITY_ID, Outcome,
     PDF_BATCH_ID, PDF_TEMPLATE_ID, PDF_TEMPLATE_NAME, PDF_ZIP_FILENAME, PDF_ZIP_ID, RUN_ID, Server, StandIn, Step,
-    StoredFile, ZipBuilder, applicants_zip, displayed, error_response, github, github_at, pdf_batch_json, pdf_zip_href,
-    pdf_zip_id, respond, sha256_hex, with_growing_timeout,
+    StoredFile, ZipBuilder, applicants_zip, cut, displayed, error_response, github, github_at, pdf_batch_json,
+    pdf_zip_href, pdf_zip_id, respond, sha256_hex, with_growing_timeout,
 };
 
 /// A second template, its batch, and the only zip of that.
@@ -249,24 +250,40 @@ fn equal_names_are_numbered_in_the_order_of_the_zips() {
     }
 }
 
+/// A stand-in with two batches that have a zip of the same name. The zip of one of them is sent when the gate opens. Returns what the
+/// log says when the other one has saved its zip.
+fn two_batches_with_the_same_path(
+    is_later_first: bool,
+    configure_later: impl FnOnce(BatchBuilder) -> BatchBuilder,
+) -> (StandIn, Arc<Gate>, &'static str) {
+    let builder = batch(|batch| batch.zip("same.zip", b"first").zip("one.zip", b"one"));
+    let stand_in = second_template(builder, configure_later).start();
+    let (slow, awaited) = match is_later_first {
+        true => (PDF_ZIP_ID, "Interview Invitations: saved same.zip"),
+        false => (SECOND_ZIP_ID, "Accepted Offers for Review: saved same.zip"),
+    };
+    let gate = Gate::new();
+    let for_store = Arc::clone(&gate);
+    stand_in.next_store_response_of(slow, move |_, file| {
+        let headers = [("Content-Disposition", "attachment; filename=same.zip")];
+        vec![Action::WaitFor(Arc::clone(&for_store)), Action::Send(file.whole(&headers))]
+    });
+    (stand_in, gate, awaited)
+}
+
+/// Prepares a step that fetches new batches of both templates.
+fn both_templates(stand_in: &StandIn) -> Step {
+    let templates = format!("{PDF_TEMPLATE_NAME}\n{SECOND_TEMPLATE_NAME}");
+    of_identity(github(stand_in)).input("pdf-template", &templates)
+}
+
 #[test]
 fn of_two_batches_with_the_same_path_the_later_one_fails() {
     for is_later_first in [false, true] {
-        let builder = batch(|batch| batch.zip("same.zip", b"first").zip("one.zip", b"one"));
-        let builder = second_template(builder, |batch| batch.zip("same.zip", b"second").zip("two.zip", b"two"));
-        let stand_in = builder.start();
-        let gate = Gate::new();
-        let (slow, awaited) = match is_later_first {
-            true => (PDF_ZIP_ID, "Interview Invitations: saved same.zip"),
-            false => (SECOND_ZIP_ID, "Accepted Offers for Review: saved same.zip"),
-        };
-        let for_store = Arc::clone(&gate);
-        stand_in.next_store_response_of(slow, move |_, file| {
-            let headers = [("Content-Disposition", "attachment; filename=same.zip")];
-            vec![Action::WaitFor(Arc::clone(&for_store)), Action::Send(file.whole(&headers))]
+        let (stand_in, gate, awaited) = two_batches_with_the_same_path(is_later_first, |batch| {
+            batch.zip("same.zip", b"second").zip("two.zip", b"two")
         });
-        let templates = format!("{PDF_TEMPLATE_NAME}\n{SECOND_TEMPLATE_NAME}");
-        let step = of_identity(github(&stand_in)).input("pdf-template", &templates).spawn();
+        let step = both_templates(&stand_in).spawn();
         step.wait_for_stdout(awaited);
         gate.open();
 
@@ -278,6 +295,96 @@ fn of_two_batches_with_the_same_path_the_later_one_fails() {
         let codes: Vec<Value> = files(&outcome).iter().map(|file| file["error"]["code"].clone()).collect();
         assert_eq!(codes, [Value::Null, Value::Null, json!(1)]);
     }
+}
+
+#[test]
+fn the_names_of_a_batch_do_not_depend_on_other_runs() {
+    for is_later_first in [false, true] {
+        let (stand_in, gate, awaited) = two_batches_with_the_same_path(is_later_first, |batch| {
+            batch.zip("same.zip", b"second").zip("same.zip", b"third").zip("same-2.zip", b"fourth")
+        });
+        let step = both_templates(&stand_in).spawn();
+        step.wait_for_stdout(awaited);
+        gate.open();
+
+        let outcome = step.wait().exited(1);
+        assert_eq!(outcome.files(), ["one.zip", "same-2-2.zip", "same-2.zip", "same.zip"], "{is_later_first}");
+        assert_eq!((outcome.read("same.zip"), outcome.read("same-2.zip")), (b"first".to_vec(), b"third".to_vec()));
+    }
+}
+
+#[test]
+fn a_path_of_another_run_is_a_more_severe_failure_than_a_status() {
+    for is_later_first in [false, true] {
+        let (stand_in, gate, awaited) = two_batches_with_the_same_path(is_later_first, |batch| {
+            batch.statuses(&["success_with_errors"]).zip("same.zip", b"second").zip("two.zip", b"two")
+        });
+        // The second zip of the later batch is sent when the path of its first one is taken.
+        let taken = Gate::new();
+        let for_store = Arc::clone(&taken);
+        stand_in.next_store_response_of(SECOND_ZIP_ID + 1, move |_, file| {
+            let headers = [("Content-Disposition", "attachment; filename=two.zip")];
+            vec![Action::WaitFor(Arc::clone(&for_store)), Action::Send(file.whole(&headers))]
+        });
+        let step = both_templates(&stand_in).input("fail-on", "success_with_errors").spawn();
+        step.wait_for_stdout(awaited);
+        gate.open();
+        step.wait_for_stdout("Accepted Offers for Review: saved one.zip");
+        taken.open();
+
+        let outcome = step.wait().exited(1).with_error("cannot save the file as same.zip");
+        assert_eq!(outcome.files(), ["one.zip", "same.zip", "two.zip"], "{is_later_first}");
+    }
+}
+
+#[test]
+fn a_signal_keeps_the_zips_that_are_complete() {
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let stand_in = batch(|batch| batch.zip("a.zip", b"a").zip("b.zip", applicants_zip(40))).start();
+        stand_in.next_store_response_of(PDF_ZIP_ID + 1, |_, file| {
+            vec![Action::Send(cut(&file.whole(&[]), 1000)), Action::Hang]
+        });
+        let step = batch_step(&stand_in).existing_file("b.zip", "older").spawn();
+        step.wait_for_stdout("saved a.zip");
+        stand_in.store().wait_for_requests(2);
+        step.signal(signal);
+        let outcome = step.wait().exited(code).with_error("interrupted by SIG");
+        assert_eq!(outcome.files(), ["a.zip", "b.zip"]);
+        assert_eq!((outcome.read("a.zip"), outcome.read("b.zip")), (b"a".to_vec(), b"older".to_vec()));
+        assert_eq!((outcome.outputs["paths"].as_str(), outcome.outputs["pdf-batch-id"].as_str()), ("a.zip", "42"));
+    }
+}
+
+#[test]
+fn a_timeout_keeps_the_zips_that_are_complete() {
+    let play = |timeout: &str| {
+        let stand_in = batch(|batch| batch.zip("a.zip", b"a").zip("b.zip", b"b").zip("c.zip", b"c")).start();
+        stand_in.next_store_response_of(PDF_ZIP_ID + 1, |_, _| vec![Action::Hang]);
+        batch_step(&stand_in).input("timeout", timeout).run()
+    };
+    let outcome = with_growing_timeout(play, |outcome| outcome.stdout.contains("saved a.zip"));
+    let outcome = outcome.exited(4).with_error(" of 3 missing: timed out after ");
+    assert_eq!((outcome.read("a.zip"), outcome.files().contains(&"b.zip".to_owned())), (b"a".to_vec(), false));
+    assert_eq!(outcome.outputs["status"], "available");
+}
+
+#[test]
+fn a_batch_with_too_many_zips_ends_the_run() {
+    let hrefs: Vec<String> = (1..=1001).map(pdf_zip_href).collect();
+    let hrefs: Vec<&str> = hrefs.iter().map(String::as_str).collect();
+    let stand_in = batch(|batch| batch.hrefs(&hrefs)).start();
+    batch_step(&stand_in).run().exited(1).with_error("sent more than 1000 files of one batch");
+    assert_eq!(stand_in.api_requests().len(), 1);
+}
+
+#[test]
+fn a_message_about_many_missing_files_names_twenty() {
+    // The stand-in has none of these zips.
+    let hrefs: Vec<String> = (1..=30).map(pdf_zip_href).collect();
+    let hrefs: Vec<&str> = hrefs.iter().map(String::as_str).collect();
+    let stand_in = batch(|batch| batch.hrefs(&hrefs)).start();
+    let outcome = batch_step(&stand_in).run().exited(5);
+    outcome.with_error("files 1, 2, ").with_error(", 19, 20 and 10 more of 30 missing: ");
 }
 
 #[test]
