@@ -8,7 +8,9 @@ use webadmit_export::report::outputs;
 use webadmit_export::text::sanitize;
 use wiremock::ResponseTemplate;
 
-use crate::support::{EXPORT_ID, Outcome, RUN_ID, StandIn, export_json, github, respond, run_json, runner, shell};
+use crate::support::{
+    EXPORT_ID, Outcome, RUN_ID, StandIn, export_json, github, many_run_id, respond, run_json, runner, shell,
+};
 
 /// Returns texts made of pieces that mean something to runners, terminals or Markdown.
 pub(super) fn hostile() -> impl Strategy<Value = String> {
@@ -125,6 +127,50 @@ fn not_found(hostile_text: &str) -> [Outcome; 3] {
     [identity, export, latest]
 }
 
+/// Looks several names up in a list of hostile ones, without a match.
+fn not_found_at_once(hostile_text: &str) -> Outcome {
+    let stand_in = StandIn::start();
+    stand_in.next_api_json(identities_of(hostile_text));
+    stand_in.next_api_json(json!({ "exports": [export_json(7, hostile_text), export_json(8, hostile_text)] }));
+    github(&stand_in).by_names().input("identity", "here").input("export-name", "nothing\nnowhere").run()
+}
+
+/// Starts runs of three exports with hostile names. Two have files of the same hostile name, and the API refuses the third.
+fn several(hostile_text: &str) -> Outcome {
+    let header = for_header(hostile_text);
+    let names = ["First", "Second", "Third"].map(|name| format!("{name} {hostile_text}"));
+    let stand_in = names.iter().zip(1..).fold(StandIn::builder(), |builder, (name, id)| {
+        builder.export(id, name, many_run_id(id), |run| {
+            run.statuses(&[hostile_text, "Success With Errors"])
+                .content_disposition(&format!("attachment; filename=\"{}\"", header.replace('"', "\\\"")))
+                .content_type(&format!("text/csv;{header}"))
+        })
+    });
+    let stand_in = stand_in.start();
+    let refusal = json!({ "errors": { hostile_text: [hostile_text] } });
+    stand_in.next_api_response_to("POST", "/exports/3/", ResponseTemplate::new(422).set_body_json(refusal));
+    let body = hostile_text.to_owned();
+    stand_in.next_store_response_of(many_run_id(2), move |_, _| {
+        respond(503, &[], format!("<Error><Code>{body}</Code>").as_bytes())
+    });
+
+    let names = names.map(|name| sanitize::excerpt(&name)).join("\n");
+    let step = github(&stand_in).by_names().input("export-name", &names).input("output-file", "out.env");
+    let outcome = step.input("poll-interval", "1ms").run().exited(1);
+
+    let files: Value = serde_json::from_str(&outcome.outputs["files"]).unwrap();
+    let codes: Vec<_> = files.as_array().unwrap().iter().map(|file| file["error"]["code"].as_u64()).collect();
+    assert_eq!(codes, [None, Some(1), Some(1)], "{files}");
+    let sections = outcome.summary.lines().filter_map(|line| line.strip_prefix("    section "));
+    for (section, name) in sections.zip(["First", "Second"]) {
+        let is_plain = |c: char| c.is_alphanumeric() || " -_.".contains(c);
+        assert!(section.starts_with(name) && section.chars().all(is_plain), "{section}");
+    }
+    let labelled = outcome.stdout.lines().filter(|line| line.contains("started run ")).count();
+    assert_eq!(labelled, 2, "{}", outcome.stdout);
+    outcome
+}
+
 fn identities_of(hostile_text: &str) -> Value {
     json!({ "user_identities": [
         { "id": 5, "type": hostile_text, "association": hostile_text, "organization": hostile_text, "institution": "here", "cycle": hostile_text }
@@ -184,7 +230,8 @@ pub(super) fn assert_harmless(outcome: &Outcome) {
     }
     assert!(!outcome.summary.chars().any(|c| c != '\n' && sanitize::is_unprintable(c)), "{}", outcome.summary);
     if !outcome.summary.is_empty() {
-        assert_adds_no_markdown(&outcome.summary);
+        let files: Value = serde_json::from_str(&outcome.outputs["files"]).unwrap();
+        assert_adds_no_markdown(&outcome.summary, files.as_array().unwrap().len());
     }
 }
 
@@ -193,25 +240,30 @@ fn assert_all_harmless(hostile_text: &str) {
         assert!(!outcome.summary.is_empty());
         assert_harmless(&outcome);
     }
-    for outcome in not_found(hostile_text) {
+    for outcome in not_found(hostile_text).into_iter().chain([not_found_at_once(hostile_text)]) {
         assert_eq!(outcome.status.code(), Some(5), "{}", outcome.stdout);
         assert_harmless(&outcome);
     }
+    assert_harmless(&several(hostile_text));
     listed(hostile_text).iter().for_each(assert_harmless);
 }
 
-/// Checks that the summary consists of a heading, one table of two columns, paragraphs and code blocks, whatever the servers
-/// sent.
-fn assert_adds_no_markdown(summary: &str) {
-    let (mut headings, mut tables) = (0, 0);
+/// Checks that the summary consists of a heading, one table, paragraphs and code blocks, whatever the servers sent. With several
+/// runs, the table has a row for each, and the retries are a list.
+fn assert_adds_no_markdown(summary: &str, runs: usize) {
+    let (columns, max_lists) = if runs > 1 { (6, 1) } else { (2, 0) };
+    let (mut headings, mut tables, mut rows, mut lists) = (0, 0, 0, 0);
     for event in Parser::new_ext(summary, Options::all()) {
         match event {
             Event::Start(Tag::Heading { .. }) => headings += 1,
-            Event::Start(Tag::Table(columns)) => {
+            Event::Start(Tag::Table(table)) => {
                 tables += 1;
-                assert_eq!(columns.len(), 2);
+                assert_eq!(table.len(), columns, "{summary}");
             }
-            Event::Start(Tag::Paragraph | Tag::CodeBlock(_) | Tag::TableHead | Tag::TableRow | Tag::TableCell) => {}
+            Event::Start(Tag::TableRow) => rows += 1,
+            Event::Start(Tag::List(None)) => lists += 1,
+            Event::Start(Tag::Item) if lists == 1 => {}
+            Event::Start(Tag::Paragraph | Tag::CodeBlock(_) | Tag::TableHead | Tag::TableCell) => {}
             Event::Start(tag) => panic!("{tag:?} in:\n{summary}"),
             Event::InlineHtml(html) => assert!(["<code>", "</code>"].contains(&&*html), "{html} in:\n{summary}"),
             Event::Html(html) => panic!("{html} in:\n{summary}"),
@@ -219,6 +271,7 @@ fn assert_adds_no_markdown(summary: &str) {
         }
     }
     assert_eq!((headings, tables), (1, 1), "{summary}");
+    assert!(lists <= max_lists && (runs == 1 || rows == runs), "{summary}");
 }
 
 proptest! {
