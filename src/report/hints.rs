@@ -26,10 +26,9 @@ impl MessageBuilder<'_> {
             StepError::TimedOut => Some(self.timeout_hint()),
             StepError::Status(status) => Some(self.status_hint(status)),
             StepError::MissingFiles { cause, .. } => self.missing_files_hint(cause),
-            StepError::PathConflict { .. } => Some(
-                "give the exports other names in WebAdMIT, or fetch them in steps with different directories"
-                    .to_owned(),
-            ),
+            StepError::PathConflict { .. } => {
+                Some("give them other names in WebAdMIT, or fetch them in steps with different directories".to_owned())
+            }
             StepError::Local(error) => self.local_hint(error),
             StepError::Interrupted(_) => self.interrupted_hint(),
             StepError::Inputs(_) | StepError::Argument(_) => None,

@@ -136,7 +136,9 @@ impl<'a> MessageBuilder<'a> {
 
     /// Returns what the step was about: `run 74780 of export 86446`.
     fn subject(&self) -> String {
-        let Some(request) = self.context.request else { return "cannot list identities, exports and PDF templates".to_owned() };
+        let Some(request) = self.context.request else {
+            return "cannot list identities, exports and PDF templates".to_owned();
+        };
         let Some((run, history)) = self.run() else { return format!("{}, {}", count_runs(request), self.identity()) };
 
         let (noun, source) = (run.kind.run_noun(), source(run, history));

@@ -22,8 +22,8 @@ const MIN_SECRET_LENGTH: usize = 16;
 /// Maximum number of bytes of a signature that are searched for.
 const MAX_SIGNATURE_LENGTH: usize = 2048;
 
-/// Number of signatures that are kept. A URL expires after 30 s, so the last ones are enough.
-const MAX_SIGNATURES: usize = 64;
+/// Number of signatures that are kept. A URL expires after 30 s, in which eight connections do not use more of them.
+const MAX_SIGNATURES: usize = 256;
 
 /// Maximum number of bytes of a server's text that are used.
 pub(crate) const MAX_TEXT_LENGTH: usize = 16 * 1024;
@@ -404,12 +404,12 @@ mod tests {
     fn the_signatures_of_the_last_urls_are_kept() {
         let redactor = Redactor::default();
         let signature = |number: usize| format!("signature-number-{number:04}");
-        for number in (0..100).chain([99; 100]) {
+        for number in (0..MAX_SIGNATURES + 36).chain([MAX_SIGNATURES + 35; 100]) {
             redactor
                 .add_signed_url(&Url::parse(&format!("https://s3.example/x?Signature={}", signature(number))).unwrap());
         }
         assert!(
-            redactor.contains_secret(&signature(99))
+            redactor.contains_secret(&signature(MAX_SIGNATURES + 35))
                 && redactor.contains_secret(&signature(36))
                 && !redactor.contains_secret(&signature(35))
         );

@@ -626,7 +626,7 @@ fn names_that_cannot_be_resolved_are_reported_at_once_and_nothing_is_started() {
     let stand_in = builder.export(42, " TWICE ", 92, |run| run).start();
     let unknown: Vec<String> = (1..=30).map(|number| format!("Unknown {number}")).collect();
     let unknown: Vec<&str> = unknown.iter().map(String::as_str).collect();
-    for names in [&["Export 1", "Exprot 2"][..], &["Exprot 1", "Twice", "Export 3", "nothing"], &unknown] {
+    for names in [&["Export 1", "Export X 2"][..], &["Export Y 1", "Twice", "Export 3", "nothing"], &unknown] {
         let outcome = by_names(&stand_in, names).input("pdf-template", "No Such Template").run().exited(5);
         let error = outcome.error();
         let failing = names.iter().filter(|name| !name.starts_with("Export ")).chain([&"No Such Template"]);

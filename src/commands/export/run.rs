@@ -284,11 +284,10 @@ impl Run<'_> {
         let Some(source) = &response.source else { return };
         let mut history = self.context.history.borrow_mut();
         let is_first = history.checks == 0;
-        match &history.source {
-            None => {
-                let name = source.name.as_ref().map(ToString::to_string);
-                history.source = Some(ResolvedName { id: source.id, name, is_newest_cycle: false });
-            }
+        let name = || source.name.as_ref().map(ToString::to_string);
+        match &mut history.source {
+            None => history.source = Some(ResolvedName { id: source.id, name: name(), is_newest_cycle: false }),
+            Some(requested) if requested.id == source.id && requested.name.is_none() => requested.name = name(),
             Some(requested) if is_first && requested.id != source.id => {
                 let (noun, run_noun) = (self.request.kind.source_noun(), self.request.kind.run_noun());
                 self.context.warning(&format!(
