@@ -228,8 +228,12 @@ impl<'a> Context<'a> {
         if error.endpoint == Endpoint::Api
             && let Some(delay) = error.retry_after
         {
+            // Of several responses that were in progress, the one that asks for the longest time counts.
             let until = self.deadline().elapsed().saturating_add(delay);
-            self.step.pause.replace(Some(Pause { until, error: error.clone() }));
+            let mut pause = self.step.pause.borrow_mut();
+            if pause.as_ref().is_none_or(|pause| pause.until < until) {
+                *pause = Some(Pause { until, error: error.clone() });
+            }
         }
 
         let decision = self.decide(&error, attempts, 1);
