@@ -111,6 +111,8 @@ pub struct RunHistory {
     pub(crate) progress: Option<Progress>,
     /// The files that are at their destination.
     pub(crate) saved: Vec<SavedFile>,
+    /// Whether nothing is left to do for the run. False if the step ended before.
+    pub(crate) is_finished: bool,
     /// Why the run failed.
     pub(crate) error: Option<StepError>,
 }

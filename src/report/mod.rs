@@ -45,10 +45,10 @@ impl Report<'_> {
         messages.flat_map(|(run, text)| lines_of(&run.label, &text)).collect()
     }
 
-    /// Returns why a run failed: its own error, or if it has no file, the error that ended the step.
+    /// Returns why a run failed: its own error, or if it was not finished, the error that ended the step.
     pub(crate) fn run_error(&self, run: usize) -> Option<(ExitCode, String)> {
         let history = self.history.runs.get(run)?;
-        let step_error = self.error.filter(|_| history.saved.is_empty());
+        let step_error = self.error.filter(|_| !history.is_finished);
         let error = history.error.as_ref().or(step_error)?;
         let message = match self.context {
             Some(context) => message::render_run(error, context, self.history, run),

@@ -50,11 +50,18 @@ impl<'a> Run<'a> {
 
     /// Fetches the files of the run. The history has what happened, even if this is dropped, and the error.
     pub(super) async fn fetch(self) {
-        let Err(error) = self.try_fetch().await else { return };
-        if self.context.is_labelled() {
+        let result = self.try_fetch().await;
+        if let Err(error) = &result
+            && self.context.is_labelled()
+        {
             self.context.line(&format!("failed: {error}"));
         }
-        self.context.history.borrow_mut().record_error(error);
+
+        let mut history = self.context.history.borrow_mut();
+        history.is_finished = true;
+        if let Err(error) = result {
+            history.record_error(error);
+        }
     }
 
     async fn try_fetch(&self) -> Result<(), StepError> {

@@ -78,9 +78,9 @@ impl Summary<'_> {
 fn row(run: &RunHistory) -> String {
     let outcome = match (&run.error, run.status()) {
         (Some(_), _) => "❌",
+        (None, _) if !run.is_finished => "—",
         (None, Some(Status::SuccessWithErrors)) => "⚠️",
-        (None, Some(status)) if status.is_terminal() => "✅",
-        (None, _) => "—",
+        (None, _) => "✅",
     };
     let source = run.source.as_ref().map_or_else(|| code(&run.label), describe);
     let source = if run.kind == RunKind::Export { source } else { format!("PDF template {source}") };
