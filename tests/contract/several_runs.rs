@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -176,7 +177,8 @@ fn outputs_of_several_runs_are_paths_and_files() {
         .export(3, "Broken", 73, |run| run.statuses(&["Failed"]))
         .export(4, "Partly", 74, |run| run.statuses(&["Success With Errors"]).filename("d.csv").content_type(""))
         .start();
-    let step = by_names(&stand_in, &["partly", "nobody", "broken", "applicants"]).input("fail-on", "failed");
+    let step = by_names(&stand_in, &["partly", "nobody", "broken", "applicants"])
+        .input("fail-on", "failed,success_with_errors");
     let outcome = step.input("directory", "out").input("output-file", "out.env").run().exited(3);
 
     let expected = ["files", "paths", "status", "user-identity-id"];
@@ -208,8 +210,13 @@ fn outputs_of_several_runs_are_paths_and_files() {
         "code": 3,
         "message": "run 73 of export 3 (Broken) ended with status failed; no file was written; an existing file was left unchanged",
     });
+    let mut partly = saved(entry("Partly", 4, 74, "success_with_errors"), "d.csv", absent.clone());
+    partly["error"] = json!({
+        "code": 3,
+        "message": "run 74 of export 4 (Partly) ended with status success_with_errors; the file was saved as out/d.csv",
+    });
     let expected = [
-        saved(entry("Partly", 4, 74, "success_with_errors"), "d.csv", absent.clone()),
+        partly,
         entry("Nobody", 2, 72, "empty_list"),
         failed,
         saved(entry("Applicants", 1, 71, "available"), "a b.csv", json!("text/csv;charset=iso-8859-1")),
@@ -495,20 +502,25 @@ fn without_the_list_every_run_is_checked_individually() {
 }
 
 /// The API asks one run to retry later, and the other runs wait as well. In that time, another run would be checked dozens of
-/// times.
+/// times. A shorter time that it asks another run for does not end the wait.
 #[test]
 fn retry_after_for_one_run_holds_for_all() {
-    let busy = || ResponseTemplate::new(429).insert_header("Retry-After", "2");
+    let busy = |seconds: &str| ResponseTemplate::new(429).insert_header("Retry-After", seconds);
     let statuses = [&["In Progress"; 9][..], &["Available"]].concat();
-    let stand_in = StandIn::builder().many_exports(3).statuses(&statuses).start();
-    stand_in.next_api_response_to("GET", "/exports/2/", busy());
-    by_many_run_ids(&stand_in, 3).run().exited(0);
+    for also in [None, Some(busy("1").set_delay(Duration::from_millis(100)))] {
+        let stand_in = StandIn::builder().many_exports(3).statuses(&statuses).start();
+        stand_in.next_api_response_to("GET", "/exports/2/", busy("3"));
+        if let Some(also) = also {
+            stand_in.next_api_response_to("GET", "/exports/1/", also);
+        }
+        by_many_run_ids(&stand_in, 3).run().exited(0);
 
-    let requests = api_requests(&stand_in);
-    let mut of_busy = (0..requests.len()).filter(|&at| requests[at].contains("/exports/2/"));
-    let (first, second) = (of_busy.next().unwrap(), of_busy.next().unwrap());
-    // Those that were sent already, and those of the other runs that are sent first after the pause.
-    assert!(second - first - 1 <= 4, "{requests:?}");
+        let requests = api_requests(&stand_in);
+        let mut of_busy = (0..requests.len()).filter(|&at| requests[at].contains("/exports/2/"));
+        let (first, second) = (of_busy.next().unwrap(), of_busy.next().unwrap());
+        // Those that were sent already, and those of the other runs that are sent first after the pause.
+        assert!(second - first - 1 <= 4, "{requests:?}");
+    }
 }
 
 #[test]
@@ -522,9 +534,9 @@ fn retry_after_beyond_the_timeout_ends_the_step() {
         } else {
             by_many_names(&stand_in, 3)
         };
-        let outcome = step.input("timeout", "1h").run().exited(4);
+        let outcome = step.input("timeout", "20s").run().exited(4);
         assert_eq!(codes(&outcome), [4; 3], "{method} {path}");
-        outcome.with_error("the server asked to retry after 2 h").with_error("beyond the timeout of 1 h");
+        outcome.with_error("the server asked to retry after 2 h").with_error("beyond the timeout of 20 s");
     }
 }
 
@@ -674,6 +686,9 @@ fn a_signal_writes_the_outputs_and_removes_the_partial_files() {
         let outcome = running.wait().exited(code).with_error(&format!("interrupted by {name}; 1 file was saved"));
         assert_only_the_first_is_saved(&outcome, code as u64);
         assert!(outcome.summary.contains(name), "{}", outcome.summary);
+        for row in ["| ✅ | 1, `Export 1` |", "| — | 2, `Export 2` |", "| — | 3, `Export 3` |"] {
+            assert!(outcome.summary.contains(row), "{row} is not in:\n{}", outcome.summary);
+        }
     }
 }
 
@@ -695,15 +710,22 @@ fn a_signal_during_many_downloads_removes_every_partial_file() {
 
 #[test]
 fn a_signal_is_more_severe_than_the_failure_of_a_run() {
-    let builder =
-        StandIn::builder().many_exports(2).export(2, "Export 2", many_run_id(2), |run| run.statuses(&["Failed"]));
-    let stand_in = builder.export(1, "Export 1", many_run_id(1), |run| run.statuses(&["In Progress"])).start();
-    let running = by_many_names(&stand_in, 2).spawn();
-    running.wait_for_stdout("Export 2: failed: ");
-    running.wait_for_stdout("Export 1: in_progress");
+    let statuses = [["In Progress"], ["Failed"], ["Empty List"]];
+    let stand_in = statuses.iter().zip(1..).fold(StandIn::builder(), |builder, (statuses, id)| {
+        builder.export(id, &format!("Export {id}"), many_run_id(id), |run| run.statuses(statuses))
+    });
+    let stand_in = stand_in.start();
+    let running = by_many_names(&stand_in, 3).input("fail-on", "failed").spawn();
+    for line in ["Export 1: in_progress", "Export 2: failed: ", "Export 3: no file was produced"] {
+        running.wait_for_stdout(line);
+    }
     running.signal(Signal::INT);
     let outcome = running.wait().exited(130);
-    assert_eq!(codes(&outcome), [130, 3]);
+    // What happened to the runs that had ended before is not the signal's fault.
+    assert_eq!(codes(&outcome), [130, 3, 0]);
+    for row in ["| — | 1, `Export 1` |", "| ❌ | 2, `Export 2` |", "| ✅ | 3, `Export 3` |"] {
+        assert!(outcome.summary.contains(row), "{row} is not in:\n{}", outcome.summary);
+    }
     outcome.with_error("interrupted by SIGINT").with_error("\nExport 2 (run 70002): ended with status failed");
 }
 
@@ -777,4 +799,28 @@ fn invalid_inputs_for_several_runs_are_rejected_before_any_request() {
     assert!(stand_in.api_requests().is_empty());
 
     by_many_names(&stand_in, 50).run().exited(0);
+}
+
+#[test]
+fn runs_that_were_just_started_may_be_unknown_for_a_while() {
+    let builder = StandIn::builder().many_exports(3);
+    let hidden = (1..=3).fold(builder, |builder, id| {
+        builder.export(id, &format!("Export {id}"), many_run_id(id), |run| {
+            run.hidden_from_list().filename(&format!("export-{id}.csv"))
+        })
+    });
+    let stand_in = hidden.start();
+    stand_in.hide_run_for(7);
+    assert_eq!(by_many_names(&stand_in, 3).run().exited(0).files(), ["export-1.csv", "export-2.csv", "export-3.csv"]);
+    assert_eq!(count_requests(&stand_in, "GET /api/v1/exports/"), 7 + 3);
+}
+
+#[test]
+fn the_output_file_is_never_replaced() {
+    let stand_in = StandIn::builder().export(1, "First", 71, |run| run.filename("out.env"));
+    let stand_in = stand_in.export(2, "Second", 72, |run| run.filename("b.csv")).start();
+    let outcome = by_names(&stand_in, &["First", "Second"]).input("output-file", "out.env").run().exited(1);
+    assert_eq!((codes(&outcome), outcome.files()), (vec![1, 0], vec!["b.csv".to_owned(), "out.env".to_owned()]));
+    assert!(outcome.read("out.env").starts_with(b"WEBADMIT_STATUS=available\n"));
+    outcome.with_error("\nFirst (run 71): cannot save the file as out.env: output-file has the same path");
 }
