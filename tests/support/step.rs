@@ -237,7 +237,7 @@ impl Step {
         let mut child = command.spawn().unwrap();
         let stdout = Lines::of(child.stdout.take().unwrap());
         let stderr = Lines::of(child.stderr.take().unwrap());
-        RunningStep { child, stdout, stderr, variables: self.variables, root: self.root }
+        RunningStep { child: Program(child), stdout, stderr, variables: self.variables, root: self.root }
     }
 }
 
@@ -270,9 +270,20 @@ pub fn repeat_until<T>(mut play: impl FnMut() -> T, is_reached: impl Fn(&T) -> b
     play()
 }
 
+/// A program that is killed if a test ends before it does.
+struct Program(Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // Both fail if it has exited, as it should have.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A step whose program is running.
 pub struct RunningStep {
-    child: Child,
+    child: Program,
     stdout: Lines,
     stderr: Lines,
     variables: BTreeMap<OsString, OsString>,
@@ -293,12 +304,12 @@ impl RunningStep {
     }
 
     pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        kill_process(Pid::from_child(&self.child.0), signal).unwrap();
     }
 
     /// Returns the id of the process: the wrapper's, if there is one.
     pub fn id(&self) -> u32 {
-        self.child.id()
+        self.child.0.id()
     }
 
     /// Calls `each` with every line of stdout as it arrives, until the program exits.
@@ -336,9 +347,9 @@ impl RunningStep {
     pub fn wait(mut self) -> Outcome {
         let has_exited = self.stdout.wait_for_end() && self.stderr.wait_for_end();
         if !has_exited {
-            let _ = self.child.kill();
+            let _ = self.child.0.kill();
         }
-        let status = self.child.wait().unwrap();
+        let status = self.child.0.wait().unwrap();
         let (stdout, stderr) = (self.stdout.finish(), self.stderr.finish());
         assert!(has_exited, "the program did not exit:\n{stdout}\n{stderr}");
 
