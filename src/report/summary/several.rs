@@ -1,6 +1,6 @@
 //! The summary of a step with several runs: a row for each, and a section for each in the diagram.
 
-use super::{Summary, code, code_block, describe, diagram, headline, size};
+use super::{Summary, code, code_block, describe, diagram, headline};
 use crate::report::history::RunHistory;
 use crate::text::format::{self, duration};
 use crate::webadmit::RunKind;
@@ -87,6 +87,6 @@ fn row(run: &RunHistory) -> String {
     let id = run.id.map(|id| id.to_string()).unwrap_or_default();
     let status = run.status().map(|status| code(status.name())).unwrap_or_default();
     let paths: Vec<String> = run.saved.iter().map(|file| code(&file.path)).collect();
-    let sizes: Vec<String> = run.saved.iter().map(|file| size(file.size)).collect();
+    let sizes: Vec<String> = run.saved.iter().map(|file| format::bytes(file.size)).collect();
     format!("| {outcome} | {source} | {id} | {status} | {} | {} |", paths.join("<br>"), sizes.join("<br>"))
 }
