@@ -124,17 +124,17 @@ impl MessageBuilder<'_> {
         const LIST: &str = "webadmit-export list shows everything that the key can see";
 
         match names {
-            [Unresolved { target: LookupTarget::IdentityWords, error }] => match self.list_row_hint(self.words()) {
-                Some(hint) => hint,
-                None => format!("{}; {LIST}", self.identity_hint(error)),
-            },
+            [Unresolved { target: LookupTarget::IdentityWords, error }] => {
+                list_row_hint(self.words(), "identity", "INPUT")
+                    .unwrap_or_else(|| format!("{}; {LIST}", self.identity_hint(error)))
+            }
             [Unresolved { target: LookupTarget::SourceName(run), error }] => {
-                let run = self.context.request.and_then(|request| request.runs.get(*run));
-                let name = run.map(source_name).unwrap_or_default();
-                match self.list_row_hint(name) {
-                    Some(hint) => hint,
-                    None => format!("{}; {LIST}", self.name_hint(name, error)),
-                }
+                let Some(run) = self.context.request.and_then(|request| request.runs.get(*run)) else {
+                    return LIST.to_owned();
+                };
+                let name = source_name(run);
+                list_row_hint(name, run.kind.name_input(), "NAME")
+                    .unwrap_or_else(|| format!("{}; {LIST}", self.name_hint(run.kind, name, error)))
             }
             [Unresolved { target: LookupTarget::LatestRun(_), .. }] => {
                 let kind = self.run_history().kind;
@@ -165,8 +165,7 @@ impl MessageBuilder<'_> {
     }
 
     /// Returns the hint for the name of an export or template.
-    fn name_hint(&self, name: &str, error: &ResolveError) -> String {
-        let kind = self.run_history().kind;
+    fn name_hint(&self, kind: RunKind, name: &str, error: &ResolveError) -> String {
         let (noun, name_input, id_input) = (kind.source_noun(), kind.name_input(), kind.id_input());
         let is_newest_cycle = self.history.identity.as_ref().is_some_and(|identity| identity.is_newest_cycle);
         match error.matching {
@@ -181,21 +180,6 @@ impl MessageBuilder<'_> {
             }
             _ => format!("set {id_input} instead, or rename one of them in WebAdMIT"),
         }
-    }
-
-    /// Returns the hint for a value that looks like a row copied from a list: `86446  305  Nightly Applicants`.
-    fn list_row_hint(&self, value: &str) -> Option<String> {
-        let (id, _) = value.trim().split_once("  ")?;
-        let is_identity = value == self.words();
-        let (input, column) = match is_identity {
-            true => ("identity", "INPUT"),
-            false => (self.run_history().kind.name_input(), "NAME"),
-        };
-        id.bytes().all(|byte| byte.is_ascii_digit()).then(|| {
-            format!(
-                "this looks like a row of a list; set {input} to the value in the column {column} of webadmit-export list"
-            )
-        })
     }
 
     /// Returns the words of the input `identity`.
@@ -318,6 +302,17 @@ impl MessageBuilder<'_> {
             _ => "check that this machine can reach WebAdMIT, then re-run the step".to_owned(),
         }
     }
+}
+
+/// Returns the hint for a value of an input that looks like a row copied from a list: `86446  305  Nightly Applicants`. `column` has
+/// the right value.
+fn list_row_hint(value: &str, input: &str, column: &str) -> Option<String> {
+    let (id, _) = value.trim().split_once("  ")?;
+    id.bytes().all(|byte| byte.is_ascii_digit()).then(|| {
+        format!(
+            "this looks like a row of a list; set {input} to the value in the column {column} of webadmit-export list"
+        )
+    })
 }
 
 /// Returns the name of the export or template as the input has it.
