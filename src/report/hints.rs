@@ -215,7 +215,9 @@ impl MessageBuilder<'_> {
         const ID_NOTE: &str = "; ids change with each application cycle, names do not";
 
         let Some(request) = self.context.request else { return ("the key".to_owned(), "") };
-        let Some(run) = self.run().map(|(run, _)| run).or(request.runs.first()) else {
+        let kind = self.run_history().kind;
+        let first_of_kind = || request.runs.iter().find(|run| run.kind == kind);
+        let Some(run) = self.run().map(|(run, _)| run).or_else(first_of_kind) else {
             return ("the key".to_owned(), "");
         };
         let (source, is_source_id) = match run.source {

@@ -38,8 +38,9 @@ impl History {
     /// The history of a step that has not begun. `request` is `None` if the inputs are invalid.
     #[must_use]
     pub(crate) fn new(request: Option<&FetchRequest>) -> Self {
-        let runs = request.map(|request| request.runs.iter().map(RunHistory::new).collect());
-        Self { runs: runs.unwrap_or_default(), ..Self::default() }
+        let runs: Vec<_> = request.into_iter().flat_map(|request| &request.runs).map(RunHistory::new).collect();
+        let kind = runs.first().map(|run| run.kind).unwrap_or_default();
+        Self { shared: RunHistory { kind, ..RunHistory::default() }, runs, ..Self::default() }
     }
 
     /// Returns the history of the run, if a single one is requested.
@@ -86,6 +87,7 @@ impl History {
 /// The history of a run.
 #[derive(Debug, Default)]
 pub struct RunHistory {
+    /// The kind of the run. In [`History::shared`], the kind that the last request was about.
     pub(crate) kind: RunKind,
     /// The name in the input, if the export or template is given by its name.
     pub(crate) requested_name: Option<String>,

@@ -71,6 +71,7 @@ impl Plan<'_> {
         if !self.request.runs.iter().any(is_named) {
             return Ok(Vec::new());
         }
+        self.context.history.borrow_mut().kind = kind;
         match (kind, identity) {
             (RunKind::Export, _) => {
                 let exports = self.request_list(async |timeout| self.api.exports(identity, timeout).await).await?;
