@@ -288,12 +288,18 @@ impl MessageBuilder<'_> {
                     "check that the {noun} belongs to this {source_noun} ({inputs}), and that WebAdMIT still has it (it deletes {plural} after a while){id_note}"
                 )
             }
+            ErrorKind::Status(404) if run.kind == RunKind::PdfBatch => {
+                format!("check {inputs}{id_note}; the identity must have PDF Manager and this {source_noun}")
+            }
             ErrorKind::Status(404) => {
                 format!("check {inputs}{id_note}; the key's user must be able to see the {source_noun}")
             }
             ErrorKind::Status(407) => PROXY_CREDENTIALS.to_owned(),
             ErrorKind::Status(429) | ErrorKind::RateLimited => {
                 "this key has no calls left; re-run the step later, and check what else uses the key".to_owned()
+            }
+            ErrorKind::MissingRedirect => {
+                "check whether a proxy follows WebAdMIT's redirects; it must pass them through unchanged".to_owned()
             }
             ErrorKind::Redirect | ErrorKind::Connect | ErrorKind::Unreadable => {
                 "check base-url, and whether this machine needs a proxy".to_owned()
