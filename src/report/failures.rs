@@ -22,8 +22,8 @@ pub(crate) fn render(
     if let Some(run) = history.only_run() {
         return error.or(run.error.as_ref()).map(|error| message::render(error, context, history));
     }
+    let runs = context.and_then(|context| failed_runs(error, context, history));
     let error = error.map(|error| message::render(error, context, history));
-    let runs = context.and_then(|context| failed_runs(context, history));
     match (error, runs) {
         (Some(error), Some(runs)) => Some(format!("{error}\n{runs}")),
         (error, runs) => error.or(runs),
@@ -31,14 +31,14 @@ pub(crate) fn render(
 }
 
 /// Returns which runs failed and why, or `None` if none did.
-fn failed_runs(context: MessageContext<'_>, history: &History) -> Option<String> {
+fn failed_runs(error: Option<&StepError>, context: MessageContext<'_>, history: &History) -> Option<String> {
     let failed = history.failed_runs().count();
     if failed == 0 {
         return None;
     }
 
-    let mut message =
-        format!("{failed} of {} failed; {}", format::count(history.runs.len(), "run"), message::files_state(history));
+    let (runs, files) = (format::count(history.runs.len(), "run"), message::files_state(history, error));
+    let mut message = format!("{failed} of {runs} failed; {files}");
     let errors = history.runs.iter().enumerate().filter_map(|(index, run)| Some((index, run, run.error.as_ref()?)));
     for (index, run, error) in errors.take(MAX_LINES) {
         let cause = MessageBuilder { context, history, run: Some(index) }.cause(error);

@@ -164,11 +164,10 @@ impl<'a> MessageBuilder<'a> {
         const UNCHANGED: &str = "no file was written; an existing file was left unchanged";
 
         self.context.request?;
-        let Some((request, run)) = self.run() else { return Some(files_state(self.history)) };
+        let Some((request, run)) = self.run() else { return Some(files_state(self.history, Some(error))) };
         // Before the export is resolved, no run is started. A first request that the API refused did not start one either.
-        let is_refused_at_once = matches!(error, StepError::Request { failure, reason: GiveUpReason::Refused } if failure.attempts.count == 1);
         let is_without_run =
-            request.run == RunSelector::New && run.id.is_none() && (run.source.is_none() || is_refused_at_once);
+            request.run == RunSelector::New && run.id.is_none() && (run.source.is_none() || is_refused_at_once(error));
         Some(match (run.saved.as_slice(), error) {
             ([saved], _) => format!("the file was saved as {}", saved.path),
             ([_, ..], _) => format!("{} were saved", format::count(run.saved.len(), "file")),
@@ -377,11 +376,24 @@ fn list_candidates(name: &Unresolved, max: usize) -> String {
     format!("\n{heading}{}", candidates.iter().map(line).collect::<String>())
 }
 
-/// Returns what is on disk after a step with several runs.
-pub(super) fn files_state(history: &History) -> String {
-    let has_run = history.runs.iter().any(|run| run.id.is_some());
+/// Whether the API refused the first request. If that was to start a run, none was started.
+fn is_refused_at_once(error: &StepError) -> bool {
+    matches!(error, StepError::Request { failure, reason: GiveUpReason::Refused } if failure.attempts.count == 1)
+}
+
+/// Returns what is on disk after a step with several runs. `error` is the one that ended the step, if there is one.
+pub(super) fn files_state(history: &History, error: Option<&StepError>) -> String {
+    // A request that starts a run can succeed although its response is lost. Errors that end the step occur before the first of
+    // these requests, except for signals.
+    let is_interrupted = matches!(error, Some(StepError::Interrupted(_)));
+    let is_without_run = |run: &RunHistory| {
+        let was_not_started = run.error.as_ref().map_or(!is_interrupted, is_refused_at_once);
+        run.id.is_none() && (run.source.is_none() || was_not_started)
+    };
     match history.runs.iter().map(|run| run.saved.len()).sum() {
-        0 if !has_run => "no run was started and no file was written; existing files were left unchanged".to_owned(),
+        0 if history.runs.iter().all(is_without_run) => {
+            "no run was started and no file was written; existing files were left unchanged".to_owned()
+        }
         0 => "no file was written; existing files were left unchanged".to_owned(),
         1 => "1 file was saved".to_owned(),
         files => format!("{files} files were saved"),
