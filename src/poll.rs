@@ -1,8 +1,8 @@
 //! Loop 1: checks a run until its status is terminal.
 //!
 //! While several runs of one kind are in progress, one request lists the statuses of all of them. A run is checked individually
-//! if the list does not contain it or shows a terminal status, or if it is the only one left. [`Poller`] decides when what is due;
-//! it uses only time and statuses.
+//! if the list does not contain it or shows a terminal status, or if it is the only one left. [`Poller`] decides when to list the
+//! statuses and which runs to check.
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -33,9 +33,9 @@ const MAX_RATE_LIMIT_DELAY: Duration = Duration::from_secs(300);
 /// Maximum number of attempts to list the statuses. If all fail, the runs are checked individually.
 const MAX_LIST_ATTEMPTS: u32 = 3;
 
-/// Checks at once, and repeats until the status is terminal. One of several runs that were just started is first checked after a
-/// second, with the others. No delay extends past the timeout; the check at the timeout is the last one. `record` gets the statuses
-/// that the list shows meanwhile.
+/// Checks a run at once, and repeats until its status is terminal. If it is one of several new runs, the first check is a second
+/// later, by the list. No delay extends past the timeout; the check at the timeout is the last one. `record` gets the statuses in
+/// the list.
 ///
 /// # Errors
 ///
@@ -79,8 +79,8 @@ pub(crate) struct Poller {
     waiting: RefCell<Vec<Waiting>>,
     /// Notified when a run begins to wait.
     changed: Notify,
-    /// Whether the statuses cannot be listed.
-    is_unlisted: Cell<bool>,
+    /// Whether each run is checked individually, because the statuses cannot be listed.
+    has_no_list: Cell<bool>,
     /// Number of calls that the key has left in this hour.
     remaining_calls: Rc<Cell<Option<u64>>>,
 }
@@ -111,11 +111,11 @@ struct Waiting {
     events: UnboundedSender<Event>,
 }
 
-/// What a run that waits is told.
+/// An event for a run that waits.
 enum Event {
     /// The list shows this status, which is not terminal.
     Listed(Status),
-    /// It must be checked individually.
+    /// The run must be checked individually.
     CheckNow,
 }
 
@@ -128,7 +128,7 @@ impl Poller {
             polling: Cell::new(0),
             waiting: RefCell::default(),
             changed: Notify::new(),
-            is_unlisted: Cell::new(false),
+            has_no_list: Cell::new(false),
             remaining_calls,
         }
     }
@@ -178,7 +178,7 @@ impl Poller {
         }
     }
 
-    /// Lists the statuses if several runs wait. Otherwise, or if that fails, the runs whose time has come are checked individually.
+    /// Lists the statuses if several runs wait. Otherwise, or if that fails, the runs that are due are checked individually.
     async fn check(
         &self,
         context: &Context<'_>,
@@ -186,16 +186,18 @@ impl Poller {
     ) {
         self.waiting.borrow_mut().retain(|waiting| !waiting.events.is_closed());
         let several = self.waiting.borrow().len() > 1;
-        if several && !self.is_unlisted.get() && !context.deadline().has_passed() {
+        if several && !self.has_no_list.get() && !context.deadline().has_passed() {
             let attempts = AttemptLimits { max_attempts: Some(MAX_LIST_ATTEMPTS), not_found_until: None };
             match context.request(RequestLimits { has_grace_period: false, attempts }, list).await {
                 Ok(Some(listed)) => return self.distribute(context, &listed),
-                Ok(None) => self.is_unlisted.set(true),
+                Ok(None) => self.has_no_list.set(true),
                 Err(StepError::Request { failure, reason: GiveUpReason::Refused | GiveUpReason::NotRetryable }) => {
-                    let plural = self.kind.run_plural();
-                    context
-                        .line(&format!("cannot list the statuses of all {plural}: {}; checking each", failure.error));
-                    self.is_unlisted.set(true);
+                    let (noun, plural) = (self.kind.run_noun(), self.kind.run_plural());
+                    context.line(&format!(
+                        "cannot list the statuses of all {plural}: {}; checking each {noun} individually",
+                        failure.error
+                    ));
+                    self.has_no_list.set(true);
                 }
                 // The runs that are due are checked one by one, this time.
                 Err(_) => {}
@@ -210,7 +212,7 @@ impl Poller {
         });
     }
 
-    /// Tells each run that waits its status, or that it must be checked individually.
+    /// Sends each run that waits its status in the list, or [`Event::CheckNow`].
     fn distribute(&self, context: &Context<'_>, listed: &[ListedRun]) {
         self.waiting.borrow_mut().retain_mut(|waiting| {
             let status = listed.iter().find(|listed| listed.id == waiting.run).map(|listed| &listed.status);
@@ -228,7 +230,7 @@ impl Poller {
     fn next_check(&self, context: &Context<'_>, since: Duration) -> Duration {
         let now = context.deadline().elapsed();
         // Without the list, each run is a call of its own.
-        let calls = if self.is_unlisted.get() { self.polling.get() } else { 1 };
+        let calls = if self.has_no_list.get() { self.polling.get() } else { 1 };
         let delay = next_delay(
             now.saturating_sub(since),
             context.api_config().poll_interval,

@@ -17,7 +17,7 @@ pub struct ConnectionPool {
     size: usize,
     /// The connections that are free. Downloads that wait for one get the next ones in order.
     free: Semaphore,
-    /// Number of downloads that wait, and for which none has been given back yet.
+    /// Number of waiting downloads for which no connection has been given back yet.
     waiting: Cell<usize>,
     /// Wakes the downloads that could use spare connections.
     given_back: Notify,
@@ -59,7 +59,7 @@ impl ConnectionPool {
     }
 
     /// Whether a download waits for its first connection, and none has been given back for it yet.
-    pub(super) fn is_wanted(&self) -> bool {
+    pub(super) fn has_waiting_download(&self) -> bool {
         self.waiting.get() > 0
     }
 
@@ -73,7 +73,7 @@ impl ConnectionPool {
         self.given_back.notified()
     }
 
-    /// Records that a connection is free, or for one download less to wait for.
+    /// Records that a connection was given back, or that a download stopped waiting.
     fn record_given_back(&self) {
         self.waiting.set(self.waiting.get().saturating_sub(1));
         self.given_back.notify_waiters();
@@ -109,7 +109,8 @@ impl<'p> Waiter<'p> {
 
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
-        // If a connection was reserved for it already, the semaphore has passed it on: in both cases one less is wanted.
+        // A connection that was reserved for this download is now reserved for the next one. In both cases, one download fewer
+        // needs a connection.
         self.pool.record_given_back();
     }
 }
@@ -136,7 +137,7 @@ mod tests {
         assert!(third.is_some() && pool.try_acquire().is_none());
         drop((second, third));
         assert!(pool.acquire().now_or_never().is_some());
-        assert_eq!((pool.free.available_permits(), pool.is_wanted()), (2, false));
+        assert_eq!((pool.free.available_permits(), pool.has_waiting_download()), (2, false));
     }
 
     #[tokio::test]
@@ -162,20 +163,20 @@ mod tests {
     async fn no_connection_is_spare_while_a_download_waits() {
         let pool = ConnectionPool::new(2);
         let (first, second) = (pool.try_acquire(), pool.try_acquire());
-        assert!(!pool.is_wanted());
+        assert!(!pool.has_waiting_download());
         let mut waiting = pin!(pool.acquire());
-        assert!(poll_immediate(&mut waiting).await.is_none() && pool.is_wanted());
+        assert!(poll_immediate(&mut waiting).await.is_none() && pool.has_waiting_download());
 
         drop(first);
         assert!(pool.try_acquire().is_none(), "it is reserved for the one that waits");
-        assert!(!pool.is_wanted(), "no other one has to be given back");
+        assert!(!pool.has_waiting_download(), "no other one has to be given back");
         drop(second);
         assert!(pool.try_acquire().is_some());
         assert!(poll_immediate(&mut waiting).await.is_some());
     }
 
     #[tokio::test]
-    async fn as_many_connections_are_wanted_as_downloads_wait() {
+    async fn as_many_connections_are_given_back_as_downloads_wait() {
         for cancelled in [None, Some(0), Some(1), Some(2)] {
             let pool = ConnectionPool::new(3);
             let mut connections: Vec<_> = std::iter::from_fn(|| pool.try_acquire()).collect();
@@ -189,7 +190,7 @@ mod tests {
                 drop(waiting.remove(cancelled));
             }
             let mut given_back = 1;
-            while pool.is_wanted() {
+            while pool.has_waiting_download() {
                 connections.pop();
                 given_back += 1;
             }

@@ -220,7 +220,8 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
     /// Gives a connection back if another download waits for its first one, and this is not the last one of this download.
     /// Returns whether the caller has to close its connection.
     fn give_back(&self) -> bool {
-        let is_given_back = self.store.connection.pool().is_wanted() && self.spare.borrow_mut().pop().is_some();
+        let is_given_back =
+            self.store.connection.pool().has_waiting_download() && self.spare.borrow_mut().pop().is_some();
         if is_given_back {
             self.restart_gain();
         }
