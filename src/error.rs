@@ -7,6 +7,7 @@ use crate::config::InputError;
 use crate::http::error::RequestError;
 use crate::http::retry::{Attempts, GiveUpReason, RetryFailure};
 use crate::signals::Signal;
+use crate::text::format;
 use crate::webadmit::resolve::ResolveError;
 use crate::webadmit::status::Status;
 use crate::webadmit::{Id, RunKind};
@@ -90,13 +91,16 @@ impl fmt::Display for StepError {
     /// Writes what failed, without the context that [`crate::report::message`] adds.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Inputs(errors) => write!(f, "{} invalid inputs", errors.len()),
+            Self::Inputs(errors) => f.write_str(&format::count(errors.len(), "invalid input")),
             Self::Argument(argument) => write!(f, "unknown argument {argument}"),
             Self::Request { failure, .. } => failure.error.fmt(f),
             Self::TimedOut => f.write_str("timed out"),
-            Self::Unresolved(names) => write!(f, "{} names cannot be resolved", names.len()),
+            Self::Unresolved(names) => match names.as_slice() {
+                [Unresolved { target: LookupTarget::LatestRun(_), .. }] => f.write_str("no recent run was found"),
+                names => write!(f, "{} cannot be resolved", format::count(names.len(), "name")),
+            },
             Self::IncompleteList { .. } => f.write_str("the list is incomplete"),
-            Self::MissingFiles { missing, total, .. } => write!(f, "{} of {total} files are missing", missing.len()),
+            Self::MissingFiles { missing, total, .. } => write!(f, "{} of {total} files missing", missing.len()),
             Self::PathConflict { path, .. } => write!(f, "another run has a file with the path {path}"),
             Self::Status(status) => write!(f, "the run ended with status {status}"),
             Self::Local(error) => write!(f, "{error:#}"),

@@ -59,10 +59,12 @@ impl Summary<'_> {
             }
             (Some(saved), None, _) => format!("✅ {saved} saved"),
             (Some(saved), Some(_), Some(Status::SuccessWithErrors)) => {
-                format!("❌ {saved} saved, but the run ended with status `success_with_errors`")
+                format!("❌ {saved} saved, but the {} ended with status `success_with_errors`", run.kind.run_noun())
             }
             (Some(saved), Some(_), _) => format!("❌ {saved} saved, but the step failed"),
-            (None, None, Some(status)) => format!("✅ No file: the run ended with status {}", code(status.name())),
+            (None, None, Some(status)) => {
+                format!("✅ No file: the {} ended with status {}", run.kind.run_noun(), code(status.name()))
+            }
             (None, None, None) => "✅ Done".to_owned(),
             (None, Some(_), _) => "❌ No file was saved".to_owned(),
         }
@@ -155,7 +157,8 @@ fn diagram(runs: &[&RunHistory]) -> Option<String> {
         return None;
     }
 
-    let header = "gantt\n    accTitle: Statuses of the run over time\n    dateFormat YYYY-MM-DD HH:mm:ss\n    axisFormat %H:%M:%S";
+    let title = if runs.len() > 1 { "Statuses of the runs over time" } else { "Statuses of the run over time" };
+    let header = format!("gantt\n    accTitle: {title}\n    dateFormat YYYY-MM-DD HH:mm:ss\n    axisFormat %H:%M:%S");
     Some(format!("```mermaid\n{header}\n{}\n```", sections.concat().join("\n")))
 }
 
