@@ -70,7 +70,7 @@ impl RunInputs<'_> {
         Some(sources.into_iter().zip(selectors).map(request).collect())
     }
 
-    /// Returns what takes the place of the exports or templates if only runs are given: nothing for each batch, whose id is enough.
+    /// Returns a source for each run if only runs are given: `None` for a batch, because its id is enough.
     fn runs_without_sources(&self, runs: &RunIds, errors: &mut InputErrors) -> Option<Vec<Option<SourceSelector>>> {
         match (self.kind, runs) {
             (RunKind::PdfBatch, RunIds::Ids(ids)) => Some(vec![None; ids.len()]),

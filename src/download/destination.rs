@@ -1,4 +1,4 @@
-//! The destination of the file.
+//! The destination of the files.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +17,7 @@ use crate::report::history::TextEncoding;
 use crate::report::outputs::OutputFileConflict;
 use crate::workspace::{Workspace, remove_empty_directories};
 
-/// The directory for the file. If it was created for this step and no file is saved, it is removed again.
+/// The directory for the files. If it was created for this step and no file is saved, it is removed again.
 #[derive(Debug)]
 pub struct Destination {
     workspace: Workspace,
@@ -28,13 +28,13 @@ pub struct Destination {
     has_file: Cell<bool>,
     /// Index of the run that each saved file is of.
     owners: RefCell<BTreeMap<PathBuf, usize>>,
-    /// The names that the files of each run have, also of files that were not saved because of another run. With them, the names of
-    /// a run do not depend on the other runs.
+    /// The names of the files of each run. Includes files that were not saved because another run has the path, so that the numbers
+    /// in the names of a run do not depend on other runs.
     names: RefCell<BTreeSet<(usize, String)>>,
     replaced: RefCell<Vec<ReplacedFile>>,
 }
 
-/// A file of this step that was replaced, because a run that comes first in the inputs has a file of the same path.
+/// A file of this step that was replaced, because a run that comes earlier in the inputs has a file of the same path.
 #[derive(Debug)]
 pub(crate) struct ReplacedFile {
     /// Path as in [`WrittenFile`].
@@ -142,12 +142,12 @@ impl Destination {
     }
 
     /// Renames a complete file to its destination, and replaces what is there. If another file of the same run has this name, `-2`,
-    /// `-3` … is added. If another run has a file of this path, the file of the run that comes first in the inputs stays.
+    /// `-3` … is added. If another run has a file of this path, the file of the run that comes earlier in the inputs stays.
     ///
     /// # Errors
     ///
-    /// [`StepError::PathConflict`] if a run that comes first has a file of this path, or an error of this machine. An existing file
-    /// is left unchanged then.
+    /// [`StepError::PathConflict`] if a run that comes earlier has a file of this path, or an error of this machine. An existing
+    /// file is left unchanged then.
     pub(super) fn save(&self, partial: PartialFile, filename: &str, run: usize) -> Result<WrittenFile, StepError> {
         let filename = self.distinct_name(filename, run);
         let path = self.path(&filename)?;

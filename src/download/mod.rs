@@ -5,7 +5,7 @@
 //! ```text
 //! transfer                          one attempt: a response, and where its bytes go
 //! parallel, pieces, rate            several connections, if one is slow
-//! connections                       how many there are for all downloads of a step
+//! connections                       the connections that all downloads of a step share
 //! store, signed_url                 requests to the store, and their URLs
 //! range                             what the head of a response means (pure)
 //! progress                          which bytes are new; the log lines about the progress
@@ -47,7 +47,7 @@ use transfer::Transfer;
 /// How to save the file.
 #[derive(Clone, Copy, Debug)]
 pub struct DownloadOptions<'a> {
-    /// Index of the run in the request. If several runs have files of the same path, the first run keeps its file.
+    /// Index of the run in the request. If several runs have files of the same path, the earliest run keeps its file.
     pub run: usize,
     /// The file name, instead of the store's.
     pub filename: Option<&'a str>,

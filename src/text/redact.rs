@@ -22,7 +22,7 @@ const MIN_SECRET_LENGTH: usize = 16;
 /// Maximum number of bytes of a signature that are searched for.
 const MAX_SIGNATURE_LENGTH: usize = 2048;
 
-/// Number of signatures that are kept. A URL expires after 30 s, in which eight connections do not use more of them.
+/// Number of signatures that are kept. A URL expires after 30 s, and eight connections use fewer URLs in that time.
 const MAX_SIGNATURES: usize = 256;
 
 /// Maximum number of bytes of a server's text that are used.

@@ -2,7 +2,7 @@
 
 use super::Id;
 
-/// What a run creates files from. It owns the nouns of messages, and the inputs.
+/// What a run creates files from. Has the nouns for messages, and the inputs that select it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RunKind {
     /// A run of an export: an `export_file` of the API, which has one file.

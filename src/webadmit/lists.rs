@@ -1,4 +1,4 @@
-//! The API's lists: the identities that a key can see, their exports, and recent runs.
+//! The API's lists: the identities that a key can see, their exports, PDF templates and recent runs.
 //!
 //! Only an entry's id is required: entries without one are left out. Its texts are [`Label`]s, empty if missing.
 

@@ -51,7 +51,7 @@ impl ApiClient {
             (StatusCode::FOUND | StatusCode::SEE_OTHER | StatusCode::TEMPORARY_REDIRECT, Some(location)) => {
                 Some(self.validate_location(location, headers))
             }
-            // It may be temporary, as in every other response.
+            // A maintenance page, for example. The request is retried, as with every other unreadable response.
             (StatusCode::OK, _) if is_page => {
                 Some(Err(self.unreadable(headers, "something that is not a redirect, such as a maintenance page")))
             }
@@ -115,7 +115,7 @@ impl ApiClient {
         self.error(ErrorKind::InvalidUrl, format!("is not the path of a PDF Manager zip{shown}"))
     }
 
-    /// Makes the signature of a URL known, before anything of the response is shown.
+    /// Adds the signature of a URL to the redactor, before any part of the response is shown.
     pub(super) fn redact_signature(&self, url: &str) {
         if let Ok(url) = self.base_url.endpoint("").join(url) {
             self.redactor.add_signed_url(&url);

@@ -126,7 +126,7 @@ impl ApiClient {
         let Envelope { export_files: run } = self.parse(body, headers, "the fields of a run")?;
         let run_id = run.id.id().ok_or_else(|| self.unreadable(headers, "a run without a valid id"))?;
 
-        // Makes the signature known before any other field is used, because another field may contain it.
+        // Redacts the signature before any other field is used, because another field may contain it.
         let url = run.download_url.as_deref().map(str::trim).filter(|url| !url.is_empty());
         url.inspect(|url| self.redact_signature(url));
         let status = Status::parse(&self.redactor.redact_prefix(&run.status));
@@ -167,7 +167,7 @@ impl ApiClient {
         let Envelope { pdf_manager_batch: batch } = self.parse(body, headers, "the fields of a batch")?;
         let run_id = batch.id.id().ok_or_else(|| self.unreadable(headers, "a batch without a valid id"))?;
 
-        // Makes signatures known, as above. A path has none, but a response may differ from the reference.
+        // Redacts signatures first, as above. A path has none, but a response may differ from the reference.
         let hrefs = batch.download_hrefs.unwrap_or_default();
         hrefs.items().iter().for_each(|href| self.redact_signature(&href.text()));
         let status = Status::parse(&self.redactor.redact_prefix(&batch.state));

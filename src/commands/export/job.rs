@@ -12,8 +12,8 @@ use crate::error::StepError;
 use crate::poll::Poller;
 use crate::webadmit::{Id, RunKind};
 
-/// Does the whole job. The histories have what happened, even if the job fails or is dropped, and the errors of the runs: the
-/// failure of one does not stop the others.
+/// Does the whole job. The error of a run is recorded in its history, and does not stop the other runs. The histories are complete
+/// even if the job fails or is cancelled.
 ///
 /// # Errors
 ///
@@ -42,7 +42,7 @@ pub(super) async fn execute(shared: &Shared<'_>) -> Result<(), StepError> {
 /// Resolves the names, and returns the identity if it is needed.
 async fn plan(shared: &Shared<'_>) -> Result<Option<Id>, StepError> {
     let histories = shared.histories;
-    // The requests for a single run are its own.
+    // With a single run, all requests belong to it.
     let history = if let [only] = histories.runs.as_slice() { only } else { &histories.shared };
     let (context, api, request) = (shared.step.context(history), &shared.api, shared.request);
     let plan = Plan { context, api, request, identity: &histories.identity, histories: &histories.runs };

@@ -15,7 +15,7 @@ use crate::webadmit::{ApiClient, Id, RunKind};
 /// Maximum length of a name in messages and in the summary, in characters.
 const MAX_SHOWN_NAME_LENGTH: usize = 120;
 
-/// Everything that names are resolved with.
+/// The request, and the API that its names are resolved with.
 pub(super) struct Plan<'a> {
     pub(super) context: Context<'a>,
     pub(super) api: &'a ApiClient,
@@ -25,8 +25,8 @@ pub(super) struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    /// Resolves all names, and records the ids in the histories. Nothing is requested for what is given by its id. Returns the
-    /// identity if it is needed.
+    /// Resolves all names, and records the ids in the histories. An id in the inputs needs no request. Returns the identity if it is
+    /// needed.
     ///
     /// # Errors
     ///

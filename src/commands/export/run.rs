@@ -48,7 +48,7 @@ impl<'a> Run<'a> {
         Self { shared, index, request, identity, context, poller, started_at: Cell::new(None) }
     }
 
-    /// Fetches the files of the run. The history has what happened, even if this is dropped, and the error.
+    /// Fetches the files of the run, and records what happens in its history, including the error.
     pub(super) async fn fetch(self) {
         let result = self.try_fetch().await;
         if let Err(error) = &result
@@ -141,7 +141,7 @@ impl<'a> Run<'a> {
         acquired.map_err(|_| StepError::TimedOut)
     }
 
-    /// Requests the status of the run. A status that has files without a way to them is an error.
+    /// Requests the status of the run. A status that has files is an error if the response refers to none.
     async fn check(&self, run: RunRef) -> Result<RunResponse, StepError> {
         let not_found_until = self.started_at.get().map(|started_at| started_at + NEW_RUN_NOT_FOUND_PERIOD);
         let attempts = AttemptLimits { not_found_until, max_attempts: None };
@@ -284,7 +284,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// What is recorded in the history and logged.
+/// The history and the log.
 impl Run<'_> {
     /// Records the export or template in a response, and warns if it is another one than the requested one.
     fn record_source(&self, response: &RunResponse) {

@@ -1,4 +1,4 @@
-//! What the runs of a step share.
+//! The state that the runs of a step share.
 
 use std::cell::RefCell;
 
@@ -28,7 +28,7 @@ pub(super) struct Shared<'a> {
     recent_batches: OnceCell<Vec<ListedRun>>,
 }
 
-/// What happened so far, while the job runs.
+/// The histories of the runs, while the job is in progress.
 #[derive(Debug)]
 pub(super) struct Histories {
     /// The identity, once its id is known.
@@ -95,8 +95,7 @@ impl<'a> Shared<'a> {
         list.get_or_try_init(request).await.map(Vec::as_slice)
     }
 
-    /// Records that the files of another run were replaced, because this run comes first in the inputs and has a file of the same
-    /// path.
+    /// Records and logs that files of later runs in the inputs were replaced by files of earlier runs with the same path.
     pub(super) fn record_replaced_files(&self) {
         for replaced in self.destination.take_replaced() {
             let histories = &self.histories.runs;
@@ -105,7 +104,7 @@ impl<'a> Shared<'a> {
             let (path, label, by) = (&replaced.path, &history.label, &by.borrow().label);
             self.step
                 .log()
-                .line(&format!("{label}: {path} is replaced by the file of {by}, which comes first in the inputs"));
+                .line(&format!("{label}: {path} was replaced by the file of {by}, which comes earlier in the inputs"));
             history.saved.retain(|file| file.path != replaced.path);
             history.record_error(StepError::PathConflict { path: replaced.path, other: replaced.by });
         }
