@@ -11,11 +11,13 @@ use crate::text::sanitize;
 use crate::webadmit::status::{FAILING, Status};
 use crate::webadmit::{ApiKey, BaseUrl, Id};
 
-/// Maximum length of `export-name` and `identity`, in bytes.
+/// Maximum length of `identity`, and of each name in `export-name` and `pdf-template`, in bytes.
 const MAX_SELECTOR_LENGTH: usize = 1000;
 
 /// Maximum length of a file name, in bytes.
 const MAX_FILENAME_LENGTH: usize = 255;
+
+const NOT_AN_ID: &str = "is not an id; must be a positive integer, such as 74780";
 
 type Parsed<T> = Result<T, Rejection>;
 
@@ -28,16 +30,12 @@ pub(super) fn api_key(value: &str) -> Parsed<ApiKey> {
 }
 
 pub(super) fn id(value: &str) -> Parsed<Id> {
-    let number = value.bytes().all(|byte| byte.is_ascii_digit()).then(|| value.parse().ok()).flatten();
-    match number {
-        Some(number) if number > 0 => Ok(Id(number)),
-        _ => reject(value, "is not an id; must be a positive integer, such as 74780"),
-    }
+    Id::parse(value).map_or_else(|| reject(value, NOT_AN_ID), Ok)
 }
 
 /// Parses ids that are separated by commas, spaces or newlines.
 pub(super) fn ids(value: &str) -> Parsed<Vec<Id>> {
-    parse_ids(value, "is not an id; must be a positive integer, such as 74780", "a positive integer, such as 74780")
+    parse_ids(value, NOT_AN_ID, "a positive integer, such as 74780")
 }
 
 /// The runs that `export-file-id` selects.
