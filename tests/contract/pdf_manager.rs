@@ -760,6 +760,7 @@ fn without_pdf_manager_a_template_name_ends_the_step_before_anything_is_started(
         let stand_in = StandIn::builder().without_pdf_manager(status).start();
         let step = github(&stand_in).by_names().input("pdf-template", PDF_TEMPLATE_NAME);
         let outcome = step.run().exited(5).with_error(&format!("responded {status} ("));
+        let outcome = outcome.with_error("check identity and pdf-template");
         assert!(stand_in.api_requests().iter().all(|request| request.method.as_str() == "GET"));
         assert!(outcome.files().is_empty() && stand_in.store().requests().is_empty());
         assert_eq!(field(&outcome, "path"), [Value::Null, Value::Null]);

@@ -417,6 +417,22 @@ fn every_failure_is_in_the_annotation_the_summary_and_the_log() {
 }
 
 #[test]
+fn says_that_no_run_was_started_only_if_that_is_certain() {
+    let (_stand_in, step) = failing(&[Failure::NotFound; 2]);
+    let outcome = step.run().exited(5);
+    outcome.with_error(
+        "2 of 2 runs failed; no run was started and no file was written; existing files were left unchanged",
+    );
+
+    // WebAdMIT may have started the run in spite of the error.
+    let stand_in = StandIn::builder().many_exports(2).start();
+    let busy = ResponseTemplate::new(503).insert_header("Retry-After", "7200");
+    stand_in.every_api_response_to("POST", "/export_files", busy);
+    let outcome = by_many_names(&stand_in, 2).input("timeout", "20s").run().exited(4);
+    outcome.with_error("2 of 2 runs failed; no file was written; existing files were left unchanged");
+}
+
+#[test]
 fn an_export_without_a_latest_run_fails_alone() {
     let stand_in = StandIn::builder().many_exports(2).export(3, "New", 73, |run| run.hidden_from_list()).start();
     let step = by_names(&stand_in, &["Export 2", "New", "Export 1"]).input("export-file-id", "latest");
@@ -426,6 +442,7 @@ fn an_export_without_a_latest_run_fails_alone() {
     let error = outcome.error();
     let line = "\nNew: latest run of export 3 (New), identity 305 (SOPHAS, ";
     assert!(error.starts_with("1 of 3 runs failed; 2 files were saved\n") && error.contains(line), "{error}");
+    assert!(outcome.stdout.contains("  New: failed: no recent run was found\n"), "{}", outcome.stdout);
     assert_eq!(count_requests(&stand_in, "POST "), 0);
 }
 
@@ -653,6 +670,21 @@ fn names_that_cannot_be_resolved_are_reported_at_once_and_nothing_is_started() {
         assert!(outcome.files().is_empty() && !outcome.outputs.contains_key("status"));
     }
     assert_eq!(count_requests(&stand_in, "POST "), 0);
+}
+
+#[test]
+fn the_hint_about_a_pdf_template_beside_exports_has_its_own_inputs() {
+    let stand_in = StandIn::start();
+    for (template, hint) in [
+        (
+            "No Such Template",
+            "hint: use the exact name from WebAdMIT; if the new cycle does not have the PDF template yet, ",
+        ),
+        ("2", "hint: this is an id; set it as pdf-template-id, or set pdf-template to the name"),
+        ("2  305  Offers", "hint: this looks like a row of a list; set pdf-template to the value in the column NAME"),
+    ] {
+        github(&stand_in).by_names().input("pdf-template", template).run().exited(5).with_error(hint);
+    }
 }
 
 /// Starts a stand-in with a run that ends at once, one whose download hangs, and one that stays in progress.
