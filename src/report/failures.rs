@@ -39,8 +39,7 @@ fn failed_runs(error: Option<&StepError>, context: MessageContext<'_>, history: 
 
     let (runs, files) = (format::count(history.runs.len(), "run"), message::files_state(history, error));
     let mut message = format!("{failed} of {runs} failed; {files}");
-    let errors = history.runs.iter().enumerate().filter_map(|(index, run)| Some((index, run, run.error.as_ref()?)));
-    for (index, run, error) in errors.take(MAX_LINES) {
+    for (index, run, error) in history.failed_runs().take(MAX_LINES) {
         let cause = MessageBuilder { context, history, run: Some(index) }.cause(error);
         let id = run.id.map(|id| format!(" ({} {id})", run.kind.run_noun())).unwrap_or_default();
         let line = sanitize::truncate(&format!("{}{id}: {cause}", run.label), MAX_LINE_LENGTH);

@@ -78,9 +78,9 @@ impl History {
         })
     }
 
-    /// Returns the histories of the runs that failed.
-    pub(crate) fn failed_runs(&self) -> impl Iterator<Item = (&RunHistory, &StepError)> {
-        self.runs.iter().filter_map(|run| Some((run, run.error.as_ref()?)))
+    /// Returns the runs that failed: their indices, histories and errors.
+    pub(crate) fn failed_runs(&self) -> impl Iterator<Item = (usize, &RunHistory, &StepError)> {
+        self.runs.iter().enumerate().filter_map(|(index, run)| Some((index, run, run.error.as_ref()?)))
     }
 }
 

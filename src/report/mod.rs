@@ -25,7 +25,7 @@ pub(crate) struct Report<'a> {
 impl Report<'_> {
     /// Returns the exit code of the step.
     pub(crate) fn exit_code(&self) -> ExitCode {
-        let runs = self.history.failed_runs().map(|(_, error)| error);
+        let runs = self.history.failed_runs().map(|(.., error)| error);
         ExitCode::most_severe(runs.chain(self.error).map(StepError::exit_code))
     }
 
@@ -37,11 +37,11 @@ impl Report<'_> {
     /// Returns the whole messages of the runs that failed, for the log. Empty if a single run is requested: the error message of the
     /// step has everything.
     pub(crate) fn details(&self) -> Vec<String> {
-        if self.history.runs.len() < 2 {
+        if self.history.only_run().is_some() {
             return Vec::new();
         }
-        let failed = self.history.runs.iter().enumerate().filter(|(_, run)| run.error.is_some());
-        let messages = failed.filter_map(|(index, run)| Some((run, self.run_error(index)?.1)));
+        let failed = self.history.failed_runs();
+        let messages = failed.filter_map(|(index, run, _)| Some((run, self.run_error(index)?.1)));
         messages.flat_map(|(run, text)| lines_of(&run.label, &text)).collect()
     }
 

@@ -57,9 +57,8 @@ impl Summary<'_> {
 
     /// Returns the whole messages of the runs that failed, which the error message shortens.
     fn messages(&self) -> Option<String> {
-        let history = self.report.history;
-        let failed = history.runs.iter().enumerate().filter(|(_, run)| run.error.is_some());
-        let messages = failed.filter_map(|(index, _)| self.report.run_error(index)).take(MAX_MESSAGES);
+        let failed = self.report.history.failed_runs().take(MAX_MESSAGES);
+        let messages = failed.filter_map(|(index, ..)| self.report.run_error(index));
         let messages: Vec<String> = messages.map(|(_, message)| code_block(&message)).collect();
         (!messages.is_empty()).then(|| messages.join("\n\n"))
     }
