@@ -200,10 +200,13 @@ impl StepError {
         Self::Request { failure, reason }
     }
 
-    /// Returns the more severe one of two errors; if they are equally severe, this one.
+    /// Returns the more severe one of two errors; if they are equally severe, the earlier one.
     #[must_use]
-    pub(crate) fn or_more_severe(self, other: Self) -> Self {
-        if other.exit_code().severity() > self.exit_code().severity() { other } else { self }
+    pub(crate) fn more_severe(earlier: Option<Self>, error: Self) -> Self {
+        match earlier {
+            Some(earlier) if earlier.exit_code().severity() >= error.exit_code().severity() => earlier,
+            _ => error,
+        }
     }
 
     /// Returns the exit code of the step.

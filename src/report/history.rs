@@ -245,10 +245,7 @@ impl RunHistory {
 
     /// Records why the run failed. Of several errors, the most severe one stays.
     pub(crate) fn record_error(&mut self, error: StepError) {
-        self.error = Some(match self.error.take() {
-            Some(earlier) => earlier.or_more_severe(error),
-            None => error,
-        });
+        self.error = Some(StepError::more_severe(self.error.take(), error));
     }
 
     /// Records a failure that is retried.

@@ -186,23 +186,13 @@ impl<'a> Run<'a> {
         let (mut missing, mut cause) = (Vec::new(), None::<StepError>);
 
         for (index, file) in response.files.iter().enumerate() {
-            let result = match connection.take() {
-                Some(connection) => self.download_file(run, response, file, connection).await,
-                None => match self.acquire_connection().await {
-                    Ok(connection) => self.download_file(run, response, file, connection).await,
-                    Err(error) => Err(error),
-                },
-            };
-            match result {
+            match self.download_file(run, response, file, connection.take()).await {
                 Ok(saved) => self.record_saved(saved),
                 Err(error) if total == 1 => return Err(error),
                 Err(error) => {
                     self.context.line(&format!("file {} of {total} failed: {error}", index + 1));
                     missing.push(index + 1);
-                    cause = Some(match cause {
-                        Some(cause) => cause.or_more_severe(error),
-                        None => error,
-                    });
+                    cause = Some(StepError::more_severe(cause, error));
                 }
             }
         }
@@ -217,13 +207,18 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Downloads a file over `connection`, or else waits for a connection first.
     async fn download_file(
         &self,
         run: RunRef,
         response: &RunResponse,
         file: &RemoteFile,
-        connection: PooledConnection<'a>,
+        connection: Option<PooledConnection<'a>>,
     ) -> Result<SavedFile, StepError> {
+        let connection = match connection {
+            Some(connection) => connection,
+            None => self.acquire_connection().await?,
+        };
         let first = match file {
             RemoteFile::Url(url) => url.clone(),
             RemoteFile::Zip(zip) => self.request_zip_url(*zip).await?,
