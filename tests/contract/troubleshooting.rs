@@ -81,6 +81,7 @@ A step that fails ends with a message that says what failed and why, what became
 GitHub shows it as the annotation of the step and in the step summary. Other CI systems show it on stderr, after `error: `.
 
 - The log above it has everything that happened, with the time since the start of the step. One of its first lines has the version.
+  With several runs, a line about one of them has the name of its export or PDF template after the time.
 - An existing file is one with the same path, from an earlier step. It is replaced only when the new file is complete. After a
   failed step it is out of date, so check the result of the step before you use it.
 - The exit code shows the kind of problem: see [exit codes](../README.md#exit-codes).

@@ -336,7 +336,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
             ),
             entry(
                 "cannot save the file as …: … has a file of the same path",
-                "Two runs have files of the same name. The run that comes first in the inputs keeps its file; the other one fails.",
+                "Two runs have files of the same name. The run that comes earlier in the inputs keeps its file; the other one fails.",
                 "",
                 Never,
                 &[same_path],
@@ -395,7 +395,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
             ),
             entry(
                 "ended with status empty_list",
-                "No applicant matches the export, for example early in a cycle.",
+                "No applicant matches the export or the PDF template, for example early in a cycle.",
                 "",
                 Never,
                 &[empty_list],
