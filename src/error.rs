@@ -102,7 +102,7 @@ impl fmt::Display for StepError {
             Self::IncompleteList { .. } => f.write_str("the list is incomplete"),
             Self::MissingFiles { missing, total, .. } => write!(f, "{} of {total} files missing", missing.len()),
             Self::PathConflict { path, .. } => write!(f, "another run has a file with the path {path}"),
-            Self::Status(status) => write!(f, "the run ended with status {status}"),
+            Self::Status(status) => write!(f, "ended with status {status}"),
             Self::Local(error) => write!(f, "{error:#}"),
             Self::Interrupted(signal) => write!(f, "interrupted by {}", signal.name()),
         }

@@ -63,7 +63,7 @@ fn parse_ids(value: &str, reason: &str, expected: &str) -> Parsed<Vec<Id>> {
     let mut ids = Vec::new();
     for word in value.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty()) {
         match id(word) {
-            Ok(id) if ids.contains(&id) => return reject_part(value, "contains", word, " twice".to_owned()),
+            Ok(id) if ids.contains(&id) => return reject(word, "is given twice"),
             Ok(id) => ids.push(id),
             Err(_) if word == value => return reject(value, reason),
             Err(_) => return reject_part(value, "contains", word, format!(", which is not {expected}")),
@@ -78,7 +78,7 @@ pub(super) fn names(value: &str) -> Parsed<Vec<String>> {
     for line in value.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let key = sanitize::normalize(line);
         if normalized.contains(&key) {
-            return reject_part(value, "contains the name", line, " twice".to_owned());
+            return reject(line, "is given twice");
         }
         normalized.push(key);
         names.push(name(line)?);

@@ -48,6 +48,6 @@ fn failed_runs(error: Option<&StepError>, context: MessageContext<'_>, history: 
     if failed > MAX_LINES {
         message.push_str(&format!("\n… and {} more", failed - MAX_LINES));
     }
-    message.push_str("\nhint: the log, and on GitHub the step summary, say what to do for each run");
+    message.push_str("\nhint: the log has the whole message of each of these runs, and what to do");
     Some(message)
 }

@@ -171,6 +171,9 @@ impl MessageBuilder<'_> {
         match error.matching {
             _ if error.is_id => format!("this is an id; set it as {id_input}, or set {name_input} to the name"),
             0 if name.starts_with(QUOTES) => "remove the quotes".to_owned(),
+            0 if name.contains([',', ';']) || name.starts_with("- ") => {
+                format!("set {name_input} to one name per line, without commas or hyphens between them")
+            }
             0 if is_newest_cycle => format!(
                 "use the exact name from WebAdMIT; if the new cycle does not have the {noun} yet, add both years of the older cycle to identity"
             ),

@@ -26,13 +26,18 @@ impl Summary<'_> {
     fn outcome_of_several(&self) -> String {
         let runs = &self.report.history.runs;
         let failed = self.report.history.failed_runs().count();
-        let files = format::count(runs.iter().map(|run| run.saved.len()).sum(), "file");
+        let files = match runs.iter().map(|run| run.saved.len()).sum() {
+            0 => "no file was".to_owned(),
+            files => format::count(files, "file"),
+        };
         let has_errors = runs.iter().any(|run| run.status() == Some(&Status::SuccessWithErrors));
         match (self.error, failed) {
             (None, _) if has_errors => {
                 format!("⚠️ {files} saved, but WebAdMIT reported errors; applicants may be missing")
             }
+            (None, _) if runs.iter().all(|run| run.saved.is_empty()) => "✅ No file: see the statuses".to_owned(),
             (None, _) => format!("✅ {files} saved"),
+            (Some(_), 0) if runs.iter().all(|run| run.saved.is_empty()) => "❌ No file was saved".to_owned(),
             (Some(_), 0) => format!("❌ {files} saved, but the step failed"),
             (Some(_), failed) => format!("❌ {failed} of {} failed; {files} saved", format::count(runs.len(), "run")),
         }

@@ -48,7 +48,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
                 &[different_numbers],
             ),
             entry(
-                "contains the name … twice",
+                "is given twice",
                 "A name or an id is given twice. Names that differ only in letter case or white space count as the same.",
                 "",
                 Never,
