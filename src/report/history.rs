@@ -91,7 +91,8 @@ pub struct RunHistory {
     pub(crate) kind: RunKind,
     /// The name in the input, if the export or template is given by its name.
     pub(crate) requested_name: Option<String>,
-    /// The export or template in a few words: its name in WebAdMIT, or before that is known, as the input selects it.
+    /// The export or template in a few words: its name in WebAdMIT, or before that is known, as the input selects it. Different
+    /// for each run.
     pub(crate) label: String,
     /// The export or template, once its id is known.
     pub(crate) source: Option<ResolvedName>,

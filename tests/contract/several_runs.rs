@@ -12,9 +12,9 @@ use wiremock::ResponseTemplate;
 
 use crate::support::server::EVENT_TIMEOUT;
 use crate::support::{
-    Action, Builder, EXPORT_ID, EXPORT_NAME, Gate, IDENTITY_ID, Outcome, PDF_TEMPLATE_NAME, PDF_ZIP_FILENAME, RUN_ID,
-    SECOND_EXPORT_ID, SECOND_EXPORT_NAME, SECOND_RUN_ID, StandIn, Step, error_response, github, head, many_run_id,
-    repeat_until, sha256_hex, with_growing_timeout,
+    Action, BatchBuilder, Builder, EXPORT_ID, EXPORT_NAME, Gate, IDENTITY_ID, Outcome, PDF_BATCH_ID, PDF_TEMPLATE_ID,
+    PDF_TEMPLATE_NAME, PDF_ZIP_FILENAME, RUN_ID, SECOND_EXPORT_ID, SECOND_EXPORT_NAME, SECOND_RUN_ID, StandIn, Step,
+    error_response, github, head, many_run_id, repeat_until, sha256_hex, with_growing_timeout,
 };
 
 /// All keys of an object in the output `files`.
@@ -685,6 +685,22 @@ fn the_hint_about_a_pdf_template_beside_exports_has_its_own_inputs() {
     ] {
         github(&stand_in).by_names().input("pdf-template", template).run().exited(5).with_error(hint);
     }
+}
+
+#[test]
+fn an_export_and_a_pdf_template_with_the_same_name_have_different_labels() {
+    let batch = |batch: BatchBuilder| batch.statuses(&["failed"]);
+    let stand_in = StandIn::builder().pdf_template(PDF_TEMPLATE_ID, EXPORT_NAME, PDF_BATCH_ID, batch).start();
+    let outcome = github(&stand_in).by_names().input("pdf-template", EXPORT_NAME).run().exited(3);
+    for line in [
+        format!("  {EXPORT_NAME} (export {EXPORT_ID}): available\n"),
+        format!("  {EXPORT_NAME} (PDF template {PDF_TEMPLATE_ID}): failed\n"),
+    ] {
+        assert!(outcome.stdout.contains(&line), "{line} is not in:\n{}", outcome.stdout);
+    }
+    let label =
+        format!("\n{EXPORT_NAME} (PDF template {PDF_TEMPLATE_ID}) (batch {PDF_BATCH_ID}): ended with status failed\n");
+    outcome.with_error(&label);
 }
 
 /// Starts a stand-in with a run that ends at once, one whose download hangs, and one that stays in progress.

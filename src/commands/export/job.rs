@@ -20,9 +20,9 @@ use crate::webadmit::{Id, RunKind};
 /// If a name cannot be resolved. Nothing was started then.
 pub(super) async fn execute(shared: &Shared<'_>) -> Result<(), StepError> {
     let identity = plan(shared).await?;
+    shared.histories.distinguish_labels();
 
-    let histories = &shared.histories.runs;
-    let labels: Vec<String> = histories.iter().map(|history| history.borrow().label.clone()).collect();
+    let (histories, labels) = (&shared.histories.runs, shared.histories.labels());
     let (exports, batches) = (poller(shared, RunKind::Export), poller(shared, RunKind::PdfBatch));
     let runs = shared.request.runs.iter().zip(histories).zip(&labels).enumerate();
     let runs = runs.map(|(index, ((request, history), label))| {

@@ -45,6 +45,23 @@ impl Histories {
         Self { identity: RefCell::new(identity), shared: RefCell::new(shared), runs }
     }
 
+    /// Returns the labels of the runs.
+    pub(super) fn labels(&self) -> Vec<String> {
+        self.runs.iter().map(|run| run.borrow().label.clone()).collect()
+    }
+
+    /// Adds the id to labels that several runs have, such as those of an export and a PDF template with the same name.
+    pub(super) fn distinguish_labels(&self) {
+        let labels = self.labels();
+        for (run, label) in self.runs.iter().zip(&labels) {
+            let mut run = run.borrow_mut();
+            let is_shared = labels.iter().filter(|other| *other == label).count() > 1;
+            if let Some(source) = run.source.as_ref().filter(|_| is_shared) {
+                run.label = format!("{label} ({} {})", run.kind.source_noun(), source.id);
+            }
+        }
+    }
+
     /// Returns the history of the step, once the job has ended.
     pub(super) fn finish(self, has_responded: bool) -> History {
         let runs = self.runs.into_iter().map(RefCell::into_inner).collect();
