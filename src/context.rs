@@ -152,6 +152,21 @@ impl<'a> Context<'a> {
         limits: RequestLimits,
         mut send: impl AsyncFnMut(Duration) -> Result<T, RequestError>,
     ) -> Result<T, StepError> {
+        self.request_with(limits, async || Ok(()), async |(), timeout| send(timeout).await).await
+    }
+
+    /// Sends an API request and retries it, as [`Context::request`] does. Before each attempt, `acquire` waits for what the attempt
+    /// needs. It is passed to `send`, so it is given back while the next attempt is awaited.
+    ///
+    /// # Errors
+    ///
+    /// If the request cannot succeed, or not in time, or if `acquire` fails.
+    pub(crate) async fn request_with<R, T>(
+        &self,
+        limits: RequestLimits,
+        mut acquire: impl AsyncFnMut() -> Result<R, StepError>,
+        mut send: impl AsyncFnMut(R, Duration) -> Result<T, RequestError>,
+    ) -> Result<T, StepError> {
         if self.deadline().has_passed() && !limits.has_grace_period {
             return Err(StepError::TimedOut);
         }
@@ -159,6 +174,7 @@ impl<'a> Context<'a> {
         let mut attempts = Attempts::with_limits(self.deadline().elapsed(), limits.attempts);
         loop {
             self.wait_for_pause().await?;
+            let acquired = acquire().await?;
             attempts.record(false);
             let response = async {
                 // This fails only if the semaphore is closed, which it never is.
@@ -168,7 +184,7 @@ impl<'a> Context<'a> {
                 } else {
                     self.deadline().remaining()
                 };
-                send(remaining.min(REQUEST_TIMEOUT)).await
+                send(acquired, remaining.min(REQUEST_TIMEOUT)).await
             };
             match self.with_heartbeat(response, || "waiting for a response from the API".to_owned()).await {
                 Ok(response) => {
@@ -179,6 +195,26 @@ impl<'a> Context<'a> {
                 Err(error) => self.back_off(error, attempts).await?,
             }
         }
+    }
+
+    /// Sends an API request once. An error is not recorded, because the caller can do without the response.
+    ///
+    /// # Errors
+    ///
+    /// If the request fails, or if no request may be sent before the timeout.
+    pub(crate) async fn request_once<T>(
+        &self,
+        mut send: impl AsyncFnMut(Duration) -> Result<T, RequestError>,
+    ) -> Result<Result<T, RequestError>, StepError> {
+        self.wait_for_pause().await?;
+        // This fails only if the semaphore is closed, which it never is.
+        let _permit = self.step.api_requests.acquire().await;
+        let response = send(self.deadline().remaining().min(REQUEST_TIMEOUT)).await;
+        match &response {
+            Ok(_) => self.step.has_responded.set(true),
+            Err(error) => self.record_pause(error),
+        }
+        Ok(response)
     }
 
     /// Waits until requests may be sent, if the API asked another run to retry later.
@@ -196,6 +232,20 @@ impl<'a> Context<'a> {
             }
             let heartbeat = format!("waiting to retry: {error}");
             self.sleep_with_heartbeat(until - now, || heartbeat.clone()).await;
+        }
+    }
+
+    /// Records until when the API asked for no requests. It holds for all runs.
+    fn record_pause(&self, error: &RequestError) {
+        if error.endpoint == Endpoint::Api
+            && let Some(delay) = error.retry_after
+        {
+            // Of several responses that were in progress, the one that asks for the longest time counts.
+            let until = self.deadline().elapsed().saturating_add(delay);
+            let mut pause = self.step.pause.borrow_mut();
+            if pause.as_ref().is_none_or(|pause| pause.until < until) {
+                *pause = Some(Pause { until, error: error.clone() });
+            }
         }
     }
 
@@ -225,16 +275,7 @@ impl<'a> Context<'a> {
             self.step.has_responded.set(true);
         }
 
-        if error.endpoint == Endpoint::Api
-            && let Some(delay) = error.retry_after
-        {
-            // Of several responses that were in progress, the one that asks for the longest time counts.
-            let until = self.deadline().elapsed().saturating_add(delay);
-            let mut pause = self.step.pause.borrow_mut();
-            if pause.as_ref().is_none_or(|pause| pause.until < until) {
-                *pause = Some(Pause { until, error: error.clone() });
-            }
-        }
+        self.record_pause(&error);
 
         let decision = self.decide(&error, attempts, 1);
         let elapsed = self.deadline().elapsed().saturating_sub(attempts.started_at);

@@ -12,10 +12,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use crate::context::{Context, RequestLimits};
+use crate::context::Context;
 use crate::error::StepError;
 use crate::http::error::RequestError;
-use crate::http::retry::{AttemptLimits, GiveUpReason};
+use crate::http::retry::{self, ErrorClass};
 use crate::text::format;
 use crate::webadmit::lists::ListedRun;
 use crate::webadmit::status::Status;
@@ -30,8 +30,8 @@ const RATE_LIMIT_PERIOD: Duration = Duration::from_secs(3600);
 /// Maximum delay, even if there are few calls left.
 const MAX_RATE_LIMIT_DELAY: Duration = Duration::from_secs(300);
 
-/// Maximum number of attempts to list the statuses. If all fail, the runs are checked individually.
-const MAX_LIST_ATTEMPTS: u32 = 3;
+/// Number of consecutive failures to list the statuses after which the runs are only checked individually.
+const MAX_LIST_FAILURES: u32 = 3;
 
 /// Checks a run at once, and repeats until its status is terminal. If it is one of several new runs, the first check is a second
 /// later, by the list. No delay extends past the timeout; the check at the timeout is the last one. `record` gets the statuses in
@@ -81,6 +81,10 @@ pub(crate) struct Poller {
     changed: Notify,
     /// Whether each run is checked individually, because the statuses cannot be listed.
     has_no_list: Cell<bool>,
+    /// Number of consecutive failures to list the statuses.
+    list_failures: Cell<u32>,
+    /// Number of runs whose status was not in the last list.
+    unlisted: Cell<usize>,
     /// Number of calls that the key has left in this hour.
     remaining_calls: Rc<Cell<Option<u64>>>,
 }
@@ -129,6 +133,8 @@ impl Poller {
             waiting: RefCell::default(),
             changed: Notify::new(),
             has_no_list: Cell::new(false),
+            list_failures: Cell::new(0),
+            unlisted: Cell::new(0),
             remaining_calls,
         }
     }
@@ -187,21 +193,14 @@ impl Poller {
         self.waiting.borrow_mut().retain(|waiting| !waiting.events.is_closed());
         let several = self.waiting.borrow().len() > 1;
         if several && !self.has_no_list.get() && !context.deadline().has_passed() {
-            let attempts = AttemptLimits { max_attempts: Some(MAX_LIST_ATTEMPTS), not_found_until: None };
-            match context.request(RequestLimits { has_grace_period: false, attempts }, list).await {
-                Ok(Some(listed)) => return self.distribute(context, &listed),
-                Ok(None) => self.has_no_list.set(true),
-                Err(StepError::Request { failure, reason: GiveUpReason::Refused | GiveUpReason::NotRetryable }) => {
-                    let (noun, plural) = (self.kind.run_noun(), self.kind.run_plural());
-                    context.line(&format!(
-                        "cannot list the statuses of all {plural}: {}; checking each {noun} individually",
-                        failure.error
-                    ));
-                    self.has_no_list.set(true);
-                }
-                // The runs that are due are checked one by one, this time.
-                Err(_) => {}
+            match context.request_once(list).await {
+                Ok(Ok(Some(listed))) => return self.distribute(context, &listed),
+                Ok(Ok(None)) => self.has_no_list.set(true),
+                Ok(Err(error)) => self.record_list_failure(context, &error),
+                // No request may be sent before the timeout. The checks say so.
+                Err(_) => self.has_no_list.set(true),
             }
+            self.unlisted.set(self.polling.get());
         }
 
         let now = context.deadline().elapsed();
@@ -212,13 +211,32 @@ impl Poller {
         });
     }
 
+    /// After an error of the list, the runs that are due are checked individually. After several ones, or if another attempt would fail
+    /// as well, the list is not requested again.
+    fn record_list_failure(&self, context: &Context<'_>, error: &RequestError) {
+        self.list_failures.set(self.list_failures.get() + 1);
+        let is_retryable = retry::classify(error.endpoint, error.kind) == ErrorClass::Retryable;
+        if is_retryable && self.list_failures.get() < MAX_LIST_FAILURES {
+            return;
+        }
+        let (noun, plural) = (self.kind.run_noun(), self.kind.run_plural());
+        context.line(&format!("cannot list the statuses of all {plural}: {error}; checking each {noun} individually"));
+        self.has_no_list.set(true);
+    }
+
     /// Sends each run that waits its status in the list, or [`Event::CheckNow`].
     fn distribute(&self, context: &Context<'_>, listed: &[ListedRun]) {
+        self.list_failures.set(0);
+        let is_in_progress = |status: &&Status| !status.is_terminal() && !matches!(status, Status::Unknown(_));
+        let find = |run: Id| listed.iter().find(|listed| listed.id == run).map(|listed| &listed.status);
+        let unlisted = |waiting: &&Waiting| find(waiting.run).filter(is_in_progress).is_none();
+        let unlisted = self.waiting.borrow().iter().filter(unlisted).count();
+        self.unlisted.set(unlisted);
+
         self.waiting.borrow_mut().retain_mut(|waiting| {
-            let status = listed.iter().find(|listed| listed.id == waiting.run).map(|listed| &listed.status);
-            let event = match status {
-                Some(status) if !status.is_terminal() => Event::Listed(status.clone()),
-                _ => Event::CheckNow,
+            let event = match find(waiting.run).filter(is_in_progress) {
+                Some(status) => Event::Listed(status.clone()),
+                None => Event::CheckNow,
             };
             waiting.next_check = self.next_check(context, waiting.since);
             let stays = matches!(event, Event::Listed(_));
@@ -229,13 +247,13 @@ impl Poller {
     /// Returns when a run whose polling began at `since` is checked next: not after the timeout.
     fn next_check(&self, context: &Context<'_>, since: Duration) -> Duration {
         let now = context.deadline().elapsed();
-        // Without the list, each run is a call of its own.
-        let calls = if self.has_no_list.get() { self.polling.get() } else { 1 };
+        // Each run that is not in the list is a call of its own.
+        let calls = if self.has_no_list.get() { self.polling.get() } else { self.unlisted.get() };
         let delay = next_delay(
             now.saturating_sub(since),
             context.api_config().poll_interval,
             self.remaining_calls.get(),
-            u32::try_from(calls).unwrap_or(u32::MAX),
+            u32::try_from(calls.max(1)).unwrap_or(u32::MAX),
         );
         now + delay.min(context.deadline().remaining())
     }

@@ -151,11 +151,42 @@ async fn runs_are_checked_one_by_one_if_they_cannot_be_listed() {
     let takes = [30, 60].map(Duration::from_secs);
     let refused = || RequestError::new(Endpoint::Api, ErrorKind::Status(403), "", "");
     let busy = || RequestError::new(Endpoint::Api, ErrorKind::Status(503), "", "");
-    for (result, lists) in [(Ok(None), 1..=1), (Err(refused()), 1..=1), (Err(busy()), 6..=100)] {
+    for (result, lists) in [(Ok(None), 1..=1), (Err(refused()), 1..=1), (Err(busy()), 3..=3)] {
         let (ends, calls) = simulate_several(&takes, |_| result.clone()).await;
         for (end, takes) in ends.iter().zip(&takes) {
             assert!(*end >= *takes && *end - *takes <= Duration::from_secs(15), "{result:?}: {takes:?} {end:?}");
         }
         assert!(lists.contains(&calls.lists.get()), "{result:?}: {calls:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_status_in_the_list_says_nothing_is_checked_by_itself() {
+    let takes = [30, 60].map(Duration::from_secs);
+    for status in [Status::parse(""), Status::Available] {
+        let (ends, _) = simulate_several(&takes, |_| {
+            let entry = |id| ListedRun { kind: RunKind::Export, id: Id(id), source_id: None, status: status.clone() };
+            Ok(Some(vec![entry(1), entry(2)]))
+        })
+        .await;
+        for (end, takes) in ends.iter().zip(&takes) {
+            assert!(*end >= *takes && *end - *takes <= Duration::from_secs(15), "{status}: {takes:?} {end:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn runs_that_are_checked_one_by_one_share_the_remaining_calls() {
+    let fixture = testing::Fixture::new(&[]);
+    let (step, calls) = (fixture.step(), Rc::new(Cell::new(Some(360))));
+    let context = step.context(&fixture.history);
+    let poller = Poller::new(RunKind::Export, true, calls);
+    let polling: Vec<Polling<'_>> = (0..5).map(|_| Polling::begin(&poller.polling)).collect();
+    assert_eq!(poller.next_check(&context, Duration::ZERO), Duration::from_secs(10), "one list for all");
+    poller.unlisted.set(3);
+    assert_eq!(poller.next_check(&context, Duration::ZERO), Duration::from_secs(30), "three are not in the list");
+    poller.has_no_list.set(true);
+    assert_eq!(poller.next_check(&context, Duration::ZERO), Duration::from_secs(50), "there is no list");
+    drop(polling);
+    assert_eq!(poller.next_check(&context, Duration::ZERO), Duration::from_secs(10), "all runs have ended");
 }

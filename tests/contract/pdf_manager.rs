@@ -965,3 +965,32 @@ fn rejects_contradictory_pdf_inputs_before_any_request() {
     }
     assert!(stand_in.api_requests().is_empty());
 }
+
+/// Starts a stand-in whose batch has three zips. The redirects of these fail.
+fn with_failing_redirects(failing: std::ops::Range<usize>) -> StandIn {
+    let batch = |batch: BatchBuilder| batch.zip("a.zip", b"1").zip("b.zip", b"2").zip("c.zip", b"3");
+    let stand_in = StandIn::builder().pdf_template(PDF_TEMPLATE_ID, PDF_TEMPLATE_NAME, PDF_BATCH_ID, batch).start();
+    for index in failing {
+        let path = format!("/pdf_manager_zip_files/{}/", pdf_zip_id(PDF_BATCH_ID, index));
+        stand_in.every_api_response_to("GET", &path, ResponseTemplate::new(500));
+    }
+    stand_in
+}
+
+#[test]
+fn a_redirect_that_keeps_failing_does_not_delay_the_other_zips() {
+    let stand_in = with_failing_redirects(0..1);
+    let running = batch_step(&stand_in).spawn();
+    running.wait_for_stdout("saved c.zip");
+    running.signal(Signal::TERM);
+    assert_eq!(running.wait().exited(143).files(), ["b.zip", "c.zip"]);
+}
+
+#[test]
+fn no_zip_is_requested_after_the_timeout() {
+    let stand_in = with_failing_redirects(0..3);
+    let play = |timeout: &str| batch_step(&stand_in).input("timeout", timeout).run();
+    let outcome = with_growing_timeout(play, |outcome| outcome.stdout.contains("available")).exited(4);
+    assert_eq!(outcome.stdout.matches(" of 3 failed: ").count(), 1, "{}", outcome.stdout);
+    outcome.with_error("files 1, 2 and 3 of 3 missing: timed out after");
+}

@@ -14,7 +14,7 @@ use crate::support::server::EVENT_TIMEOUT;
 use crate::support::{
     Action, BatchBuilder, Builder, EXPORT_ID, EXPORT_NAME, Gate, IDENTITY_ID, Outcome, PDF_BATCH_ID, PDF_TEMPLATE_ID,
     PDF_TEMPLATE_NAME, PDF_ZIP_FILENAME, RUN_ID, SECOND_EXPORT_ID, SECOND_EXPORT_NAME, SECOND_RUN_ID, StandIn, Step,
-    error_response, github, head, many_run_id, repeat_until, sha256_hex, with_growing_timeout,
+    error_response, github, head, many_run_id, repeat_until, run_of_export_json, sha256_hex, with_growing_timeout,
 };
 
 /// All keys of an object in the output `files`.
@@ -871,4 +871,20 @@ fn the_output_file_is_never_replaced() {
     assert_eq!((codes(&outcome), outcome.files()), (vec![1, 0], vec!["b.csv".to_owned(), "out.env".to_owned()]));
     assert!(outcome.read("out.env").starts_with(b"WEBADMIT_STATUS=available\n"));
     outcome.with_error("\nFirst (run 71): cannot save the file as out.env: output-file has the same path");
+}
+
+#[test]
+fn runs_whose_checks_keep_failing_leave_the_connections_to_the_others() {
+    let stand_in = StandIn::builder().many_exports(9).start();
+    for export in 1..=8 {
+        let without_url = run_of_export_json(many_run_id(export), export, "Available", None);
+        let response = ResponseTemplate::new(200).set_body_json(without_url);
+        stand_in.every_api_response_to("GET", &format!("/exports/{export}/export_files/"), response);
+    }
+    let join = |id: fn(u64) -> u64| (1..=9).map(|export| id(export).to_string()).collect::<Vec<_>>().join(" ");
+    let step = github(&stand_in).input("export-id", &join(|export| export)).input("export-file-id", &join(many_run_id));
+    let running = step.spawn();
+    running.wait_for_stdout("saved export-9.csv");
+    running.signal(Signal::TERM);
+    assert_eq!(running.wait().exited(143).files(), ["export-9.csv"]);
 }

@@ -1,6 +1,7 @@
 //! One run: start or select it, poll it, and download its files.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::shared::Shared;
@@ -8,14 +9,17 @@ use crate::config::{Encoding, RunRequest, RunSelector};
 use crate::context::{Context, RequestLimits};
 use crate::download::{DownloadOptions, ParallelConfig, PooledConnection, download};
 use crate::error::{LookupTarget, StepError, Unresolved};
-use crate::http::error::{ErrorKind, RequestError};
-use crate::http::retry::{AttemptLimits, GiveUpReason, NEW_RUN_NOT_FOUND_PERIOD};
+use crate::http::error::{Endpoint, ErrorKind, RequestError};
+use crate::http::retry::{AttemptLimits, GiveUpReason, NEW_RUN_NOT_FOUND_PERIOD, RetryFailure};
 use crate::poll::{self, Poller};
 use crate::report::history::{ResolvedName, SavedFile, TextEncoding};
 use crate::text::format;
 use crate::webadmit::resolve;
 use crate::webadmit::status::Status;
 use crate::webadmit::{Id, RemoteFile, RunKind, RunRef, RunResponse, SignedUrl};
+
+/// Number of attempts to request the signed URL of one of several files before the other files are downloaded.
+const ATTEMPTS_BEFORE_OTHERS: u32 = 3;
 
 /// A run of the request.
 pub(super) struct Run<'a> {
@@ -26,7 +30,7 @@ pub(super) struct Run<'a> {
     identity: Option<Id>,
     context: Context<'a>,
     poller: &'a Poller,
-    /// When this step started the run. Until its first status is read, which clears this, the API may respond 404.
+    /// When this step started the run. For some seconds, the API may respond 404.
     started_at: Cell<Option<Duration>>,
 }
 
@@ -121,13 +125,11 @@ impl<'a> Run<'a> {
         Ok(id)
     }
 
-    /// Polls the run until its status is terminal. A connection is taken before each check, because the response can have a signed
-    /// URL, which expires within seconds.
+    /// Polls the run until its status is terminal.
     async fn poll(&self, run: RunRef) -> Result<Finished<'a>, StepError> {
         let is_new = self.request.run == RunSelector::New;
         let check = async || {
-            let connection = self.acquire_connection().await?;
-            let response = self.check(run).await?;
+            let (response, connection) = self.check(run).await?;
             Ok((response.status.clone(), Finished { response, connection }))
         };
         let record = |status: &Status| self.record_status(status);
@@ -141,23 +143,24 @@ impl<'a> Run<'a> {
         acquired.map_err(|_| StepError::TimedOut)
     }
 
-    /// Requests the status of the run. A status that has files is an error if the response refers to none.
-    async fn check(&self, run: RunRef) -> Result<RunResponse, StepError> {
+    /// Requests the status of the run. A status that has files is an error if the response refers to none. A connection is taken
+    /// before each attempt, because the response can have a signed URL, which expires within seconds.
+    async fn check(&self, run: RunRef) -> Result<(RunResponse, PooledConnection<'a>), StepError> {
         let not_found_until = self.started_at.get().map(|started_at| started_at + NEW_RUN_NOT_FOUND_PERIOD);
         let attempts = AttemptLimits { not_found_until, max_attempts: None };
-        let send = async |timeout| {
+        let send = async |connection, timeout| {
             let response = self.request_status(run, timeout).await?;
             if response.status.has_file() && response.files.is_empty() {
                 return Err(self.missing_url(&response.status));
             }
-            Ok(response)
+            Ok((response, connection))
         };
-        self.context.request(RequestLimits { has_grace_period: true, attempts }, send).await
+        let limits = RequestLimits { has_grace_period: true, attempts };
+        self.context.request_with(limits, async || self.acquire_connection().await, send).await
     }
 
     async fn request_status(&self, run: RunRef, timeout: Duration) -> Result<RunResponse, RequestError> {
         let response = self.shared.api.run_status(&run, timeout).await?;
-        self.started_at.set(None);
         self.record_source(&response);
         self.record_status(&response.status);
         Ok(response)
@@ -175,54 +178,86 @@ fn required(identity: Option<Id>) -> Result<Id, StepError> {
 
 /// The downloads.
 impl<'a> Run<'a> {
-    /// Downloads all files of the run, one after another. If one cannot be downloaded, the others are kept.
+    /// Downloads all files of the run, one after another. If one cannot be downloaded, the others are kept. One whose redirect keeps
+    /// failing is postponed, so that it does not use up the time of the others.
     async fn download_files(
         &self,
         run: RunRef,
         response: &RunResponse,
         connection: PooledConnection<'a>,
     ) -> Result<(), StepError> {
-        let (total, mut connection) = (response.files.len(), Some(connection));
-        let (mut missing, mut cause) = (Vec::new(), None::<StepError>);
+        let total = response.files.len();
+        match response.files.as_slice() {
+            [] => return Ok(()),
+            [RemoteFile::Url(url)] => {
+                let saved = self.download_file(run, response, &response.files[0], url.clone(), connection).await?;
+                self.record_saved(saved);
+                self.log_recovery();
+                return Ok(());
+            }
+            _ => drop(connection),
+        }
 
-        for (index, file) in response.files.iter().enumerate() {
-            match self.download_file(run, response, file, connection.take()).await {
+        let (mut missing, mut cause) = (Vec::new(), None::<StepError>);
+        let mut queue: VecDeque<(usize, Option<u32>)> =
+            (0..total).map(|index| (index, (total > 1).then_some(ATTEMPTS_BEFORE_OTHERS))).collect();
+        while let Some((index, max_attempts)) = queue.pop_front() {
+            match self.download_zip(run, response, &response.files[index], max_attempts).await {
                 Ok(saved) => self.record_saved(saved),
                 Err(error) if total == 1 => return Err(error),
+                Err(error) if max_attempts.is_some() && has_no_attempts_left(&error) => queue.push_back((index, None)),
                 Err(error) => {
                     self.context.line(&format!("file {} of {total} failed: {error}", index + 1));
                     missing.push(index + 1);
+                    if ends_downloads(&error) {
+                        missing.extend(queue.drain(..).map(|(index, _)| index + 1));
+                    }
                     cause = Some(StepError::more_severe(cause, error));
                 }
             }
         }
-        match cause {
-            None => {
-                if total > 0 {
-                    self.log_recovery();
-                }
-                Ok(())
-            }
-            Some(cause) => Err(StepError::MissingFiles { missing, total, cause: Box::new(cause) }),
-        }
+
+        let Some(cause) = cause else {
+            self.log_recovery();
+            return Ok(());
+        };
+        missing.sort_unstable();
+        Err(StepError::MissingFiles { missing, total, cause: Box::new(cause) })
     }
 
-    /// Downloads a file over `connection`, or else waits for a connection first.
+    /// Downloads a zip file. As for a status check, a connection is taken before each request for its signed URL.
+    async fn download_zip(
+        &self,
+        run: RunRef,
+        response: &RunResponse,
+        file: &RemoteFile,
+        max_attempts: Option<u32>,
+    ) -> Result<SavedFile, StepError> {
+        self.context.history.borrow_mut().progress = None;
+        let RemoteFile::Zip(zip) = file else { return Err(anyhow::anyhow!("a batch has a file without an id").into()) };
+        let identity = required(self.identity)?;
+        let attempts = AttemptLimits { max_attempts, not_found_until: None };
+        let send = async |connection, timeout| {
+            self.shared.api.zip_url(identity, *zip, timeout).await.map(|url| (url, connection))
+        };
+        let limits = RequestLimits { has_grace_period: true, attempts };
+        let acquire = async || match self.context.deadline().remaining_with_grace() {
+            Duration::ZERO => Err(StepError::TimedOut),
+            _ => self.acquire_connection().await,
+        };
+        let (url, connection) = self.context.request_with(limits, acquire, send).await?;
+        self.download_file(run, response, file, url, connection).await
+    }
+
+    /// Downloads a file over `connection`, which was taken before its first signed URL was requested.
     async fn download_file(
         &self,
         run: RunRef,
         response: &RunResponse,
         file: &RemoteFile,
-        connection: Option<PooledConnection<'a>>,
+        first: SignedUrl,
+        connection: PooledConnection<'a>,
     ) -> Result<SavedFile, StepError> {
-        let connection = match connection {
-            Some(connection) => connection,
-            None => self.acquire_connection().await?,
-        };
-        let first = match file {
-            RemoteFile::Url(url) => url.clone(),
-            RemoteFile::Zip(zip) => self.request_zip_url(*zip).await?,
-        };
         let refresh = async || match file {
             RemoteFile::Url(_) => self.refresh_url(run).await,
             RemoteFile::Zip(zip) => self.request_zip_url(*zip).await,
@@ -276,6 +311,23 @@ impl<'a> Run<'a> {
         let identity = required(self.identity)?;
         let send = async |timeout| self.shared.api.zip_url(identity, zip, timeout).await;
         self.context.request(RequestLimits { has_grace_period: true, ..RequestLimits::default() }, send).await
+    }
+}
+
+/// Whether a request to the API was not retried further, because its attempts are limited.
+fn has_no_attempts_left(error: &StepError) -> bool {
+    let is_api = |failure: &RetryFailure| failure.error.endpoint == Endpoint::Api;
+    matches!(error, StepError::Request { failure, reason: GiveUpReason::NoProgress } if is_api(failure))
+}
+
+/// Whether the other files would fail as well: the time is up, or the key is refused.
+fn ends_downloads(error: &StepError) -> bool {
+    match error {
+        StepError::TimedOut | StepError::Request { reason: GiveUpReason::RetryAfterTooLong(_), .. } => true,
+        StepError::Request { failure, .. } => {
+            failure.error.endpoint == Endpoint::Api && failure.error.kind == ErrorKind::Status(401)
+        }
+        _ => false,
     }
 }
 

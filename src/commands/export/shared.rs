@@ -10,6 +10,8 @@ use crate::context::{Context, RequestLimits, Step};
 use crate::download::{ConnectionPool, Destination, MAX_CONNECTIONS};
 use crate::error::StepError;
 use crate::http::Clients;
+use crate::http::error::RequestError;
+use crate::http::retry::GiveUpReason;
 use crate::report::history::{History, ResolvedName, RunHistory};
 use crate::webadmit::lists::ListedRun;
 use crate::webadmit::{ApiClient, Id, RunKind};
@@ -23,9 +25,9 @@ pub(super) struct Shared<'a> {
     pub(super) destination: &'a Destination,
     pub(super) connections: ConnectionPool,
     pub(super) histories: &'a Histories,
-    /// The recent runs of the identity, once they were requested.
-    recent_exports: OnceCell<Vec<ListedRun>>,
-    recent_batches: OnceCell<Vec<ListedRun>>,
+    /// The recent runs of the identity, once they were requested; or why the API refuses the list.
+    recent_exports: OnceCell<Result<Vec<ListedRun>, RequestError>>,
+    recent_batches: OnceCell<Result<Vec<ListedRun>, RequestError>>,
 }
 
 /// The histories of the runs, while the job is in progress.
@@ -94,7 +96,7 @@ impl<'a> Shared<'a> {
     ///
     /// # Errors
     ///
-    /// If the request fails. The next run that needs the list requests it again.
+    /// If the request fails. Unless the API refused it, the next run that needs the list requests it again.
     pub(super) async fn recent_runs(
         &self,
         kind: RunKind,
@@ -105,11 +107,16 @@ impl<'a> Shared<'a> {
             RunKind::Export => &self.recent_exports,
             RunKind::PdfBatch => &self.recent_batches,
         };
-        let request = || {
-            context
-                .request(RequestLimits::default(), async |timeout| self.api.recent_runs(kind, identity, timeout).await)
+        let send = async |timeout| self.api.recent_runs(kind, identity, timeout).await;
+        let request = async || match context.request(RequestLimits::default(), send).await {
+            Ok(runs) => Ok(Ok(runs)),
+            Err(StepError::Request { failure, reason: GiveUpReason::Refused }) => Ok(Err(failure.error)),
+            Err(error) => Err(error),
         };
-        list.get_or_try_init(request).await.map(Vec::as_slice)
+        match list.get_or_try_init(request).await? {
+            Ok(runs) => Ok(runs),
+            Err(error) => Err(StepError::after_one_attempt(error.clone(), GiveUpReason::Refused)),
+        }
     }
 
     /// Records and logs that files of later runs in the inputs were replaced by files of earlier runs with the same path.

@@ -9,6 +9,9 @@ use crate::webadmit::status::Status;
 /// Maximum number of failed runs whose messages are shown. Keeps the summary short; each has up to twenty lines.
 const MAX_MESSAGES: usize = 20;
 
+/// Maximum number of files of a run that are shown. GitHub drops a summary over 1 MiB.
+const MAX_FILES: usize = 50;
+
 impl Summary<'_> {
     pub(super) fn several_runs(&self) -> Vec<Option<String>> {
         let runs: Vec<&RunHistory> = self.report.history.runs.iter().collect();
@@ -90,7 +93,11 @@ fn row(run: &RunHistory) -> String {
     let source = if run.kind == RunKind::Export { source } else { format!("PDF template {source}") };
     let id = run.id.map(|id| id.to_string()).unwrap_or_default();
     let status = run.status().map(|status| code(status.name())).unwrap_or_default();
-    let paths: Vec<String> = run.saved.iter().map(|file| code(&file.path)).collect();
-    let sizes: Vec<String> = run.saved.iter().map(|file| format::bytes(file.size)).collect();
+    let files = || run.saved.iter().take(MAX_FILES);
+    let mut paths: Vec<String> = files().map(|file| code(&file.path)).collect();
+    let sizes: Vec<String> = files().map(|file| format::bytes(file.size)).collect();
+    if run.saved.len() > MAX_FILES {
+        paths.push(format!("… and {} more", run.saved.len() - MAX_FILES));
+    }
     format!("| {outcome} | {source} | {id} | {status} | {} | {} |", paths.join("<br>"), sizes.join("<br>"))
 }
