@@ -62,7 +62,7 @@ impl History {
         if let [file] = self.only_run()?.saved.as_slice() { Some(file) } else { None }
     }
 
-    /// Returns the last status of the run; of several, the one that needs the most attention.
+    /// Returns the last status of the run; of several, the first one in this order.
     #[must_use]
     pub(crate) fn status(&self) -> Option<&Status> {
         let statuses = self.runs.iter().filter_map(RunHistory::status);

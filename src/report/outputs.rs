@@ -48,7 +48,7 @@ impl OutputValue {
 pub const OUTPUTS: [OutputSpec; 14] = [
     OutputSpec {
         name: "status",
-        description: "Last status of the run in snake_case, also if the step fails or times out; of several runs, the one that needs the most attention.",
+        description: "Last status of the run in snake_case, also if the step fails or times out; of several runs, the first of failed, empty_list, unknown, initializing, queued, in_progress, success_with_errors and available that occurs.",
         value: |report| line(report.history.status()),
     },
     OutputSpec {
