@@ -148,15 +148,16 @@ fn checks(run: &RunHistory) -> String {
     }
 }
 
-/// Draws the statuses of the runs over time, without those that had ended before the first check. With several runs, each has a
-/// section. The times are relative to the start of the step, on an arbitrary day: the diagram shows no dates.
+/// Draws the statuses of the runs over time, unless all had ended before the first check. With several runs, each has a section. The
+/// times are relative to the start of the step, on an arbitrary day: the diagram shows no dates.
 fn diagram(runs: &[&RunHistory]) -> Option<String> {
-    let has_course = |run: &&&RunHistory| run.statuses.iter().any(|change| !change.status.is_terminal());
-    let sections: Vec<Vec<String>> = runs.iter().filter(has_course).map(|run| section(run, runs.len() > 1)).collect();
-    if sections.is_empty() {
+    let has_course = |run: &&RunHistory| run.statuses.iter().any(|change| !change.status.is_terminal());
+    if !runs.iter().any(has_course) {
         return None;
     }
 
+    let with_status = runs.iter().filter(|run| !run.statuses.is_empty());
+    let sections: Vec<Vec<String>> = with_status.map(|run| section(run, runs.len() > 1)).collect();
     let title = if runs.len() > 1 { "Statuses of the runs over time" } else { "Statuses of the run over time" };
     let header = format!("gantt\n    accTitle: {title}\n    dateFormat YYYY-MM-DD HH:mm:ss\n    axisFormat %H:%M:%S");
     Some(format!("```mermaid\n{header}\n{}\n```", sections.concat().join("\n")))

@@ -46,6 +46,23 @@ fn a_diagram_is_drawn_only_when_there_was_something_to_wait_for() {
 }
 
 #[test]
+fn each_of_several_runs_has_a_section_of_the_diagram() {
+    let seen = |status, first| StatusChange { status, first_seen: at(first), last_seen: at(first) };
+    let run = |label: &str, statuses| RunHistory { label: label.to_owned(), statuses, ..RunHistory::default() };
+    let ended = run("Ended before", vec![seen(Status::Available, 1)]);
+    let waiting = run("Waiting", vec![seen(Status::Queued, 1), seen(Status::Failed, 9)]);
+    let unknown = run("Not started", vec![]);
+    let diagram_of = |runs: &[&RunHistory]| diagram(runs).unwrap_or_default();
+    let sections =
+        |text: String| text.lines().filter(|line| line.contains("section ")).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(
+        sections(diagram_of(&[&ended, &waiting, &unknown])),
+        ["    section Ended before", "    section Waiting"]
+    );
+    assert_eq!(diagram(&[&ended, &unknown]), None);
+}
+
+#[test]
 fn a_small_size_is_shown_once() {
     let size = |size| {
         let saved = SavedFile {
