@@ -5,6 +5,7 @@
 //! ```text
 //! transfer                          one attempt: a response, and where its bytes go
 //! parallel, pieces, rate            several connections, if one is slow
+//! parallel_config                   when they are used (pure)
 //! connections                       the connections that all downloads of a step share
 //! store, signed_url                 requests to the store, and their URLs
 //! range                             what the head of a response means (pure)
@@ -19,6 +20,7 @@ mod connections;
 mod destination;
 mod filename;
 mod parallel;
+mod parallel_config;
 mod partial_file;
 mod pieces;
 mod progress;
@@ -40,7 +42,9 @@ use crate::report::history::SavedFile;
 use crate::webadmit::SignedUrl;
 pub use connections::{ConnectionPool, MAX_CONNECTIONS, PooledConnection};
 pub use destination::Destination;
-pub use parallel::ParallelConfig;
+use parallel::Parallel;
+pub use parallel_config::ParallelConfig;
+use signed_url::IssuedUrl;
 use store::Store;
 use transfer::Transfer;
 
@@ -86,7 +90,7 @@ pub async fn download(
         let url = store.signed_url(failed_url).await?;
         failed_url = Some(url.id);
 
-        let error = match transfer.attempt(&store, &url).await {
+        let error = match attempt(&mut transfer, &store, &url).await {
             Ok(()) => break,
             Err(AttemptError::Request(error) | AttemptError::StartOver(error)) => error,
             Err(AttemptError::Fatal(error)) => return Err(error),
@@ -98,6 +102,24 @@ pub async fn download(
     }
 
     transfer.save(context.deadline().elapsed().saturating_sub(started))
+}
+
+/// Requests what is missing and receives it, over several connections if one is slow. Succeeds only if the file is complete.
+async fn attempt<F: AsyncFnMut() -> Result<SignedUrl, StepError>>(
+    transfer: &mut Transfer<'_>,
+    store: &Store<'_, F>,
+    url: &IssuedUrl,
+) -> Result<(), AttemptError> {
+    match transfer.attempt(store, url).await? {
+        None => Ok(()),
+        Some(rest) => {
+            let host = rest.body.host.clone();
+            let parallel = Parallel::new(store, transfer, rest.range, rest.rate, rest.spare);
+            parallel.download(rest.body, url.id).await?;
+            drop(parallel);
+            transfer.check_complete(&host)
+        }
+    }
 }
 
 /// Why an attempt ended before the file was complete.

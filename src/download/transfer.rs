@@ -7,8 +7,8 @@ use bytes::Bytes;
 use reqwest::header::{ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Response, StatusCode};
 
+use super::connections::PooledConnection;
 use super::destination::{Destination, WrittenFile};
-use super::parallel::{Parallel, ParallelConfig};
 use super::partial_file::PartialFile;
 use super::progress::ProgressTracker;
 use super::range::{RangeResponse, Rejection, RequestedRange};
@@ -81,12 +81,13 @@ impl<'a> Transfer<'a> {
         })
     }
 
-    /// Requests what is missing and receives it. Succeeds only if the file is complete.
-    pub(super) async fn attempt<F: AsyncFnMut() -> Result<SignedUrl, StepError>>(
+    /// Requests what is missing and receives it over one connection. Returns the rest of the file if it should be received over
+    /// several, or `None` if the file is complete.
+    pub(super) async fn attempt<'s, F: AsyncFnMut() -> Result<SignedUrl, StepError>>(
         &mut self,
-        store: &Store<'_, F>,
+        store: &Store<'s, F>,
         url: &IssuedUrl,
-    ) -> Result<(), AttemptError> {
+    ) -> Result<Option<Rest<'s>>, AttemptError> {
         let requested = self.missing_range();
         if requested.is_none() {
             self.start_over()?;
@@ -101,12 +102,12 @@ impl<'a> Transfer<'a> {
                 self.version = Version { etag, total };
                 self.describe(&body.response, context.redactor())?;
                 self.log_start(context, &body.host);
-                self.receive(store, body, url.id, total).await
+                self.receive(store, body, total).await
             }
             RangeResponse::Part { end, total } => {
                 self.version.total = Some(total);
                 context.line(&format!("resuming at {}", format::bytes(self.partial.contiguous_len())));
-                self.receive(store, body, url.id, Some(end)).await
+                self.receive(store, body, Some(end)).await
             }
             RangeResponse::Rejected(rejection) => Err(self.reject(&body.host, rejection)),
             RangeResponse::ErrorStatus => Err(body.status_error(context).await.into()),
@@ -182,19 +183,22 @@ impl<'a> Transfer<'a> {
         context.line(&format!("downloading {name}{size} from {host}"));
     }
 
-    /// Receives a body that ends at the offset `end`, or if that is unknown with its last chunk. If the connection is slow and
-    /// others are spare, the rest of the file is received over several. Succeeds only if the file is complete.
-    async fn receive<F: AsyncFnMut() -> Result<SignedUrl, StepError>>(
+    /// Receives a body that ends at the offset `end`, or if that is unknown with its last chunk. Returns the
+    /// rest of the file if the connection is slow and others are spare.
+    async fn receive<'s, F: AsyncFnMut() -> Result<SignedUrl, StepError>>(
         &mut self,
-        store: &Store<'_, F>,
+        store: &Store<'s, F>,
         mut body: Body,
-        url_id: usize,
         end: Option<u64>,
-    ) -> Result<(), AttemptError> {
+    ) -> Result<Option<Rest<'s>>, AttemptError> {
         let context = store.context;
-        let ParallelConfig { window, fast, .. } = self.options.parallel;
         let mut ranges = self.range_support(&body.response, end);
-        let mut rate = RateMeter::new(window, fast, context.deadline().elapsed(), self.partial.received());
+        let mut rate = RateMeter::new(
+            self.options.parallel.window,
+            self.options.parallel.fast,
+            context.deadline().elapsed(),
+            self.partial.received(),
+        );
 
         while let Some(chunk) = ranges.next_chunk(&mut body, || self.progress()).await? {
             let at = self.partial.contiguous_len();
@@ -210,9 +214,7 @@ impl<'a> Transfer<'a> {
             let Some(rest) = self.missing_range() else { continue };
             let Some(spare) = store.connection.pool().try_acquire() else { continue };
             if let RangeSupport::Supported = ranges {
-                let host = body.host.clone();
-                Parallel::new(store, self, rest, rate.steady(), spare).download(body, url_id).await?;
-                return self.check_complete(&host);
+                return Ok(Some(Rest { body, range: rest, rate: rate.steady(), spare }));
             }
             ranges = RangeSupport::Probing(Box::pin(store.supports_ranges(rest, spare)));
         }
@@ -220,11 +222,12 @@ impl<'a> Transfer<'a> {
         if end.is_some_and(|end| self.partial.contiguous_len() < end) {
             return Err(self.reject(&body.host, Rejection::TooShort));
         }
-        self.check_complete(&body.host)
+        self.check_complete(&body.host)?;
+        Ok(None)
     }
 
     /// Returns an error if bytes of the file are missing.
-    fn check_complete(&self, host: &str) -> Result<(), AttemptError> {
+    pub(super) fn check_complete(&self, host: &str) -> Result<(), AttemptError> {
         if self.version.total.is_none_or(|total| self.partial.contiguous_len() == total) {
             return Ok(());
         }
@@ -291,6 +294,17 @@ impl<'a> Transfer<'a> {
             download_duration,
         })
     }
+}
+
+/// The rest of a file that is being received over a slow connection.
+pub(super) struct Rest<'p> {
+    /// The response, which is being received already.
+    pub(super) body: Body,
+    pub(super) range: RequestedRange,
+    /// The rate of the connection in bytes per second.
+    pub(super) rate: Option<f64>,
+    /// A second connection.
+    pub(super) spare: PooledConnection<'p>,
 }
 
 /// Whether the store supports ranges, so that several connections can be used.
