@@ -771,10 +771,11 @@ fn joins_parts_with_status_200() {
         let script = [vec![Behavior::Cut(20)], vec![Behavior::PartWith200; 30]].concat();
         let outcome = play(script, 5000, connections, parallel(), Encoding::AsSent);
         assert!(outcome.result.is_ok() && outcome.file == version(0, 5000), "{connections} connections");
-        assert_eq!(
-            outcome.recovery_summary, "1 interrupted download at 1.0 kB, 1 new signed URL",
-            "{connections} connections"
-        );
+        // When it is interrupted, other connections can have received something already.
+        let recovery = &outcome.recovery_summary;
+        let is_expected =
+            recovery.starts_with("1 interrupted download at 1.") && recovery.ends_with(" kB, 1 new signed URL");
+        assert!(is_expected, "{connections} connections: {recovery}");
     }
 }
 
