@@ -175,6 +175,10 @@ fn pdf_templates_are_requested_besides_exports() {
 
     for (more, expected) in [
         (&[no_id, no_run, ("INPUT_PDF_TEMPLATE", "A")][..], "identity: missing; PDF Manager needs it;"),
+        (
+            &[no_id, no_run, identity],
+            "export-name: missing; give the name of the export, or its id as export-id, or a PDF",
+        ),
         (&[no_id, no_run, identity, ("INPUT_PDF_BATCH_ID", "latest")], "pdf-batch-id: latest needs a template;"),
         (&[no_id, identity, ("INPUT_PDF_TEMPLATE", "A")], "export-file-id: needs the export of the run;"),
         (
