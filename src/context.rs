@@ -176,19 +176,9 @@ impl<'a> Context<'a> {
             self.wait_for_pause().await?;
             let acquired = acquire().await?;
             attempts.record(false);
-            let response = async {
-                // This fails only if the semaphore is closed, which it never is.
-                let _permit = self.step.api_requests.acquire().await;
-                let remaining = if limits.has_grace_period {
-                    self.deadline().remaining_with_grace()
-                } else {
-                    self.deadline().remaining()
-                };
-                send(acquired, remaining.min(REQUEST_TIMEOUT)).await
-            };
+            let response = self.attempt(limits.has_grace_period, async |timeout| send(acquired, timeout).await);
             match self.with_heartbeat(response, || "waiting for a response from the API".to_owned()).await {
                 Ok(response) => {
-                    self.step.has_responded.set(true);
                     self.history.borrow_mut().clear_failure(Endpoint::Api);
                     return Ok(response);
                 }
@@ -201,20 +191,26 @@ impl<'a> Context<'a> {
     ///
     /// # Errors
     ///
-    /// If the request fails, or if no request may be sent before the timeout.
+    /// If no request may be sent before the timeout. The result inside is that of the request.
     pub(crate) async fn request_once<T>(
         &self,
-        mut send: impl AsyncFnMut(Duration) -> Result<T, RequestError>,
+        send: impl AsyncFnOnce(Duration) -> Result<T, RequestError>,
     ) -> Result<Result<T, RequestError>, StepError> {
         self.wait_for_pause().await?;
+        Ok(self.attempt(false, send).await.inspect_err(|error| self.record_pause(error)))
+    }
+
+    /// Sends a request once few enough others are in progress.
+    async fn attempt<T>(
+        &self,
+        has_grace_period: bool,
+        send: impl AsyncFnOnce(Duration) -> Result<T, RequestError>,
+    ) -> Result<T, RequestError> {
         // This fails only if the semaphore is closed, which it never is.
         let _permit = self.step.api_requests.acquire().await;
-        let response = send(self.deadline().remaining().min(REQUEST_TIMEOUT)).await;
-        match &response {
-            Ok(_) => self.step.has_responded.set(true),
-            Err(error) => self.record_pause(error),
-        }
-        Ok(response)
+        let deadline = self.deadline();
+        let remaining = if has_grace_period { deadline.remaining_with_grace() } else { deadline.remaining() };
+        send(remaining.min(REQUEST_TIMEOUT)).await.inspect(|_| self.step.has_responded.set(true))
     }
 
     /// Waits until requests may be sent, if the API asked another run to retry later.

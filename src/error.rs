@@ -209,6 +209,12 @@ impl StepError {
         }
     }
 
+    /// Whether the time is up, or will be before the API can be used again.
+    #[must_use]
+    pub(crate) fn is_timeout(&self) -> bool {
+        self.exit_code() == ExitCode::TimedOut
+    }
+
     /// Returns the exit code of the step.
     #[must_use]
     pub(crate) fn exit_code(&self) -> ExitCode {

@@ -83,7 +83,7 @@ pub(crate) struct Poller {
     has_no_list: Cell<bool>,
     /// Number of consecutive failures to list the statuses.
     list_failures: Cell<u32>,
-    /// Number of runs whose status was not in the last list.
+    /// Number of runs that the last list did not show as in progress.
     unlisted: Cell<usize>,
     /// Number of calls that the key has left in this hour.
     remaining_calls: Rc<Cell<Option<u64>>>,
@@ -228,26 +228,35 @@ impl Poller {
     fn distribute(&self, context: &Context<'_>, listed: &[ListedRun]) {
         self.list_failures.set(0);
         let is_in_progress = |status: &&Status| !status.is_terminal() && !matches!(status, Status::Unknown(_));
-        let find = |run: Id| listed.iter().find(|listed| listed.id == run).map(|listed| &listed.status);
-        let unlisted = |waiting: &&Waiting| find(waiting.run).filter(is_in_progress).is_none();
-        let unlisted = self.waiting.borrow().iter().filter(unlisted).count();
-        self.unlisted.set(unlisted);
+        let status_of = |waiting: &Waiting| {
+            let listed = listed.iter().find(|listed| listed.id == waiting.run);
+            listed.map(|listed| &listed.status).filter(is_in_progress)
+        };
+        let (mut in_progress, mut unlisted) = (Vec::new(), Vec::new());
+        for waiting in self.waiting.take() {
+            match status_of(&waiting) {
+                Some(status) => in_progress.push((waiting, status)),
+                None => unlisted.push(waiting),
+            }
+        }
 
-        self.waiting.borrow_mut().retain_mut(|waiting| {
-            let event = match find(waiting.run).filter(is_in_progress) {
-                Some(status) => Event::Listed(status.clone()),
-                None => Event::CheckNow,
-            };
+        self.unlisted.set(unlisted.len());
+        for waiting in unlisted {
+            // If this fails, the run does not wait any more.
+            let _ = waiting.events.send(Event::CheckNow);
+        }
+        for (mut waiting, status) in in_progress {
             waiting.next_check = self.next_check(context, waiting.since);
-            let stays = matches!(event, Event::Listed(_));
-            waiting.events.send(event).is_ok() && stays
-        });
+            if waiting.events.send(Event::Listed(status.clone())).is_ok() {
+                self.waiting.borrow_mut().push(waiting);
+            }
+        }
     }
 
     /// Returns when a run whose polling began at `since` is checked next: not after the timeout.
     fn next_check(&self, context: &Context<'_>, since: Duration) -> Duration {
         let now = context.deadline().elapsed();
-        // Each run that is not in the list is a call of its own.
+        // Each run that the list does not cover is a call of its own.
         let calls = if self.has_no_list.get() { self.polling.get() } else { self.unlisted.get() };
         let delay = next_delay(
             now.saturating_sub(since),

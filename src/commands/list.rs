@@ -28,7 +28,8 @@ use crate::webadmit::{ApiClient, Id, RunKind, resolve};
 /// The inputs that this command uses. It ignores all others, valid or not.
 const LIST_INPUTS: [&str; 6] = ["api-key", "base-url", "timeout", "poll-interval", "allow-http", "ca-file"];
 
-/// Maximum number of attempts to list the exports or the PDF templates of one identity, so that one that keeps failing leaves time for the others.
+/// Maximum number of attempts to list the exports or the PDF templates of one identity. A list that keeps failing leaves time for
+/// the others.
 const MAX_ATTEMPTS: u32 = 4;
 
 /// The output format of the list.
@@ -180,7 +181,7 @@ impl<'a> ListRequests<'a> {
                     return;
                 }
                 self.log_failure(kind, id, &error);
-                self.has_ended |= ends_list(&error);
+                self.has_ended |= error.is_timeout();
                 if !is_refusal(&error) {
                     missing.push(id);
                     self.first_error.get_or_insert(error);
@@ -222,11 +223,6 @@ fn is_refusal(error: &StepError) -> bool {
 fn is_unavailable(error: &StepError) -> bool {
     let StepError::Request { failure, .. } = error else { return false };
     matches!(failure.error.kind, ErrorKind::Status(403 | 404))
-}
-
-/// Returns whether requests for other identities would fail as well: the time is up, or will be before the API can be used.
-fn ends_list(error: &StepError) -> bool {
-    matches!(error, StepError::TimedOut | StepError::Request { reason: GiveUpReason::RetryAfterTooLong(_), .. })
 }
 
 fn json(entries: &[ListedIdentity]) -> String {

@@ -73,12 +73,19 @@ pub(crate) struct RunRequest {
 }
 
 impl RunRequest {
+    /// Returns the name of the export or template in the input, unless it is given by its id.
+    #[must_use]
+    pub(crate) fn name(&self) -> Option<&str> {
+        match &self.source {
+            Some(SourceSelector::Name(name)) => Some(name),
+            Some(SourceSelector::Id(_)) | None => None,
+        }
+    }
+
     /// Whether the identity is needed: to look up a name, or to start or find the run. The URL of a PDF batch contains it.
     #[must_use]
     pub(crate) fn uses_identity(&self) -> bool {
-        self.kind == RunKind::PdfBatch
-            || matches!(self.source, Some(SourceSelector::Name(_)))
-            || !matches!(self.run, RunSelector::Id(_))
+        self.kind == RunKind::PdfBatch || self.name().is_some() || !matches!(self.run, RunSelector::Id(_))
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) fn render(
     if let Some(run) = history.only_run() {
         return error.or(run.error.as_ref()).map(|error| message::render(error, context, history));
     }
-    let runs = context.and_then(|context| failed_runs(error, context, history));
+    let runs = context.and_then(|context| render_failed_runs(error, context, history));
     let error = error.map(|error| message::render(error, context, history));
     match (error, runs) {
         (Some(error), Some(runs)) => Some(format!("{error}\n{runs}")),
@@ -31,7 +31,7 @@ pub(crate) fn render(
 }
 
 /// Returns which runs failed and why, or `None` if none did.
-fn failed_runs(error: Option<&StepError>, context: MessageContext<'_>, history: &History) -> Option<String> {
+fn render_failed_runs(error: Option<&StepError>, context: MessageContext<'_>, history: &History) -> Option<String> {
     let failed = history.failed_runs().count();
     if failed == 0 {
         return None;

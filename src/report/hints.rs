@@ -1,7 +1,7 @@
 //! The hint: the last line of an error message, which says what the user can do.
 
 use super::message::MessageBuilder;
-use crate::config::{IdentitySelector, RunRequest, RunSelector, SourceSelector};
+use crate::config::{IdentitySelector, RunSelector};
 use crate::error::{LookupTarget, StepError, Unresolved};
 use crate::http::error::{Endpoint, ErrorKind, RequestError};
 use crate::report::outputs::OutputFileConflict;
@@ -132,7 +132,7 @@ impl MessageBuilder<'_> {
                 let Some(run) = self.context.request.and_then(|request| request.runs.get(*run)) else {
                     return LIST.to_owned();
                 };
-                let name = source_name(run);
+                let name = run.name().unwrap_or_default();
                 list_row_hint(name, run.kind.name_input(), "NAME")
                     .unwrap_or_else(|| format!("{}; {LIST}", self.name_hint(run.kind, name, error)))
             }
@@ -209,7 +209,7 @@ impl MessageBuilder<'_> {
         self.context.request.is_none_or(|request| match &request.identity {
             Some(IdentitySelector::Words(_)) => request.uses_identity(),
             Some(IdentitySelector::Id(_)) => false,
-            None => request.runs.iter().any(|run| matches!(run.source, Some(SourceSelector::Name(_)))),
+            None => request.runs.iter().any(|run| run.name().is_some()),
         })
     }
 
@@ -223,9 +223,9 @@ impl MessageBuilder<'_> {
         let Some(run) = self.run().map(|(run, _)| run).or_else(first_of_kind) else {
             return ("the key".to_owned(), "");
         };
-        let (source, is_source_id) = match run.source {
-            Some(SourceSelector::Name(_)) => (run.kind.name_input(), false),
-            Some(SourceSelector::Id(_)) | None => (run.kind.id_input(), true),
+        let (source, is_source_id) = match run.name() {
+            Some(_) => (run.kind.name_input(), false),
+            None => (run.kind.id_input(), true),
         };
         let (identity, is_identity_id) = match request.identity {
             Some(IdentitySelector::Words(_)) => ("identity", false),
@@ -324,12 +324,4 @@ fn list_row_hint(value: &str, input: &str, column: &str) -> Option<String> {
             "this looks like a row of a list; set {input} to the value in the column {column} of webadmit-export list"
         )
     })
-}
-
-/// Returns the name of the export or template as the input has it.
-fn source_name(run: &RunRequest) -> &str {
-    match &run.source {
-        Some(SourceSelector::Name(name)) => name,
-        _ => "",
-    }
 }

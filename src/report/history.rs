@@ -89,8 +89,6 @@ impl History {
 pub struct RunHistory {
     /// The kind of the run. In [`History::shared`], the kind that the last request was about.
     pub(crate) kind: RunKind,
-    /// The name in the input, if the export or template is given by its name.
-    pub(crate) requested_name: Option<String>,
     /// The export or template in a few words: its name in WebAdMIT, or before that is known, as the input selects it. Different
     /// for each run.
     pub(crate) label: String,
@@ -208,11 +206,7 @@ impl RunHistory {
                 (id.map_or_else(|| request.to_string(), |id| format!("{} {id}", request.kind.run_noun())), None)
             }
         };
-        let requested_name = match &request.source {
-            Some(SourceSelector::Name(name)) => Some(name.clone()),
-            _ => None,
-        };
-        Self { kind: request.kind, requested_name, label, source, id, ..Self::default() }
+        Self { kind: request.kind, label, source, id, ..Self::default() }
     }
 
     /// The last status.

@@ -252,12 +252,12 @@ impl<'a> MessageBuilder<'a> {
                 0 => String::new(),
                 omitted => format!("\n  … and {omitted} more"),
             };
-            return format!("{}{omitted}", list_candidates(only, MAX_CANDIDATES));
+            return format!("{}{omitted}", candidate_lines(only, MAX_CANDIDATES));
         }
 
         let max = MAX_CANDIDATES / names.len().max(1);
         let list = |name: &Unresolved| {
-            let candidates = list_candidates(name, max).replacen('\n', "; ", 1);
+            let candidates = candidate_lines(name, max).replacen('\n', "; ", 1);
             format!("\n{}{candidates}", self.unresolved(name, ""))
         };
         names.iter().map(list).collect()
@@ -362,7 +362,7 @@ pub(crate) fn describe_attempts(failure: &RetryFailure) -> String {
 }
 
 /// Returns at most `max` candidates, one per line. Every line begins with an id.
-fn list_candidates(name: &Unresolved, max: usize) -> String {
+fn candidate_lines(name: &Unresolved, max: usize) -> String {
     let candidates = &name.error.candidates[..name.error.candidates.len().min(max)];
     let heading = match (name.error.matching, name.target) {
         _ if candidates.is_empty() => return String::new(),

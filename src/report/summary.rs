@@ -86,7 +86,7 @@ impl Summary<'_> {
         format!("| | |\n| --- | --- |\n{}", rows.join("\n"))
     }
 
-    /// Returns identity, export and run: as they were resolved, or as the inputs select them.
+    /// Returns the resolved identity, export and run, or else what the inputs select.
     fn request_rows(&self, request: &FetchRequest, only: &RunRequest, run: &RunHistory) -> Vec<(&'static str, String)> {
         let mut rows = Vec::new();
         rows.extend(self.identity(request).map(|identity| ("Identity", identity)));
@@ -113,7 +113,7 @@ impl Summary<'_> {
         rows
     }
 
-    /// Returns the identity as it was resolved, or as the input selects it.
+    /// Returns the resolved identity, or else the value of the input.
     fn identity(&self, request: &FetchRequest) -> Option<String> {
         match (&self.report.history.identity, &request.identity) {
             (Some(identity), _) => Some(describe(identity)),
@@ -124,8 +124,11 @@ impl Summary<'_> {
 
     fn retries(&self, run: &RunHistory) -> Option<String> {
         let recovery = run.recovery_summary();
-        let label = if self.error.is_none() { "Recovered from" } else { "Retried" };
-        (!recovery.is_empty()).then(|| format!("{label}: {recovery}."))
+        (!recovery.is_empty()).then(|| format!("{}: {recovery}.", self.recovery_label()))
+    }
+
+    fn recovery_label(&self) -> &'static str {
+        if self.error.is_none() { "Recovered from" } else { "Retried" }
     }
 }
 

@@ -121,7 +121,7 @@ impl ApiClient {
     ///
     /// [`RequestError`] if the response is not a list.
     pub(crate) async fn identities(&self, timeout: Duration) -> Result<Vec<Identity>, RequestError> {
-        let (headers, body) = self.send(self.request(Method::GET, "user_identities"), timeout, MAX_LIST_SIZE).await?;
+        let (headers, body) = self.request_list("user_identities", timeout).await?;
         self.parse_identities(&body, &headers)
     }
 
@@ -153,7 +153,7 @@ impl ApiClient {
     /// [`RequestError`] if the response is not a list.
     pub(crate) async fn exports(&self, identity: Option<Id>, timeout: Duration) -> Result<Vec<Export>, RequestError> {
         let path = identity.map_or_else(|| "exports".to_owned(), |id| format!("user_identities/{id}/exports"));
-        let (headers, body) = self.send(self.request(Method::GET, &path), timeout, MAX_LIST_SIZE).await?;
+        let (headers, body) = self.request_list(&path, timeout).await?;
         self.parse_exports(&body, &headers)
     }
 
@@ -183,7 +183,7 @@ impl ApiClient {
     /// [`RequestError`] if the response is not a list.
     pub(crate) async fn templates(&self, identity: Id, timeout: Duration) -> Result<Vec<Template>, RequestError> {
         let path = format!("user_identities/{identity}/pdf_manager_templates");
-        let (headers, body) = self.send(self.request(Method::GET, &path), timeout, MAX_LIST_SIZE).await?;
+        let (headers, body) = self.request_list(&path, timeout).await?;
         self.parse_templates(&body, &headers)
     }
 
@@ -221,7 +221,7 @@ impl ApiClient {
             RunKind::PdfBatch => "pdf_manager_batches",
         };
         let path = format!("user_identities/{identity}/{list}");
-        let (headers, body) = self.send(self.request(Method::GET, &path), timeout, MAX_LIST_SIZE).await?;
+        let (headers, body) = self.request_list(&path, timeout).await?;
         self.parse_runs(kind, &body, &headers)
     }
 
@@ -249,6 +249,10 @@ impl ApiClient {
             Some(ListedRun { kind, id: entry.id.id()?, source_id, status })
         };
         Ok(distinct(entries.into_iter().filter_map(run), |run| run.id))
+    }
+
+    async fn request_list(&self, path: &str, timeout: Duration) -> Result<(HeaderMap, Vec<u8>), RequestError> {
+        self.send(self.request(Method::GET, path), timeout, MAX_LIST_SIZE).await
     }
 
     fn parse_entries<T: for<'a> Deserialize<'a>>(

@@ -25,6 +25,13 @@ pub(crate) enum RemoteFile {
     Zip(Id),
 }
 
+impl RemoteFile {
+    /// Returns the id of a zip.
+    pub(crate) fn zip(&self) -> Option<Id> {
+        if let Self::Zip(id) = self { Some(*id) } else { None }
+    }
+}
+
 impl ApiClient {
     /// Requests the signed URL of a zip file: `GET /api/v1/user_identities/{identity}/pdf_manager_zip_files/{zip}/download`,
     /// which redirects to it. The redirect is not followed, because the request has the key.

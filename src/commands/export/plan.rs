@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use crate::config::{FetchRequest, IdentitySelector, RunRequest, SourceSelector};
+use crate::config::{FetchRequest, IdentitySelector, RunRequest};
 use crate::context::{Context, RequestLimits};
 use crate::error::{LookupTarget, StepError, Unresolved};
 use crate::http::error::RequestError;
@@ -67,7 +67,7 @@ impl Plan<'_> {
 
     /// Resolves the names of exports or templates, with one list for all of them. Returns those that cannot be resolved.
     async fn resolve_sources(&self, kind: RunKind, identity: Option<Id>) -> Result<Vec<Unresolved>, StepError> {
-        let is_named = |run: &RunRequest| run.kind == kind && matches!(run.source, Some(SourceSelector::Name(_)));
+        let is_named = |run: &RunRequest| run.kind == kind && run.name().is_some();
         if !self.request.runs.iter().any(is_named) {
             return Ok(Vec::new());
         }
@@ -89,7 +89,7 @@ impl Plan<'_> {
     fn match_names<T: NamedEntry>(&self, kind: RunKind, all: &[T]) -> Vec<Unresolved> {
         let mut unresolved = Vec::new();
         for (index, (run, history)) in self.request.runs.iter().zip(self.histories).enumerate() {
-            let Some(SourceSelector::Name(name)) = run.source.as_ref().filter(|_| run.kind == kind) else { continue };
+            let Some(name) = run.name().filter(|_| run.kind == kind) else { continue };
             match resolve::by_name(all, name) {
                 Ok(found) => self.record_source(kind, found, history),
                 Err(error) => unresolved.push(Unresolved { target: LookupTarget::SourceName(index), error }),

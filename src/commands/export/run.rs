@@ -34,12 +34,6 @@ pub(super) struct Run<'a> {
     started_at: Cell<Option<Duration>>,
 }
 
-/// A response with a terminal status, and the connection that the files are downloaded over.
-struct Finished<'a> {
-    response: RunResponse,
-    connection: PooledConnection<'a>,
-}
-
 impl<'a> Run<'a> {
     pub(super) fn new(
         shared: &'a Shared<'a>,
@@ -70,7 +64,7 @@ impl<'a> Run<'a> {
 
     async fn try_fetch(&self) -> Result<(), StepError> {
         let run = self.select().await?;
-        let Finished { response, connection } = self.poll(run).await?;
+        let (response, connection) = self.poll(run).await?;
         self.download_files(run, &response, connection).await?;
 
         let status = response.status;
@@ -125,12 +119,12 @@ impl<'a> Run<'a> {
         Ok(id)
     }
 
-    /// Polls the run until its status is terminal.
-    async fn poll(&self, run: RunRef) -> Result<Finished<'a>, StepError> {
+    /// Polls the run until its status is terminal. Returns the last response, and the connection that was taken for it.
+    async fn poll(&self, run: RunRef) -> Result<(RunResponse, PooledConnection<'a>), StepError> {
         let is_new = self.request.run == RunSelector::New;
         let check = async || {
             let (response, connection) = self.check(run).await?;
-            Ok((response.status.clone(), Finished { response, connection }))
+            Ok((response.status.clone(), (response, connection)))
         };
         let record = |status: &Status| self.record_status(status);
         poll::until_terminal(&self.context, self.poller, run.id(), is_new, check, record).await
@@ -139,6 +133,9 @@ impl<'a> Run<'a> {
     /// Waits for a connection to the store, but not past the timeout and its grace period.
     async fn acquire_connection(&self) -> Result<PooledConnection<'a>, StepError> {
         let remaining = self.context.deadline().remaining_with_grace();
+        if remaining.is_zero() {
+            return Err(StepError::TimedOut);
+        }
         let acquired = tokio::time::timeout(remaining, self.shared.connections.acquire()).await;
         acquired.map_err(|_| StepError::TimedOut)
     }
@@ -186,23 +183,24 @@ impl<'a> Run<'a> {
         response: &RunResponse,
         connection: PooledConnection<'a>,
     ) -> Result<(), StepError> {
-        let total = response.files.len();
-        match response.files.as_slice() {
-            [] => return Ok(()),
+        let zips: Vec<Id> = match response.files.as_slice() {
             [RemoteFile::Url(url)] => {
-                let saved = self.download_file(run, response, &response.files[0], url.clone(), connection).await?;
+                let refresh = async || self.refresh_url(run).await;
+                let saved = self.download_file(run, response, url.clone(), refresh, connection).await?;
                 self.record_saved(saved);
                 self.log_recovery();
                 return Ok(());
             }
-            _ => drop(connection),
-        }
+            files => files.iter().filter_map(RemoteFile::zip).collect(),
+        };
+        drop(connection);
 
         let (mut missing, mut cause) = (Vec::new(), None::<StepError>);
+        let total = zips.len();
         let mut queue: VecDeque<(usize, Option<u32>)> =
             (0..total).map(|index| (index, (total > 1).then_some(ATTEMPTS_BEFORE_OTHERS))).collect();
         while let Some((index, max_attempts)) = queue.pop_front() {
-            match self.download_zip(run, response, &response.files[index], max_attempts).await {
+            match self.download_zip(run, response, zips[index], max_attempts).await {
                 Ok(saved) => self.record_saved(saved),
                 Err(error) if total == 1 => return Err(error),
                 Err(error) if max_attempts.is_some() && has_no_attempts_left(&error) => queue.push_back((index, None)),
@@ -218,7 +216,9 @@ impl<'a> Run<'a> {
         }
 
         let Some(cause) = cause else {
-            self.log_recovery();
+            if total > 0 {
+                self.log_recovery();
+            }
             return Ok(());
         };
         missing.sort_unstable();
@@ -230,39 +230,30 @@ impl<'a> Run<'a> {
         &self,
         run: RunRef,
         response: &RunResponse,
-        file: &RemoteFile,
+        zip: Id,
         max_attempts: Option<u32>,
     ) -> Result<SavedFile, StepError> {
         self.context.history.borrow_mut().progress = None;
-        let RemoteFile::Zip(zip) = file else { return Err(anyhow::anyhow!("a batch has a file without an id").into()) };
-        let identity = required(self.identity)?;
-        let attempts = AttemptLimits { max_attempts, not_found_until: None };
-        let send = async |connection, timeout| {
-            self.shared.api.zip_url(identity, *zip, timeout).await.map(|url| (url, connection))
+        let acquire = async || self.acquire_connection().await;
+        let (url, connection) = self.request_zip_url(zip, max_attempts, acquire).await?;
+
+        let refresh = async || {
+            let (url, ()) = self.request_zip_url(zip, None, async || Ok(())).await?;
+            Ok(url)
         };
-        let limits = RequestLimits { has_grace_period: true, attempts };
-        let acquire = async || match self.context.deadline().remaining_with_grace() {
-            Duration::ZERO => Err(StepError::TimedOut),
-            _ => self.acquire_connection().await,
-        };
-        let (url, connection) = self.context.request_with(limits, acquire, send).await?;
-        self.download_file(run, response, file, url, connection).await
+        self.download_file(run, response, url, refresh, connection).await
     }
 
-    /// Downloads a file over `connection`, which was taken before its first signed URL was requested.
+    /// Downloads a file over `connection`, which was taken before its `first` signed URL was requested. `refresh` requests the next
+    /// one.
     async fn download_file(
         &self,
         run: RunRef,
         response: &RunResponse,
-        file: &RemoteFile,
         first: SignedUrl,
+        refresh: impl AsyncFnMut() -> Result<SignedUrl, StepError>,
         connection: PooledConnection<'a>,
     ) -> Result<SavedFile, StepError> {
-        let refresh = async || match file {
-            RemoteFile::Url(_) => self.refresh_url(run).await,
-            RemoteFile::Zip(zip) => self.request_zip_url(*zip).await,
-        };
-
         let shared = self.shared;
         let fallback_name = match run {
             RunRef::Export { run, .. } => format!("export-{run}"),
@@ -307,10 +298,18 @@ impl<'a> Run<'a> {
         }
     }
 
-    async fn request_zip_url(&self, zip: Id) -> Result<SignedUrl, StepError> {
+    /// Requests the signed URL of a zip file. `acquire` is as in [`Context::request_with`].
+    async fn request_zip_url<R>(
+        &self,
+        zip: Id,
+        max_attempts: Option<u32>,
+        acquire: impl AsyncFnMut() -> Result<R, StepError>,
+    ) -> Result<(SignedUrl, R), StepError> {
         let identity = required(self.identity)?;
-        let send = async |timeout| self.shared.api.zip_url(identity, zip, timeout).await;
-        self.context.request(RequestLimits { has_grace_period: true, ..RequestLimits::default() }, send).await
+        let attempts = AttemptLimits { max_attempts, not_found_until: None };
+        let send =
+            async |acquired, timeout| self.shared.api.zip_url(identity, zip, timeout).await.map(|url| (url, acquired));
+        self.context.request_with(RequestLimits { has_grace_period: true, attempts }, acquire, send).await
     }
 }
 
@@ -322,13 +321,10 @@ fn has_no_attempts_left(error: &StepError) -> bool {
 
 /// Whether the other files would fail as well: the time is up, or the key is refused.
 fn ends_downloads(error: &StepError) -> bool {
-    match error {
-        StepError::TimedOut | StepError::Request { reason: GiveUpReason::RetryAfterTooLong(_), .. } => true,
-        StepError::Request { failure, .. } => {
-            failure.error.endpoint == Endpoint::Api && failure.error.kind == ErrorKind::Status(401)
-        }
-        _ => false,
-    }
+    let is_key_refused = |failure: &RetryFailure| {
+        failure.error.endpoint == Endpoint::Api && failure.error.kind == ErrorKind::Status(401)
+    };
+    error.is_timeout() || matches!(error, StepError::Request { failure, .. } if is_key_refused(failure))
 }
 
 /// The history and the log.

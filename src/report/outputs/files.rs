@@ -55,11 +55,12 @@ fn entries_of_run<'a>(report: &Report<'a>, index: usize, run: &'a RunHistory) ->
         EntryError { code: code.into(), message: first_line }
     });
     let files = if run.saved.is_empty() { vec![None] } else { run.saved.iter().map(Some).collect() };
-    files.into_iter().map(|file| entry(report, run, file, error.clone())).collect()
+    files.into_iter().map(|file| entry(report, index, run, file, error.clone())).collect()
 }
 
 fn entry<'a>(
     report: &Report<'a>,
+    index: usize,
     run: &'a RunHistory,
     file: Option<&'a SavedFile>,
     error: Option<EntryError>,
@@ -72,7 +73,7 @@ fn entry<'a>(
             RunKind::Export => "export",
             RunKind::PdfBatch => "pdf_batch",
         },
-        name: name.or(run.requested_name.as_deref()),
+        name: name.or_else(|| report.context?.request?.runs.get(index)?.name()),
         user_identity_id: report.history.identity.as_ref().map(|identity| identity.id),
         export_id: of_kind(RunKind::Export, source_id),
         export_file_id: of_kind(RunKind::Export, run.id),

@@ -29,18 +29,16 @@ impl Summary<'_> {
     fn outcome_of_several(&self) -> String {
         let runs = &self.report.history.runs;
         let failed = self.report.history.failed_runs().count();
-        let files = match runs.iter().map(|run| run.saved.len()).sum() {
-            0 => "no file was".to_owned(),
-            files => format::count(files, "file"),
-        };
+        let saved = runs.iter().map(|run| run.saved.len()).sum();
+        let files = if saved == 0 { "no file was".to_owned() } else { format::count(saved, "file") };
         let has_errors = runs.iter().any(|run| run.status() == Some(&Status::SuccessWithErrors));
         match (self.error, failed) {
             (None, _) if has_errors => {
                 format!("⚠️ {files} saved, but WebAdMIT reported errors; applicants may be missing")
             }
-            (None, _) if runs.iter().all(|run| run.saved.is_empty()) => "✅ No file: see the statuses".to_owned(),
+            (None, _) if saved == 0 => "✅ No file: see the statuses".to_owned(),
             (None, _) => format!("✅ {files} saved"),
-            (Some(_), 0) if runs.iter().all(|run| run.saved.is_empty()) => "❌ No file was saved".to_owned(),
+            (Some(_), 0) if saved == 0 => "❌ No file was saved".to_owned(),
             (Some(_), 0) => format!("❌ {files} saved, but the step failed"),
             (Some(_), failed) => format!("❌ {failed} of {} failed; {files} saved", format::count(runs.len(), "run")),
         }
@@ -73,12 +71,11 @@ impl Summary<'_> {
 
     fn retries_of_several(&self) -> Option<String> {
         let history = self.report.history;
-        let label = if self.error.is_none() { "Recovered from" } else { "Retried" };
         let of_run = |run: &RunHistory| (code(&run.label), run.recovery_summary());
         let shared = ("All runs".to_owned(), history.shared.recovery_summary());
         let lines = [shared].into_iter().chain(history.runs.iter().map(of_run)).filter(|(_, text)| !text.is_empty());
         let lines: Vec<String> = lines.map(|(who, text)| format!("- {who}: {text}")).collect();
-        (!lines.is_empty()).then(|| format!("{label}:\n\n{}", lines.join("\n")))
+        (!lines.is_empty()).then(|| format!("{}:\n\n{}", self.recovery_label(), lines.join("\n")))
     }
 }
 
