@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 /// Arguments, environment variables and working directory.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Environment {
     /// The arguments, without the program's name.
     pub arguments: Vec<OsString>,
@@ -26,6 +26,14 @@ pub enum CiSystem {
 }
 
 impl Environment {
+    /// Returns this environment with one more variable.
+    #[must_use]
+    pub(crate) fn with_variable(&self, name: &str, value: &str) -> Self {
+        let mut environment = self.clone();
+        environment.variables.push((name.into(), value.into()));
+        environment
+    }
+
     /// Returns a variable; `None` if it is empty.
     #[must_use]
     pub(crate) fn variable(&self, name: &str) -> Option<&OsStr> {

@@ -10,7 +10,7 @@ use crate::signals::Signal;
 use crate::text::format;
 use crate::webadmit::resolve::ResolveError;
 use crate::webadmit::status::Status;
-use crate::webadmit::{Id, RunKind};
+use crate::webadmit::{CreationTime, Id, RunKind};
 
 /// An error that ends a step.
 #[derive(Debug)]
@@ -55,6 +55,15 @@ pub enum StepError {
     },
     /// The run ended in a status that fails the step.
     Status(Status),
+    /// The file of a latest run is older than allowed.
+    TooOld {
+        /// When it was created.
+        created: CreationTime,
+        /// The maximum age.
+        max_age: Duration,
+    },
+    /// The age of a file is limited, but the server does not say when it was created.
+    UnknownAge,
     /// An error of this machine, such as a full disk.
     Local(anyhow::Error),
     /// A signal.
@@ -74,9 +83,9 @@ pub struct Unresolved {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LookupTarget {
     /// The input `identity`.
-    IdentityWords,
-    /// The name of the export or template of the run with this index.
-    SourceName(usize),
+    Identity,
+    /// The export or template of the run with this index.
+    Source(usize),
     /// `latest`: the newest run of the export or template of the run with this index.
     LatestRun(usize),
 }
@@ -103,6 +112,10 @@ impl fmt::Display for StepError {
             Self::MissingFiles { missing, total, .. } => write!(f, "{} of {total} files missing", missing.len()),
             Self::PathConflict { path, .. } => write!(f, "another run has a file with the path {path}"),
             Self::Status(status) => write!(f, "ended with status {status}"),
+            Self::TooOld { created, .. } => {
+                write!(f, "the file is too old: it was created {} ago ({created})", format::age(created.age()))
+            }
+            Self::UnknownAge => f.write_str("the server does not say when the file was created"),
             Self::Local(error) => write!(f, "{error:#}"),
             Self::Interrupted(signal) => write!(f, "interrupted by {}", signal.name()),
         }
@@ -127,6 +140,8 @@ pub enum ExitCode {
     TimedOut = 4,
     /// The API refused the request, or a name cannot be resolved.
     RefusedOrUnresolved = 5,
+    /// The latest file is too old.
+    TooOld = 6,
     /// SIGINT.
     Interrupted = 130,
     /// SIGTERM.
@@ -150,22 +165,24 @@ impl ExitCode {
         match self {
             Self::Success => 0,
             Self::Status => 1,
-            Self::TimedOut => 2,
-            Self::RefusedOrUnresolved => 3,
-            Self::Other => 4,
-            Self::Inputs => 5,
-            Self::Interrupted | Self::Terminated => 6,
+            Self::TooOld => 2,
+            Self::TimedOut => 3,
+            Self::RefusedOrUnresolved => 4,
+            Self::Other => 5,
+            Self::Inputs => 6,
+            Self::Interrupted | Self::Terminated => 7,
         }
     }
 
     /// All exit codes, in the order of the documentation.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Success,
         Self::Other,
         Self::Inputs,
         Self::Status,
         Self::TimedOut,
         Self::RefusedOrUnresolved,
+        Self::TooOld,
         Self::Interrupted,
         Self::Terminated,
     ];
@@ -184,6 +201,7 @@ impl ExitCode {
             Self::RefusedOrUnresolved => {
                 "The API refused the request (401, 403, 404), or a name was not found or is ambiguous."
             }
+            Self::TooOld => "The latest file is older than `max-age`, and was not downloaded.",
             Self::Interrupted => "Interrupted by SIGINT.",
             Self::Terminated => "Interrupted by SIGTERM.",
         }
@@ -221,9 +239,10 @@ impl StepError {
         match self {
             Self::Inputs(_) | Self::Argument(_) => ExitCode::Inputs,
             Self::Status(_) => ExitCode::Status,
+            Self::TooOld { .. } => ExitCode::TooOld,
             Self::TimedOut | Self::Request { reason: GiveUpReason::RetryAfterTooLong(_), .. } => ExitCode::TimedOut,
             Self::Request { reason: GiveUpReason::Refused, .. } | Self::Unresolved(_) => ExitCode::RefusedOrUnresolved,
-            Self::Request { .. } | Self::Local(_) | Self::PathConflict { .. } => ExitCode::Other,
+            Self::Request { .. } | Self::Local(_) | Self::PathConflict { .. } | Self::UnknownAge => ExitCode::Other,
             Self::IncompleteList { cause, .. } | Self::MissingFiles { cause, .. } => cause.exit_code(),
             Self::Interrupted(Signal::Interrupt) => ExitCode::Interrupted,
             Self::Interrupted(Signal::Terminate) => ExitCode::Terminated,
@@ -233,7 +252,7 @@ impl StepError {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, UNIX_EPOCH};
 
     use anyhow::anyhow;
 
@@ -250,12 +269,15 @@ mod tests {
     #[test]
     fn every_exit_code_is_used() {
         let incomplete = StepError::IncompleteList { missing: Vec::new(), cause: Box::new(StepError::TimedOut) };
+        let created = CreationTime::new(UNIX_EPOCH, UNIX_EPOCH);
         let errors = [
             (request(GiveUpReason::NotRetryable), ExitCode::Other),
             (StepError::Local(anyhow!("disk full")), ExitCode::Other),
             (StepError::Inputs(Vec::new()), ExitCode::Inputs),
             (StepError::Argument(String::new()), ExitCode::Inputs),
             (StepError::Status(Status::Failed), ExitCode::Status),
+            (StepError::UnknownAge, ExitCode::Other),
+            (StepError::TooOld { created, max_age: Duration::ZERO }, ExitCode::TooOld),
             (StepError::TimedOut, ExitCode::TimedOut),
             (request(GiveUpReason::RetryAfterTooLong(Duration::MAX)), ExitCode::TimedOut),
             (incomplete, ExitCode::TimedOut),

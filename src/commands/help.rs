@@ -21,10 +21,12 @@ pub(crate) fn text() -> String {
          Downloads the files of WebAdMIT exports and PDF Manager templates: starts runs or uses existing ones, waits until they\n\
          end, and saves their files. Several runs are fetched at the same time.\n\n\
          Usage: webadmit-export                   download the files of exports and PDF templates\n       \
+         webadmit-export check             verify key, names, destination and outputs without starting a run\n       \
          webadmit-export list [--json]     list the identities, exports and PDF templates that the key can see\n       \
          webadmit-export --help | --version\n\n\
          Inputs are environment variables. Files go to the workspace: $GITHUB_WORKSPACE, or else the working directory.\n\
-         list needs only api-key, and also uses base-url, timeout, poll-interval, allow-http and ca-file.\n\n\
+         The input command can name the command, too. list needs only api-key, and also uses base-url, timeout, poll-interval,\n\
+         allow-http and ca-file.\n\n\
          Inputs:\n"
     );
     for input in config::INPUTS {

@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use tokio::time::Instant;
 
-use crate::config::{self, ParsedInputs};
+use crate::config::{self, Command, ParsedInputs};
 use crate::environment::Environment;
 use crate::error::StepError;
 use crate::report::history::History;
@@ -19,7 +19,7 @@ pub(crate) mod export;
 pub(crate) mod help;
 pub(crate) mod list;
 
-/// Runs the command that the arguments name, and returns the exit code of the process.
+/// Runs the command that the arguments or the input `command` name, and returns the exit code of the process.
 #[must_use]
 pub(crate) fn run(environment: &Environment) -> u8 {
     // Some systems pass an empty argument instead of none.
@@ -28,7 +28,12 @@ pub(crate) fn run(environment: &Environment) -> u8 {
     let arguments: Vec<&str> = arguments.iter().map(AsRef::as_ref).collect();
 
     match arguments.as_slice() {
+        [] if config::command(&environment.variables) == Some(Command::List) => {
+            list::run(environment, ListFormat::Table)
+        }
         [] => export::run(environment),
+        // The input has the same effect, and contradicts another command there.
+        ["check"] => export::run(&environment.with_variable("INPUT_COMMAND", "check")),
         ["list"] => list::run(environment, ListFormat::Table),
         ["list", "--json"] | ["--json", "list"] => list::run(environment, ListFormat::Json),
         ["--help" | "-h", ..] | ["list", "--help" | "-h"] => print(environment, &help::text()),
@@ -51,7 +56,7 @@ fn fail(environment: &Environment, error: &StepError) -> u8 {
 
 /// Returns the first unknown argument as a message shows it: without a value, which could be the key.
 fn unknown_argument(arguments: &[&str]) -> String {
-    let unknown = arguments.iter().find(|argument| !["list", "--json"].contains(argument));
+    let unknown = arguments.iter().find(|argument| !["check", "list", "--json"].contains(argument));
     let unknown = unknown.or(arguments.last()).map_or("", |argument| argument.split('=').next().unwrap_or_default());
     if config::looks_like_a_key(unknown) { "that looks like a key".to_owned() } else { sanitize::excerpt(unknown) }
 }

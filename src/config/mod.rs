@@ -47,6 +47,27 @@ pub(crate) struct FetchRequest {
     pub(crate) encoding: Encoding,
     /// The statuses that fail the step.
     pub(crate) fail_on: Vec<Status>,
+    /// Maximum age of the file of a latest run.
+    pub(crate) max_age: Option<Duration>,
+    pub(crate) action: Action,
+    /// Whether the step only verifies what can be verified without starting a run: `command: check`.
+    pub(crate) is_check: bool,
+}
+
+/// What a step does with the runs that it is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Starts or selects the runs, waits for them, and downloads their files.
+    Fetch,
+    /// Only starts the runs: `wait: false`.
+    Start,
+}
+
+/// A value of the input `command`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    List,
+    Check,
 }
 
 impl FetchRequest {
@@ -186,11 +207,19 @@ pub fn parse(variables: &[(OsString, OsString)]) -> ParsedInputs {
     errors.key.clone_from(&raw.api_key);
     let paths = parse_paths(&raw, &mut errors);
     let api_config = parse_api_config(&raw, api_key.clone(), &mut errors);
-    let request = parse_request(&raw, &mut errors);
+    let command = errors.parse("command", &raw.command, parse::command);
+    let request = parse_request(&raw, command, &mut errors);
 
     let mut errors = errors.found;
     sort(&mut errors);
     ParsedInputs { api_key, paths, api_config, request, errors, unknown }
+}
+
+/// Returns the command that the input `command` selects. `None` if it is not given, or invalid.
+#[must_use]
+pub(crate) fn command(variables: &[(OsString, OsString)]) -> Option<Command> {
+    let (raw, _) = raw::collect(variables, &mut InputErrors::default());
+    parse::command(raw.command.as_deref()?).ok()
 }
 
 fn parse_api_key(raw: &RawInputs, errors: &mut InputErrors) -> Option<ApiKey> {
@@ -222,14 +251,27 @@ fn parse_api_config(raw: &RawInputs, api_key: Option<ApiKey>, errors: &mut Input
     Some(ApiConfig { api_key: api_key?, base_url: base_url?, timeout: timeout?, poll_interval: poll_interval? })
 }
 
-fn parse_request(raw: &RawInputs, errors: &mut InputErrors) -> Option<FetchRequest> {
+fn parse_request(raw: &RawInputs, command: Option<Command>, errors: &mut InputErrors) -> Option<FetchRequest> {
     let filename = errors.parse("filename", &raw.filename, parse::filename);
     let encoding = errors.parse("encoding", &raw.encoding, parse::encoding);
     let fail_on = errors.parse("fail-on", &raw.fail_on, parse::statuses);
     let identity = parse_identity(raw, errors);
     let runs = runs::parse(raw, errors);
+    let max_age = errors.parse("max-age", &raw.max_age, parse::max_age);
+    let waits = errors.parse("wait", &raw.wait, parse::boolean);
 
-    Some(FetchRequest { identity, runs: runs?, filename, encoding: encoding?, fail_on: fail_on? })
+    let runs = runs?;
+    if max_age.is_some() && !runs.iter().any(|run| run.run == RunSelector::Latest) {
+        errors.accept::<()>("max-age", parse::reject_without_latest(raw.max_age.as_deref().unwrap_or_default()));
+    }
+    if let (Some(false), Some(existing)) = (waits, runs.iter().find(|run| run.run != RunSelector::New)) {
+        let input = existing.kind.run_input();
+        errors
+            .add("wait", format!("`false` only starts new runs, but {input} selects existing ones; omit one of them"));
+    }
+    let action = if waits? { Action::Fetch } else { Action::Start };
+    let is_check = command == Some(Command::Check);
+    Some(FetchRequest { identity, runs, filename, encoding: encoding?, fail_on: fail_on?, max_age, action, is_check })
 }
 
 fn parse_identity(raw: &RawInputs, errors: &mut InputErrors) -> Option<IdentitySelector> {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use super::Encoding;
 use super::input_error::{Rejection, reject, reject_hidden, reject_part};
+use super::{Command, Encoding};
 use crate::http;
 use crate::text::sanitize;
 use crate::webadmit::status::{FAILING, Status};
@@ -127,8 +127,46 @@ pub(super) fn duration(value: &str) -> Parsed<Duration> {
     }
 }
 
+/// Parses a maximum age. It needs a unit, because nobody means `26` as seconds.
+pub(super) fn max_age(value: &str) -> Parsed<Duration> {
+    const ACCEPTED: &str = "26h or 2d";
+
+    if value.bytes().all(|byte| byte.is_ascii_digit()) {
+        return reject(value, format!("has no unit; use an age such as {ACCEPTED}"));
+    }
+    match humantime::parse_duration(&value.to_lowercase()) {
+        Ok(Duration::ZERO) => reject(value, format!("must be greater than zero, such as {ACCEPTED}")),
+        Ok(max_age) => Ok(max_age),
+        Err(_) => reject(value, format!("is not an age; use {ACCEPTED}")),
+    }
+}
+
+/// Rejects a maximum age, because no latest run is selected.
+pub(super) fn reject_without_latest(max_age: &str) -> Parsed<()> {
+    reject(
+        max_age,
+        "is the maximum age of the latest file; set export-file-id or pdf-batch-id to latest, or omit max-age",
+    )
+}
+
+pub(super) fn command(value: &str) -> Parsed<Command> {
+    match value.to_lowercase().as_str() {
+        "list" => Ok(Command::List),
+        "check" => Ok(Command::Check),
+        _ => reject(value, "must be list or check; omit it to fetch files"),
+    }
+}
+
+/// Parses statuses that fail the step. None of them is written as `none`.
 pub(super) fn statuses(value: &str) -> Parsed<Vec<Status>> {
-    let accepted = || FAILING.iter().map(Status::name).collect::<Vec<_>>().join(", ");
+    let accepted = || FAILING.iter().map(Status::name).chain(["none"]).collect::<Vec<_>>().join(", ");
+    let words = || value.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty());
+    if let Some(none) = words().find(|word| word.eq_ignore_ascii_case("none")) {
+        return match words().count() {
+            1 => Ok(Vec::new()),
+            _ => reject_part(value, "contains", none, ", which cannot be combined with anything else".to_owned()),
+        };
+    }
     let mut statuses = Vec::new();
 
     // WebAdMIT's spelling has spaces in it, which can also separate two statuses.

@@ -68,6 +68,10 @@ inputs! {
         "Id of an existing run, or latest for the newest one, instead of starting a run; with several exports, latest or an id for each, in the same order.";
     pdf_batch_id: "pdf-batch-id", false, None,
         "Id of an existing PDF Manager batch, or latest, as for export-file-id; an id needs no template.";
+    max_age: "max-age", false, None,
+        "Oldest file that is accepted with latest, with a unit, such as 26h or 2d; an older file is not downloaded, and fails the step.";
+    wait: "wait", false, Some("true"),
+        "Set to false to start the runs and end at once, with their ids as outputs; a later step can fetch their files.";
     base_url: "base-url", false, Some("https://api.webadmit.org"),
         "Root URL of the API; must be https, except for loopback hosts or with allow-http.";
     directory: "directory", false, Some("."),
@@ -81,11 +85,13 @@ inputs! {
     poll_interval: "poll-interval", false, Some("15s"),
         "Maximum time between two status checks and before a retry, as for timeout; longer if the key has few calls left.";
     fail_on: "fail-on", false, Some("failed,empty_list"),
-        "Statuses that fail the step, separated by commas, spaces or newlines: failed, empty_list, success_with_errors.";
+        "Statuses that fail the step, separated by commas, spaces or newlines: failed, empty_list, success_with_errors; or none.";
     allow_http: "allow-http", false, Some("false"),
         "Set to true to allow plain http to a host that is not loopback, for tests only.";
     ca_file: "ca-file", false, None,
         "PEM file with additional certificate authorities to trust, relative to the workspace.";
     output_file: "output-file", false, None,
         "File that also gets the outputs, except paths and files, as `WEBADMIT_<NAME>=value` lines; relative to the workspace, and overwritten.";
+    command: "command", false, None,
+        "Set to list to print the identities, exports and PDF templates that the key can see, or to check to verify the inputs without starting a run.";
 }

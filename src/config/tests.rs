@@ -65,6 +65,7 @@ fn omitted_inputs_have_their_declared_defaults() {
     assert_eq!(Ok(request.encoding), encoding(default("encoding")).map_err(|_| ()));
     let fail_on: Vec<_> = request.fail_on.iter().map(Status::name).collect();
     assert_eq!(fail_on.join(","), default("fail-on"));
+    assert_eq!((request.action, default("wait")), (Action::Fetch, "true"));
 }
 
 #[test]
@@ -304,6 +305,58 @@ fn fail_on_takes_any_separator_and_spelling() {
     }
     assert!(error("fail-on", "failed,available").contains("contains `available`"));
     assert!(error("fail-on", ",").contains("contains no status"));
+}
+
+#[test]
+fn fail_on_none_stands_alone() {
+    for text in ["none", " None ", "none,"] {
+        assert_eq!(request(&[("INPUT_FAIL_ON", text)]).fail_on, [], "{text}");
+    }
+    for text in ["none,failed", "empty_list none", "none none"] {
+        let message = error("fail-on", text);
+        assert!(message.ends_with("contains `none`, which cannot be combined with anything else"), "{message}");
+    }
+}
+
+#[test]
+fn a_maximum_age_has_a_unit() {
+    let latest = [("INPUT_EXPORT_FILE_ID", "latest"), ("INPUT_IDENTITY", "SOPHAS")];
+    for (text, hours) in [("26h", 26), ("2d", 48), ("1D 2H", 26), ("90m", 1)] {
+        let max_age = request(&[latest[0], latest[1], ("INPUT_MAX_AGE", text)]).max_age.unwrap();
+        assert_eq!(max_age.as_secs() / 3600, hours, "{text}");
+    }
+    for (text, why) in [
+        ("26", "`26` has no unit; use an age such as 26h or 2d"),
+        ("0d", "`0d` must be greater than zero"),
+        ("a day", "`a day` is not an age"),
+        ("-1h", "`-1h` is not an age"),
+        ("26h", "`26h` is the maximum age of the latest file"),
+    ] {
+        assert!(error("max-age", text).starts_with(why), "{text}");
+    }
+    assert_eq!(request(&latest).max_age, None);
+}
+
+#[test]
+fn the_action_depends_on_wait_and_the_command() {
+    let new = [("INPUT_EXPORT_FILE_ID", ""), ("INPUT_IDENTITY", "SOPHAS")];
+    for (wait, command, action, is_check) in [
+        ("", "", Action::Fetch, false),
+        ("True", "", Action::Fetch, false),
+        ("FALSE", "", Action::Start, false),
+        ("", "Check", Action::Fetch, true),
+        ("false", "check", Action::Start, true),
+    ] {
+        let request = request(&[new[0], new[1], ("INPUT_WAIT", wait), ("INPUT_COMMAND", command)]);
+        assert_eq!((request.action, request.is_check), (action, is_check), "{wait} {command}");
+    }
+    for (text, selected) in
+        [("list", Some(Command::List)), ("CHECK", Some(Command::Check)), ("lists", None), ("", None)]
+    {
+        assert_eq!(command(&variables(&[("INPUT_COMMAND", text)])), selected);
+    }
+    assert!(error("command", "lists").contains("must be list or check"));
+    assert!(error("wait", "false").contains("export-file-id selects existing ones"));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -57,6 +58,13 @@ pub(super) struct WrittenFile {
     pub(super) encoding: TextEncoding,
 }
 
+/// Writes the directory as messages show it.
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&display_directory(&self.workspace, &self.directory))
+    }
+}
+
 impl Destination {
     /// Creates the directory if it is missing, and checks that files can be created there.
     ///
@@ -69,8 +77,7 @@ impl Destination {
         filename: Option<&str>,
         output_file: Option<&Path>,
     ) -> anyhow::Result<Self> {
-        let displayed = workspace.display_path(directory);
-        let displayed = if displayed == "." { "the workspace".to_owned() } else { displayed };
+        let displayed = display_directory(workspace, directory);
         let created =
             workspace.create_directories(directory).with_context(|| format!("cannot create directory {displayed}"))?;
         let destination = Self {
@@ -188,5 +195,12 @@ impl Drop for Destination {
         if !self.has_file.get() {
             remove_empty_directories(&self.created);
         }
+    }
+}
+
+fn display_directory(workspace: &Workspace, directory: &Path) -> String {
+    match workspace.display_path(directory).as_str() {
+        "." => "the workspace".to_owned(),
+        path => path.to_owned(),
     }
 }

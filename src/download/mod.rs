@@ -13,8 +13,10 @@
 //! destination, partial_file         the file on disk
 //! checksum, transcode               its SHA-256, and its conversion to UTF-8
 //! filename                          its name (pure)
+//! age                               whether it is too old (pure)
 //! ```
 
+mod age;
 mod checksum;
 mod connections;
 mod destination;
@@ -31,6 +33,8 @@ mod store;
 mod transcode;
 mod transfer;
 
+use std::time::Duration;
+
 use reqwest::Client;
 
 use crate::config::Encoding;
@@ -40,6 +44,7 @@ use crate::http::error::RequestError;
 use crate::http::retry::Attempts;
 use crate::report::history::SavedFile;
 use crate::webadmit::SignedUrl;
+pub(crate) use age::check_age;
 pub use connections::{ConnectionPool, MAX_CONNECTIONS, PooledConnection};
 pub use destination::Destination;
 use parallel::Parallel;
@@ -59,6 +64,8 @@ pub struct DownloadOptions<'a> {
     pub fallback_name: &'a str,
     /// Whether text is converted.
     pub encoding: Encoding,
+    /// The maximum age of the file.
+    pub max_age: Option<Duration>,
     /// When and how several connections are used.
     pub parallel: ParallelConfig,
 }

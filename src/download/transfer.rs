@@ -1,7 +1,7 @@
 //! One attempt at the download: a response, and where its bytes go.
 
 use std::pin::Pin;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue};
@@ -15,7 +15,7 @@ use super::range::{RangeResponse, Rejection, RequestedRange};
 use super::rate::RateMeter;
 use super::signed_url::IssuedUrl;
 use super::store::{self, Body, Store};
-use super::{AttemptError, DownloadOptions, filename, transcode};
+use super::{AttemptError, DownloadOptions, check_age, filename, transcode};
 use crate::config::Encoding;
 use crate::context::Context;
 use crate::error::StepError;
@@ -24,7 +24,7 @@ use crate::http::headers;
 use crate::report::history::{SavedFile, TextEncoding};
 use crate::text::format::{self, Progress};
 use crate::text::redact::{MAX_TEXT_LENGTH, Redactor};
-use crate::webadmit::SignedUrl;
+use crate::webadmit::{CreationTime, SignedUrl};
 
 /// How often several connections may be used before the file is downloaded over one. Each time, what was received had to be
 /// dropped.
@@ -60,8 +60,7 @@ struct Description {
     converted_type: Option<String>,
     /// Why the file is not converted although that was requested.
     not_converted: Option<String>,
-    /// When the file was stored.
-    last_modified: Option<SystemTime>,
+    created: Option<CreationTime>,
 }
 
 impl<'a> Transfer<'a> {
@@ -101,6 +100,7 @@ impl<'a> Transfer<'a> {
                 self.tracker.begin_version(etag.as_deref());
                 self.version = Version { etag, total };
                 self.describe(&body.response, context.redactor())?;
+                check_age(self.description.created, self.options.max_age).map_err(AttemptError::Fatal)?;
                 self.log_start(context, &body.host);
                 self.receive(store, body, total).await
             }
@@ -160,7 +160,8 @@ impl<'a> Transfer<'a> {
             content_type: content_type.and_then(excerpt),
             converted_type: None,
             not_converted: None,
-            last_modified: headers::last_modified(response.headers()),
+            created: headers::last_modified(response.headers())
+                .map(|created_at| CreationTime::new(created_at, headers::date(response.headers()))),
         };
         if self.options.encoding == Encoding::AsSent {
             return Ok(());
@@ -281,7 +282,6 @@ impl<'a> Transfer<'a> {
             TextEncoding::Converted(_) => description.converted_type,
             TextEncoding::AsSent | TextEncoding::NotConverted(_) => description.content_type,
         };
-        let created_at = description.last_modified;
         Ok(SavedFile {
             path,
             filename,
@@ -290,7 +290,7 @@ impl<'a> Transfer<'a> {
             source_sha256,
             content_type,
             encoding,
-            created_at,
+            created: description.created,
             download_duration,
         })
     }

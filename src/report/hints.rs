@@ -25,6 +25,11 @@ impl MessageBuilder<'_> {
             StepError::Unresolved(names) => Some(self.lookup_hint(names)),
             StepError::TimedOut => Some(self.timeout_hint()),
             StepError::Status(status) => Some(self.status_hint(status)),
+            StepError::TooOld { .. } => Some(self.too_old_hint()),
+            StepError::UnknownAge => Some(
+                "check whether a proxy removes Last-Modified from the response; without max-age, the file is downloaded"
+                    .to_owned(),
+            ),
             StepError::MissingFiles { cause, .. } => self.missing_files_hint(cause),
             StepError::PathConflict { .. } => {
                 Some("give them other names in WebAdMIT, or fetch them in steps with different directories".to_owned())
@@ -46,6 +51,14 @@ impl MessageBuilder<'_> {
             }
             _ => format!("check the {noun} in WebAdMIT; without success_with_errors in fail-on, the step only warns"),
         }
+    }
+
+    fn too_old_hint(&self) -> String {
+        let kind = self.run_history().kind;
+        let (noun, run_noun, input) = (kind.source_noun(), kind.run_noun(), kind.run_input());
+        format!(
+            "check the schedule of the {noun} in WebAdMIT, which disables a schedule after failures; without {input}, this step starts a {run_noun}"
+        )
     }
 
     fn missing_files_hint(&self, cause: &StepError) -> Option<String> {
@@ -124,15 +137,18 @@ impl MessageBuilder<'_> {
         const LIST: &str = "webadmit-export list shows everything that the key can see";
 
         match names {
-            [Unresolved { target: LookupTarget::IdentityWords, error }] => {
-                list_row_hint(self.words(), "identity", "INPUT")
-                    .unwrap_or_else(|| format!("{}; {LIST}", self.identity_hint(error)))
-            }
-            [Unresolved { target: LookupTarget::SourceName(run), error }] => {
+            [Unresolved { target: LookupTarget::Identity, error }] => list_row_hint(self.words(), "identity", "INPUT")
+                .unwrap_or_else(|| format!("{}; {LIST}", self.identity_hint(error))),
+            [Unresolved { target: LookupTarget::Source(run), error }] => {
                 let Some(run) = self.context.request.and_then(|request| request.runs.get(*run)) else {
                     return LIST.to_owned();
                 };
-                let name = run.name().unwrap_or_default();
+                let Some(name) = run.name() else {
+                    let (noun, input) = (run.kind.source_noun(), run.kind.name_input());
+                    return format!(
+                        "check the id, and whether the identity has this {noun}; ids change with each application cycle, so {input} is safer; {LIST}"
+                    );
+                };
                 list_row_hint(name, run.kind.name_input(), "NAME")
                     .unwrap_or_else(|| format!("{}; {LIST}", self.name_hint(run.kind, name, error)))
             }

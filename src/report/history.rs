@@ -3,16 +3,16 @@
 //! Nothing else depends on it: the loops decide from their own state.
 
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use crate::config::{FetchRequest, RunRequest, RunSelector, SourceSelector};
+use crate::config::{FetchRequest, IdentitySelector, RunRequest, RunSelector, SourceSelector};
 use crate::error::StepError;
 use crate::http::error::{Endpoint, ErrorKind};
 use crate::http::retry::RetryFailure;
 use crate::text::format::{self, Progress};
 use crate::text::sanitize;
 use crate::webadmit::status::Status;
-use crate::webadmit::{Id, RunKind};
+use crate::webadmit::{CreationTime, Id, RunKind};
 
 /// With this many entries, the recovery summary no longer says where downloads were interrupted. Keeps a thousand
 /// interruptions on one line.
@@ -40,7 +40,11 @@ impl History {
     pub(crate) fn new(request: Option<&FetchRequest>) -> Self {
         let runs: Vec<_> = request.into_iter().flat_map(|request| &request.runs).map(RunHistory::new).collect();
         let kind = runs.first().map(|run| run.kind).unwrap_or_default();
-        Self { shared: RunHistory { kind, ..RunHistory::default() }, runs, ..Self::default() }
+        let identity = match request.and_then(|request| request.identity.as_ref()) {
+            Some(IdentitySelector::Id(id)) => Some(ResolvedName::from_id(*id)),
+            Some(IdentitySelector::Words(_)) | None => None,
+        };
+        Self { identity, shared: RunHistory { kind, ..RunHistory::default() }, runs, ..Self::default() }
     }
 
     /// Returns the history of the run, if a single one is requested.
@@ -60,6 +64,13 @@ impl History {
     #[must_use]
     pub(crate) fn only_file(&self) -> Option<&SavedFile> {
         if let [file] = self.only_run()?.saved.as_slice() { Some(file) } else { None }
+    }
+
+    /// Returns when the file was created, if a single run is requested and has a single file, or one that was too old.
+    #[must_use]
+    pub(crate) fn created(&self) -> Option<CreationTime> {
+        let too_old = || self.only_run()?.too_old_file();
+        self.only_file().and_then(|file| file.created).or_else(too_old)
     }
 
     /// Returns the last status of the run; of several, the first one in this order.
@@ -170,7 +181,7 @@ pub struct SavedFile {
     /// Whether the text was converted.
     pub encoding: TextEncoding,
     /// When the file was created, if the server says so.
-    pub created_at: Option<SystemTime>,
+    pub created: Option<CreationTime>,
     /// Duration of the download.
     pub(crate) download_duration: Duration,
 }
@@ -213,6 +224,12 @@ impl RunHistory {
     #[must_use]
     pub(crate) fn status(&self) -> Option<&Status> {
         self.statuses.last().map(|change| &change.status)
+    }
+
+    /// Returns when the file was created that was not downloaded because it was too old.
+    #[must_use]
+    pub(crate) fn too_old_file(&self) -> Option<CreationTime> {
+        if let Some(StepError::TooOld { created, .. }) = self.error { Some(created) } else { None }
     }
 
     /// Records a status. Returns whether it differs from the last one.

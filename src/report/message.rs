@@ -35,7 +35,7 @@ pub(crate) fn render(error: &StepError, context: Option<MessageContext<'_>>, his
     match (error, context) {
         (StepError::Inputs(errors), _) => invalid_inputs(errors),
         (StepError::Argument(argument), _) => format!(
-            "unknown argument {argument}; use list, list --json, --help or --version, and set inputs as environment variables"
+            "unknown argument {argument}; use check, list, list --json, --help or --version, and set inputs as environment variables"
         ),
         (error, Some(context)) => {
             let run = history.only_run().map(|_| 0);
@@ -88,7 +88,9 @@ impl<'a> MessageBuilder<'a> {
             | StepError::Local(_)
             | StepError::Interrupted(_)
             | StepError::MissingFiles { .. }
-            | StepError::PathConflict { .. } => {
+            | StepError::PathConflict { .. }
+            | StepError::TooOld { .. }
+            | StepError::UnknownAge => {
                 format!("{}: {}", self.subject(), self.cause(error))
             }
         };
@@ -117,6 +119,12 @@ impl<'a> MessageBuilder<'a> {
                 format!("cannot save the file as {path}: {label} has a file of the same path")
             }
             StepError::Status(status) => format!("ended with status {status}"),
+            StepError::TooOld { created, max_age } => format!(
+                "the latest file was created {} ago ({created}), which is longer than max-age ({})",
+                format::age(created.age()),
+                format::age(*max_age)
+            ),
+            StepError::UnknownAge => format!("{error}, so max-age cannot be checked"),
             StepError::Local(error) => local_error(error),
             StepError::Interrupted(signal) => format!("interrupted by {}", signal.name()),
             StepError::Inputs(_) | StepError::Argument(_) => error.to_string(),
@@ -163,11 +171,12 @@ impl<'a> MessageBuilder<'a> {
     fn file_state(&self, error: &StepError) -> Option<String> {
         const UNCHANGED: &str = "no file was written; an existing file was left unchanged";
 
-        self.context.request?;
+        let is_check = self.context.request?.is_check;
         let Some((request, run)) = self.run() else { return Some(files_state(self.history, Some(error))) };
         // Before the export is resolved, no run is started. A first request that the API refused did not start one either.
-        let is_without_run =
-            request.run == RunSelector::New && run.id.is_none() && (run.source.is_none() || is_refused_at_once(error));
+        let is_without_run = request.run == RunSelector::New
+            && run.id.is_none()
+            && (is_check || run.source.is_none() || is_refused_at_once(error));
         Some(match (run.saved.as_slice(), error) {
             ([saved], _) => format!("the file was saved as {}", saved.path),
             ([_, ..], _) => format!("{} were saved", format::count(run.saved.len(), "file")),
@@ -194,7 +203,7 @@ impl<'a> MessageBuilder<'a> {
     /// Returns whose exports, for example, a name was looked up among. Begins with a space.
     fn owner(&self, target: LookupTarget) -> String {
         match (target, &self.history.identity) {
-            (LookupTarget::IdentityWords, _) => " of this key".to_owned(),
+            (LookupTarget::Identity, _) => " of this key".to_owned(),
             (_, Some(identity)) => format!(" of identity {identity}"),
             (_, None) => " that this key can see".to_owned(),
         }
@@ -206,7 +215,7 @@ impl<'a> MessageBuilder<'a> {
         let Some(request) = self.context.request else { return String::new() };
         let (matching, total) = (name.error.matching, name.error.total);
         match name.target {
-            LookupTarget::IdentityWords => {
+            LookupTarget::Identity => {
                 let words = request.identity.as_ref().map(ToString::to_string).unwrap_or_default();
                 let explanation = match (matching, total) {
                     (_, 0) => "not found: this key has no identities".to_owned(),
@@ -218,12 +227,12 @@ impl<'a> MessageBuilder<'a> {
                 };
                 format!("{words} {explanation}")
             }
-            LookupTarget::SourceName(run) => {
+            LookupTarget::Source(run) => {
                 let Some(run) = request.runs.get(run) else { return String::new() };
                 let noun = run.kind.source_noun();
                 let explanation = match (matching, total) {
                     (_, 0) => format!("not found: there are no {noun}s{owner}"),
-                    (0, 1) => format!("not found: the only {noun}{owner} has another name"),
+                    (0, 1) if run.name().is_some() => format!("not found: the only {noun}{owner} has another name"),
                     (0, _) => format!("not found among the {total} {noun}s{owner}"),
                     _ => format!("is ambiguous: {matching} of the {total} {noun}s{owner} have this name"),
                 };

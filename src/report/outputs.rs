@@ -45,7 +45,7 @@ impl OutputValue {
 }
 
 /// All outputs, in the order in which they are written. A test compares them with action.yml and the README.
-pub const OUTPUTS: [OutputSpec; 14] = [
+pub const OUTPUTS: [OutputSpec; 15] = [
     OutputSpec {
         name: "status",
         description: "Last status of the run in snake_case, also if the step fails or times out; of several runs, the first of failed, empty_list, unknown, initializing, queued, in_progress, success_with_errors and available that occurs.",
@@ -80,7 +80,7 @@ pub const OUTPUTS: [OutputSpec; 14] = [
     },
     OutputSpec {
         name: "path",
-        description: "Path of the file, relative to the workspace if it is inside, else absolute; absent, like the next five outputs, if several runs are requested or a batch has several files.",
+        description: "Path of the file, relative to the workspace if it is inside, else absolute; absent, like the next six outputs, if several runs are requested or a batch has several files.",
         value: |report| line(report.history.only_file().map(|file| &file.path)),
     },
     OutputSpec {
@@ -107,6 +107,11 @@ pub const OUTPUTS: [OutputSpec; 14] = [
         name: "content-type",
         description: "Media type of the file, if the server declared one; with charset=utf-8 if the file was converted.",
         value: |report| line(report.history.only_file()?.content_type.as_ref()),
+    },
+    OutputSpec {
+        name: "created-at",
+        description: "When the file was created, in UTC, such as 2026-11-28T04:19:31Z, if the server says so; also if max-age refused the file.",
+        value: |report| line(report.history.created()),
     },
     OutputSpec {
         name: "paths",

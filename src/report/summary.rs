@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::{FetchRequest, IdentitySelector, RunRequest, RunSelector, SourceSelector};
+use crate::config::{Action, FetchRequest, IdentitySelector, RunRequest, RunSelector, SourceSelector};
 use crate::report::Report;
 use crate::report::history::{ResolvedName, RunHistory, SavedFile, StatusChange, TextEncoding};
 use crate::report::message::MessageContext;
@@ -14,6 +14,8 @@ mod several;
 
 /// Minimum duration of a bar in the diagram. A shorter one would be invisible.
 const MIN_BAR: Duration = Duration::from_secs(1);
+
+const CHECK_PASSED: &str = "✅ The check passed; no run was started";
 
 /// The data of the summary.
 #[derive(Debug)]
@@ -43,11 +45,28 @@ impl Summary<'_> {
             self.error.map(code_block),
             self.report.context.map(|context| self.table(context, run)),
             self.retries(run),
-            diagram(&[run]),
+            self.diagram(&[run]),
         ]
     }
 
+    /// Returns the request, unless its inputs are invalid.
+    fn request(&self) -> Option<&FetchRequest> {
+        self.report.context?.request
+    }
+
+    /// Whether the step waited for the runs and downloaded their files.
+    fn has_fetched(&self) -> bool {
+        self.request().is_some_and(|request| request.action == Action::Fetch && !request.is_check)
+    }
+
     fn outcome(&self, run: &RunHistory) -> String {
+        match (self.error, self.request(), run.id) {
+            (None, Some(request), _) if request.is_check => return CHECK_PASSED.to_owned(),
+            (None, Some(FetchRequest { action: Action::Start, .. }), Some(id)) => {
+                return format!("✅ Started {} {id}", run.kind.run_noun());
+            }
+            _ => {}
+        }
         let saved = match run.saved.as_slice() {
             [] => None,
             [file] => Some(code(&file.path)),
@@ -127,6 +146,11 @@ impl Summary<'_> {
         (!recovery.is_empty()).then(|| format!("{}: {recovery}.", self.recovery_label()))
     }
 
+    /// Draws a diagram, unless the step did not wait for the runs.
+    fn diagram(&self, runs: &[&RunHistory]) -> Option<String> {
+        diagram(runs).filter(|_| self.has_fetched())
+    }
+
     fn recovery_label(&self) -> &'static str {
         if self.error.is_none() { "Recovered from" } else { "Retried" }
     }
@@ -201,6 +225,9 @@ fn file_rows(saved: &SavedFile) -> Vec<(&'static str, String)> {
             rows.push(("SHA-256 before conversion", code(&saved.source_sha256)));
         }
         TextEncoding::NotConverted(reason) => rows.push(("Encoding", format!("not converted: {}", code(reason)))),
+    }
+    if let Some(created) = saved.created {
+        rows.push(("Created", format!("{} ago ({created})", format::age(created.age()))));
     }
     if let Some(content_type) = &saved.content_type {
         rows.push(("Content type", code(content_type)));

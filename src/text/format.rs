@@ -39,6 +39,18 @@ pub(crate) fn duration(time: Duration) -> String {
     }
 }
 
+/// Formats the age of a file in its largest unit, rounded down: `45 s`, `12 min`, `26 h`, `3 days`, `2 years`.
+pub(crate) fn age(age: Duration) -> String {
+    let seconds = age.as_secs();
+    match (seconds, seconds / 60, seconds / 3600, seconds / 86_400) {
+        (seconds @ 0..60, ..) => format!("{seconds} s"),
+        (_, minutes @ 0..60, ..) => format!("{minutes} min"),
+        (_, _, hours @ 0..48, _) => format!("{hours} h"),
+        (.., days @ 0..730) => format!("{days} days"),
+        (.., days) => format!("{} years", days / 365),
+    }
+}
+
 /// Formats a number of bytes in decimal units: `812 bytes`, `10.2 kB`, `41.0 MB`.
 pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
@@ -114,6 +126,20 @@ mod tests {
         ] {
             let time = Duration::from_millis(millis);
             assert_eq!((clock(time).as_str(), duration(time).as_str()), (at, long), "{millis}");
+        }
+        for (seconds, text) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (60, "1 min"),
+            (3599, "59 min"),
+            (3600, "1 h"),
+            (26 * 3600, "26 h"),
+            (48 * 3600 - 1, "47 h"),
+            (48 * 3600, "2 days"),
+            (729 * 86400, "729 days"),
+            (730 * 86400, "2 years"),
+        ] {
+            assert_eq!(age(Duration::from_secs(seconds)), text);
         }
         assert_eq!(duration(Duration::MAX), "more than a century");
         assert_eq!(duration(Duration::from_hours(876_600)), "876600 h");

@@ -2,6 +2,7 @@
 
 mod bounded_list;
 mod client;
+mod created;
 mod kind;
 pub(crate) mod lists;
 mod model;
@@ -13,6 +14,7 @@ mod signed_url;
 pub mod status;
 
 pub(crate) use client::ApiClient;
+pub use created::CreationTime;
 pub use kind::RunKind;
 pub(crate) use kind::RunRef;
 pub(crate) use model::{ApiKey, BaseUrl, Id};

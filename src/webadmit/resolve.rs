@@ -223,6 +223,20 @@ pub(crate) fn by_name<'a, T: NamedEntry>(all: &'a [T], name: &str) -> Result<&'a
     Err(ResolveError::new(name, all, 0, &ranked))
 }
 
+/// Returns the export or the PDF template with this id.
+///
+/// # Errors
+///
+/// [`ResolveError`] if the list does not have it. Entries with similar ids are the first candidates.
+pub(crate) fn by_id<T: NamedEntry>(all: &[T], id: Id) -> Result<&T, ResolveError> {
+    all.iter().find(|entry| entry.id() == id).ok_or_else(|| {
+        let id = id.to_string();
+        let mut ranked: Vec<&T> = all.iter().collect();
+        ranked.sort_by_cached_key(|entry| Reverse(similarity(&id, &entry.id().to_string())));
+        ResolveError::new(&id, all, 0, &ranked)
+    })
+}
+
 /// Returns the latest run of an export or a PDF template: the one with the highest id.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! Runs: starting one, and checking its status.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Method, RequestBuilder};
@@ -14,8 +14,9 @@ use super::lists::Label;
 use super::remote_file::{MAX_ZIPS, RemoteFile};
 use super::scalar::Scalar;
 use super::status::Status;
-use super::{Id, SignedUrl};
+use super::{CreationTime, Id, SignedUrl};
 use crate::http::error::{ErrorKind, RequestError};
+use crate::http::headers;
 
 /// A response of the API about a run.
 #[derive(Debug)]
@@ -27,8 +28,8 @@ pub(crate) struct RunResponse {
     pub(crate) status: Status,
     /// The files, only with a status that has files. A run of an export has at most one, a batch one or more.
     pub(crate) files: Vec<RemoteFile>,
-    /// When the run was last changed. Only for a batch.
-    pub(crate) updated_at: Option<SystemTime>,
+    /// When the files were created. Only for a batch; for an export, the store says it.
+    pub(crate) created: Option<CreationTime>,
 }
 
 /// The export or the template of a run.
@@ -137,7 +138,7 @@ impl ApiClient {
             source: run.export_id.id().map(|id| Source { id, name: None }),
             status,
             files: url.into_iter().map(RemoteFile::Url).collect(),
-            updated_at: None,
+            created: None,
         })
     }
 
@@ -177,12 +178,13 @@ impl ApiClient {
             let name = Some(self.label(&template.name)).filter(|name| !name.is_empty());
             Some(Source { id: template.id.id()?, name })
         });
+        let updated_at = humantime::parse_rfc3339(batch.updated_at.text().trim());
         Ok(RunResponse {
             run_id,
             source,
             status,
             files,
-            updated_at: humantime::parse_rfc3339(batch.updated_at.text().trim()).ok(),
+            created: updated_at.ok().map(|updated_at| CreationTime::new(updated_at, headers::date(headers))),
         })
     }
 }

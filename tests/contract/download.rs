@@ -835,7 +835,8 @@ fn logs_the_size_and_the_saved_file() {
     let sha256 = &outcome.outputs["sha256"];
     assert!(outcome.stdout.contains(&format!("downloading {FILENAME}, 2.1 kB from 127.0.0.1:")), "{}", outcome.stdout);
     assert!(
-        outcome.stdout.contains(&format!("saved {FILENAME} (2.1 kB, sha256 {sha256}), downloaded in ")),
+        outcome.stdout.contains(" ago, downloaded in ")
+            && outcome.stdout.contains(&format!("saved {FILENAME} (2.1 kB, sha256 {sha256}), created ")),
         "{}",
         outcome.stdout
     );

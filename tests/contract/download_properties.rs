@@ -12,6 +12,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
+use httpdate::fmt_http_date;
 use proptest::prelude::*;
 use reqwest::Url;
 use rustls::RootCertStore;
@@ -108,6 +109,16 @@ fn version(number: usize, size: usize) -> Vec<u8> {
     (0..size).map(|at| (at as u8).wrapping_mul(31).wrapping_add((number as u8).wrapping_mul(101))).collect()
 }
 
+const DAY: Duration = Duration::from_hours(24);
+
+/// The time of the store, since 1970.
+const NOW: Duration = Duration::from_hours(24 * 16);
+
+/// Returns when a version was created, since 1970. A later version of the same file was created a day later.
+fn creation_time(version: usize) -> Duration {
+    (version % 20) as u32 * DAY
+}
+
 const TEXT: (&str, &str) = ("Content-Type", "text/plain;charset=iso-8859-1");
 
 #[derive(Clone, Debug)]
@@ -141,8 +152,12 @@ impl Store {
 
         let percent = |share: usize, of: usize| of * share / 100;
         let whole = |body: &[u8]| {
-            let headers = [TEXT, ("Accept-Ranges", "bytes"), ("ETag", etag.as_str())];
-            response(200, if self.has_etag { &headers } else { &headers[..2] }, body)
+            let last_modified = fmt_http_date(UNIX_EPOCH + creation_time(self.version));
+            let date = fmt_http_date(UNIX_EPOCH + NOW);
+            let mut headers =
+                vec![TEXT, ("Accept-Ranges", "bytes"), ("Last-Modified", &last_modified), ("Date", &date)];
+            headers.extend(self.has_etag.then_some(("ETag", etag.as_str())));
+            response(200, &headers, body)
         };
         let part = |first: usize, last: usize, total: usize, etag: Option<&str>| {
             let range = format!("bytes {first}-{last}/{total}");
@@ -230,6 +245,7 @@ struct Settings {
     connections: usize,
     parallel: ParallelConfig,
     encoding: Encoding,
+    max_age: Option<Duration>,
     read_timeout: Duration,
     /// The download that is cancelled when another one ends.
     cancelled: Option<usize>,
@@ -239,7 +255,7 @@ impl Settings {
     fn new(connections: usize) -> Self {
         // Much longer than any machine needs.
         let (encoding, read_timeout) = (Encoding::AsSent, Duration::from_secs(20));
-        Self { connections, parallel: parallel(), encoding, read_timeout, cancelled: None }
+        Self { connections, parallel: parallel(), encoding, max_age: None, read_timeout, cancelled: None }
     }
 }
 
@@ -315,9 +331,9 @@ fn download_all(server: &Server, number: usize, settings: Settings, start: impl 
     let run = async |index: usize| {
         let context = step.context(&histories[index]);
         let url = || SignedUrl::new(Url::parse(&format!("{}/{index}", server.url())).unwrap(), UNIX_EPOCH);
-        let Settings { parallel, encoding, .. } = settings;
-        let options =
-            DownloadOptions { run: 0, filename: Some(&names[index]), fallback_name: "other", encoding, parallel };
+        let Settings { parallel, encoding, max_age, .. } = settings;
+        let filename = Some(names[index].as_str());
+        let options = DownloadOptions { run: 0, filename, fallback_name: "other", encoding, max_age, parallel };
         let run = async {
             start(index, &lines).await;
             let connection = pool.acquire().await;
@@ -403,7 +419,11 @@ fn check(stores: &[Store], settings: Settings) {
             TextEncoding::Converted(_) => encoding_rs::WINDOWS_1252.decode(source).0.into_owned().into_bytes(),
             TextEncoding::AsSent | TextEncoding::NotConverted(_) => source.to_vec(),
         };
-        let mut versions = (before.version..=after.version).map(|number| version(number, before.size));
+        // With a maximum age, a version that is older must not be saved.
+        let is_accepted =
+            |number: &usize| settings.max_age.is_none_or(|max_age| creation_time(*number) + max_age >= NOW);
+        let versions = (before.version..=after.version).filter(is_accepted);
+        let mut versions = versions.map(|number| version(number, before.size));
         let Some(source) = versions.find(|source| expected(source) == file) else {
             panic!("{} bytes are no version of the object", file.len());
         };
@@ -434,9 +454,10 @@ fn stores() -> impl Strategy<Value = Vec<Store>> {
 fn settings() -> impl Strategy<Value = Settings> {
     let min_gain = proptest::sample::select(vec![0.0, 1.0, f64::INFINITY]);
     let encoding = proptest::sample::select(vec![Encoding::AsSent, Encoding::Utf8]);
-    (1..6_usize, min_gain, encoding).prop_map(|(connections, min_gain, encoding)| {
+    let max_age = proptest::option::weighted(0.3, (1..=18_u32).prop_map(|days| days * DAY));
+    (1..6_usize, min_gain, encoding, max_age).prop_map(|(connections, min_gain, encoding, max_age)| {
         let parallel = parallel_with_gain(min_gain);
-        Settings { parallel, encoding, ..Settings::new(connections) }
+        Settings { parallel, encoding, max_age, ..Settings::new(connections) }
     })
 }
 

@@ -428,7 +428,7 @@ fn rejects_unknown_arguments() {
     let stand_in = StandIn::start();
     list(&stand_in).arg("--yaml").run().exited(2).with_error("unknown argument --yaml");
     let alone = Step::in_shell().arg("--json").run().exited(2);
-    alone.with_error("unknown argument --json; use list, list --json, --help or --version");
+    alone.with_error("unknown argument --json; use check, list, list --json, --help or --version");
     list(&stand_in).arg("--json").arg("x").run().exited(2).with_error("unknown argument x;");
     assert!(list(&stand_in).arg("--help").run().exited(0).stdout.contains("Usage:"));
 }

@@ -9,6 +9,7 @@
 mod support;
 
 mod api_responses;
+mod check;
 mod command_line;
 mod destination;
 mod documentation;
@@ -19,6 +20,7 @@ mod golden;
 mod injection;
 mod inputs;
 mod list;
+mod max_age;
 mod name_resolution;
 mod network;
 mod outputs;
@@ -32,3 +34,4 @@ mod slow;
 mod system;
 mod timeouts;
 mod troubleshooting;
+mod wait;

@@ -118,7 +118,7 @@ fn lists_the_identities_if_none_or_several_match() {
     let outcome = outcome.with_error("\nhint: use words from this list");
     assert_eq!(calls(&stand_in), ["GET /api/v1/user_identities"]);
     assert!(outcome.summary.contains("| Identity | `SOHPAS` |"), "{}", outcome.summary);
-    let files: Value = serde_json::from_str(&outcome.outputs["files"]).unwrap();
+    let files = outcome.output_files();
     assert_eq!((outcome.outputs.len(), files[0]["error"]["code"].as_u64(), outcome.files()), (1, Some(5), vec![]));
     let several = by_names(&stand_in).input("identity", "demo").run().exited(5);
     several

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::support::{API_KEY, Authority, EXPORT_ID, RUN_ID, StandIn, UNKNOWN_HOST, github, shell};
+use crate::support::{API_KEY, Authority, CREATED_AT, EXPORT_ID, RUN_ID, StandIn, UNKNOWN_HOST, github, shell};
 
 #[test]
 fn outputs_are_appended_to_github_output() {
@@ -18,6 +18,7 @@ fn outputs_are_appended_to_github_output() {
         names,
         [
             "content-type",
+            "created-at",
             "earlier",
             "export-file-id",
             "export-id",
@@ -59,7 +60,7 @@ fn the_output_file_has_one_line_per_output() {
             "WEBADMIT_STATUS=available\nWEBADMIT_EXPORT_ID={EXPORT_ID}\nWEBADMIT_EXPORT_FILE_ID={RUN_ID}\nWEBADMIT_PATH=two words.csv\n\
              WEBADMIT_FILENAME=two words.csv\nWEBADMIT_SIZE={size}\nWEBADMIT_SHA256={sha256}\n\
              WEBADMIT_SOURCE_SHA256={sha256}\n\
-             WEBADMIT_CONTENT_TYPE=text/csv;charset=iso-8859-1\n"
+             WEBADMIT_CONTENT_TYPE=text/csv;charset=iso-8859-1\nWEBADMIT_CREATED_AT={CREATED_AT}\n"
         )
     );
 }

@@ -11,9 +11,9 @@ use wiremock::ResponseTemplate;
 use crate::injection::{assert_harmless, cases, for_header, hostile};
 use crate::secrets::{disguises, signature};
 use crate::support::{
-    API_KEY, Action, Authority, BatchBuilder, Builder, EXPORT_ID, FILENAME, Flaw, Gate, IDENTITY_ID, Outcome,
-    PDF_BATCH_ID, PDF_TEMPLATE_ID, PDF_TEMPLATE_NAME, PDF_ZIP_FILENAME, PDF_ZIP_ID, RUN_ID, Server, StandIn, Step,
-    StoredFile, ZipBuilder, applicants_zip, cut, displayed, error_response, github, github_at, pdf_batch_json,
+    API_KEY, Action, Authority, BatchBuilder, Builder, CREATED_AT, EXPORT_ID, FILENAME, Flaw, Gate, IDENTITY_ID,
+    Outcome, PDF_BATCH_ID, PDF_TEMPLATE_ID, PDF_TEMPLATE_NAME, PDF_ZIP_FILENAME, PDF_ZIP_ID, RUN_ID, Server, StandIn,
+    Step, StoredFile, ZipBuilder, applicants_zip, cut, displayed, error_response, github, github_at, pdf_batch_json,
     pdf_zip_href, pdf_zip_id, respond, sha256_hex, with_growing_timeout,
 };
 
@@ -53,14 +53,9 @@ fn second_template(builder: Builder, configure: impl FnOnce(BatchBuilder) -> Bat
     builder.pdf_template(SECOND_TEMPLATE_ID, SECOND_TEMPLATE_NAME, SECOND_BATCH_ID, configure)
 }
 
-/// Returns the output `files`.
-fn files(outcome: &Outcome) -> Vec<Value> {
-    serde_json::from_str(&outcome.outputs["files"]).unwrap()
-}
-
 /// Returns one field of all entries of the output `files`.
 fn field(outcome: &Outcome, name: &str) -> Vec<Value> {
-    files(outcome).into_iter().map(|mut file| file[name].take()).collect()
+    outcome.output_files().into_iter().map(|mut file| file[name].take()).collect()
 }
 
 /// Returns method and path of the requests to the API about PDF Manager, without the part that is the same for all.
@@ -111,7 +106,7 @@ fn selects_templates_and_batches_by_names_and_ids() {
         let step = of_identity(github(&stand_in)).input("poll-interval", "1h");
         let outcome = inputs.iter().fold(step, |step, (name, value)| step.input(name, value)).run().exited(0);
 
-        let entries = files(&outcome);
+        let entries = outcome.output_files();
         assert_eq!(entries.len(), expected.len(), "{inputs:?}");
         for (entry, &(template, batch, zip, filename)) in entries.iter().zip(expected) {
             let ids = [&entry["pdf_template_id"], &entry["pdf_batch_id"], &entry["user_identity_id"]];
@@ -170,7 +165,7 @@ fn fetches_an_export_and_a_batch_in_one_step() {
     let outcome = step.input("pdf-template", PDF_TEMPLATE_NAME).run().exited(0);
 
     assert_eq!(field(&outcome, "kind"), ["export", "pdf_batch"]);
-    assert_eq!(field(&outcome, "created_at"), [Value::Null, json!("2026-11-28T03:05:06Z")]);
+    assert_eq!(field(&outcome, "created_at"), [CREATED_AT, "2026-11-28T03:05:06Z"]);
     assert_eq!(field(&outcome, "name"), [Value::Null, json!(PDF_TEMPLATE_NAME)]);
     assert_eq!(outcome.outputs["paths"], format!("{FILENAME}\n{PDF_ZIP_FILENAME}"));
     assert_eq!(outcome.files(), [PDF_ZIP_FILENAME, FILENAME]);
@@ -218,7 +213,7 @@ fn one_template_without_a_recent_batch_does_not_stop_the_others() {
     let outcome = step.run().exited(5).with_error("latest batch of PDF template 7");
     assert_eq!(field(&outcome, "pdf_batch_id"), [Value::Null, json!(PDF_BATCH_ID)]);
     assert_eq!(field(&outcome, "path"), [Value::Null, json!(PDF_ZIP_FILENAME)]);
-    assert_eq!(files(&outcome)[0]["error"]["code"], 5);
+    assert_eq!(outcome.output_files()[0]["error"]["code"], 5);
 }
 
 #[test]
@@ -292,7 +287,7 @@ fn of_two_batches_with_the_same_path_the_later_one_fails() {
         assert_eq!(outcome.files(), ["one.zip", "same.zip", "two.zip"], "{is_later_first}");
         assert_eq!(outcome.read("same.zip"), b"first");
         assert_eq!(field(&outcome, "path"), ["same.zip", "one.zip", "two.zip"]);
-        let codes: Vec<Value> = files(&outcome).iter().map(|file| file["error"]["code"].clone()).collect();
+        let codes: Vec<Value> = outcome.output_files().iter().map(|file| file["error"]["code"].clone()).collect();
         assert_eq!(codes, [Value::Null, Value::Null, json!(1)]);
     }
 }
@@ -684,7 +679,9 @@ fn the_other_files_of_a_batch_are_kept_if_some_cannot_be_fetched() {
         let paths: Vec<Value> =
             if kept.is_empty() { vec![Value::Null] } else { kept.iter().map(|name| json!(name)).collect() };
         assert_eq!(field(&outcome, "path"), paths);
-        assert!(files(&outcome).iter().all(|file| file["error"]["code"] == code && file["status"] == "available"));
+        assert!(
+            outcome.output_files().iter().all(|file| file["error"]["code"] == code && file["status"] == "available")
+        );
         let paths = outcome.outputs.get("paths").map(String::as_str).unwrap_or_default();
         assert_eq!(paths.lines().collect::<Vec<_>>(), kept);
         assert!(outcome.summary.contains(words), "{}", outcome.summary);
@@ -709,7 +706,7 @@ fn a_missing_file_does_not_stop_the_other_runs() {
     let outcome = step.input("pdf-template-id", "2,7").run().exited(1);
     let outcome = outcome.with_error("1 of 3 runs failed; 3 files were saved").with_error("file 1 of 2 missing: ");
     assert_eq!(field(&outcome, "path"), [FILENAME, "b.zip", "c.zip"]);
-    let codes: Vec<Value> = files(&outcome).iter().map(|file| file["error"]["code"].clone()).collect();
+    let codes: Vec<Value> = outcome.output_files().iter().map(|file| file["error"]["code"].clone()).collect();
     assert_eq!(codes, [Value::Null, json!(1), Value::Null]);
     assert!(!outcome.outputs.contains_key("path"));
 }
@@ -736,7 +733,7 @@ fn a_terminal_state_is_judged_by_fail_on() {
         let has_file = ["available", "success_with_errors"].contains(&state);
         assert_eq!(outcome.files().len(), usize::from(has_file), "{state}");
         let code = if code == 0 { Value::Null } else { json!(code) };
-        assert_eq!(files(&outcome)[0]["error"]["code"], code, "{state}");
+        assert_eq!(outcome.output_files()[0]["error"]["code"], code, "{state}");
     }
 }
 
@@ -764,7 +761,7 @@ fn without_pdf_manager_a_template_name_ends_the_step_before_anything_is_started(
         assert!(stand_in.api_requests().iter().all(|request| request.method.as_str() == "GET"));
         assert!(outcome.files().is_empty() && stand_in.store().requests().is_empty());
         assert_eq!(field(&outcome, "path"), [Value::Null, Value::Null]);
-        assert!(files(&outcome).iter().all(|file| file["error"]["code"] == 5), "{}", outcome.output_text);
+        assert!(outcome.output_files().iter().all(|file| file["error"]["code"] == 5), "{}", outcome.output_text);
     }
 }
 
@@ -779,7 +776,7 @@ fn without_pdf_manager_the_export_beside_a_template_id_is_fetched() {
             let outcome = outcome.with_error(&format!("responded {status} ("));
             assert_eq!(outcome.read(FILENAME), stand_in.file());
             assert_eq!(field(&outcome, "path"), [json!(FILENAME), Value::Null]);
-            let codes: Vec<Value> = files(&outcome).iter().map(|file| file["error"]["code"].clone()).collect();
+            let codes: Vec<Value> = outcome.output_files().iter().map(|file| file["error"]["code"].clone()).collect();
             assert_eq!(codes, [Value::Null, json!(5)]);
         }
     }

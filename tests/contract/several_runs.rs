@@ -12,9 +12,10 @@ use wiremock::ResponseTemplate;
 
 use crate::support::server::EVENT_TIMEOUT;
 use crate::support::{
-    Action, BatchBuilder, Builder, EXPORT_ID, EXPORT_NAME, Gate, IDENTITY_ID, Outcome, PDF_BATCH_ID, PDF_TEMPLATE_ID,
-    PDF_TEMPLATE_NAME, PDF_ZIP_FILENAME, RUN_ID, SECOND_EXPORT_ID, SECOND_EXPORT_NAME, SECOND_RUN_ID, StandIn, Step,
-    error_response, github, head, many_run_id, repeat_until, run_of_export_json, sha256_hex, with_growing_timeout,
+    Action, BatchBuilder, Builder, CREATED_AT, EXPORT_ID, EXPORT_NAME, Gate, IDENTITY_ID, Outcome, PDF_BATCH_ID,
+    PDF_TEMPLATE_ID, PDF_TEMPLATE_NAME, PDF_ZIP_FILENAME, RUN_ID, SECOND_EXPORT_ID, SECOND_EXPORT_NAME, SECOND_RUN_ID,
+    StandIn, Step, error_response, github, head, many_run_id, repeat_until, run_of_export_json, sha256_hex,
+    with_growing_timeout,
 };
 
 /// All keys of an object in the output `files`.
@@ -60,7 +61,7 @@ fn by_many_run_ids(stand_in: &StandIn, number: u64) -> Step {
 /// Returns the output `files`, after checking that every object has all keys.
 #[track_caller]
 fn files(outcome: &Outcome) -> Vec<Value> {
-    let files: Vec<Value> = serde_json::from_str(&outcome.outputs["files"]).unwrap();
+    let files = outcome.output_files();
     for file in &files {
         assert_eq!(file.as_object().unwrap().keys().collect::<Vec<_>>(), KEYS, "{file}");
     }
@@ -203,6 +204,7 @@ fn outputs_of_several_runs_are_paths_and_files() {
         entry["sha256"] = json!(sha256_hex(&bytes));
         entry["source_sha256"] = entry["sha256"].clone();
         entry["content_type"] = content_type;
+        entry["created_at"] = json!(CREATED_AT);
         entry
     };
     let mut failed = entry("Broken", 3, 73, "failed");
@@ -238,7 +240,7 @@ fn a_single_export_has_paths_and_files_besides_the_other_outputs() {
         let actual = actual.as_str().map_or_else(|| actual.to_string(), str::to_owned);
         assert_eq!(actual, *value, "{name}");
     }
-    assert_eq!(outcome.outputs.len(), 12, "{:?}", outcome.outputs);
+    assert_eq!(outcome.outputs.len(), 13, "{:?}", outcome.outputs);
 }
 
 #[test]

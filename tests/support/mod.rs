@@ -39,4 +39,4 @@ pub use step::{
     ORDINARY_USER, Outcome, Step, can_unshare, displayed, github, github_at, repeat_until, shell, shell_at,
     with_growing_timeout,
 };
-pub use store::{FILENAME, StoredFile, applicants_csv, applicants_zip, error_response, sha256_hex};
+pub use store::{CREATED_AT, FILENAME, StoredFile, applicants_csv, applicants_zip, error_response, sha256_hex};

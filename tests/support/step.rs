@@ -15,6 +15,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 
 use rustix::process::{Pid, Signal, geteuid, kill_process};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::json::{EXPORT_ID, EXPORT_NAME, IDENTITY_ID, RUN_ID};
@@ -407,6 +408,12 @@ impl Outcome {
             [one] => one.splitn(3, "::").nth(2).unwrap_or_default().replace("%0A", "\n").replace("%25", "%"),
             many => panic!("{} annotations: {many:?}", many.len()),
         }
+    }
+
+    /// Returns the output `files`.
+    #[track_caller]
+    pub fn output_files(&self) -> Vec<Value> {
+        serde_json::from_str(&self.outputs["files"]).unwrap()
     }
 
     pub fn workspace(&self) -> PathBuf {

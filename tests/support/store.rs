@@ -1,7 +1,9 @@
 //! What an S3-compatible store responds, with ranges and conditions.
 
 use std::ops::Range;
+use std::time::{Duration, SystemTime};
 
+use httpdate::fmt_http_date;
 use sha2::{Digest, Sha256};
 
 use super::server::{Request, response};
@@ -9,18 +11,45 @@ use super::server::{Request, response};
 /// The file name that the signed URLs ask the store to send.
 pub const FILENAME: &str = "Test-API-Export.csv";
 
+/// When the files were created, unless a test sets another time.
+pub const CREATED_AT: &str = "2026-11-28T04:19:31Z";
+
+fn created_at() -> SystemTime {
+    humantime::parse_rfc3339(CREATED_AT).unwrap()
+}
+
 /// One version of a file in the store.
 #[derive(Clone, Debug)]
 pub struct StoredFile {
     pub bytes: Vec<u8>,
     /// The `ETag` header.
     pub etag: Option<String>,
+    /// The `Last-Modified` header.
+    pub last_modified: Option<String>,
+    /// The `Date` header of responses with the file.
+    pub date: Option<String>,
 }
 
 impl StoredFile {
     /// Returns a file with a strong ETag made from its bytes.
     pub fn new(bytes: &[u8]) -> Self {
-        Self { bytes: bytes.to_vec(), etag: Some(format!("\"{}\"", &sha256_hex(bytes)[..32])) }
+        let etag = Some(format!("\"{}\"", &sha256_hex(bytes)[..32]));
+        Self { bytes: bytes.to_vec(), etag, last_modified: Some(fmt_http_date(created_at())), date: None }
+    }
+
+    /// Sets the `Date` of the responses: the file is so old then, whatever the clock of this machine shows.
+    pub fn aged(self, age: Duration) -> Self {
+        Self { date: Some(fmt_http_date(created_at() + age)), ..self }
+    }
+
+    /// Sets the `Last-Modified` header.
+    pub fn last_modified(self, last_modified: Option<&str>) -> Self {
+        Self { last_modified: last_modified.map(str::to_owned), ..self }
+    }
+
+    /// Sets the `Last-Modified` header to this time.
+    pub fn created_at(self, time: SystemTime) -> Self {
+        self.last_modified(Some(&fmt_http_date(time)))
     }
 
     /// Returns the response to a request: the file, the requested part of it, or an error.
@@ -53,8 +82,9 @@ impl StoredFile {
     }
 
     fn headers<'a>(&'a self, headers: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
-        let etag = self.etag.as_deref().map(|etag| ("ETag", etag));
-        [("Accept-Ranges", "bytes"), ("Server", "AmazonS3")].into_iter().chain(etag).chain(headers.to_vec()).collect()
+        let own = [("ETag", &self.etag), ("Last-Modified", &self.last_modified), ("Date", &self.date)];
+        let own = own.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
+        [("Accept-Ranges", "bytes"), ("Server", "AmazonS3")].into_iter().chain(own).chain(headers.to_vec()).collect()
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) async fn execute(shared: &Shared<'_>) -> Result<(), StepError> {
         let context = shared.step.context(history);
         let context = if labels.len() > 1 { context.with_label(label) } else { context };
         let poller = if request.kind == RunKind::Export { &exports } else { &batches };
-        Run::new(shared, index, request, identity, context, poller).fetch()
+        Run::new(shared, index, request, identity, context, poller).execute()
     });
 
     tokio::select! {

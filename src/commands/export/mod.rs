@@ -11,7 +11,7 @@ use std::io::Write;
 use tokio::time::Instant;
 
 use crate::commands::help;
-use crate::config::{ApiConfig, FetchRequest, ParsedInputs, RunSelector, UnknownInput};
+use crate::config::{Action, ApiConfig, FetchRequest, ParsedInputs, RunSelector, UnknownInput};
 use crate::context::Step;
 use crate::environment::Environment;
 use crate::error::{ExitCode, StepError};
@@ -114,7 +114,12 @@ fn headline(api_config: &ApiConfig, request: &FetchRequest) -> String {
         Some(identity) if request.uses_identity() => format!(", {identity}"),
         _ => String::new(),
     };
-    format!("{}: fetching {what}{identity} from {}", help::VERSION, api_config.base_url.host())
+    let (verb, at) = match request.action {
+        _ if request.is_check => ("checking the inputs for", "at"),
+        Action::Fetch => ("fetching", "from"),
+        Action::Start => ("starting", "at"),
+    };
+    format!("{}: {verb} {what}{identity} {at} {}", help::VERSION, api_config.base_url.host())
 }
 
 /// Writes and logs the outputs. Returns the error of a step that would be successful otherwise, if they cannot be written.

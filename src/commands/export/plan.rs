@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use crate::config::{FetchRequest, IdentitySelector, RunRequest};
+use crate::config::{FetchRequest, IdentitySelector, RunRequest, RunSelector, SourceSelector};
 use crate::context::{Context, RequestLimits};
 use crate::error::{LookupTarget, StepError, Unresolved};
 use crate::http::error::RequestError;
@@ -50,7 +50,7 @@ impl Plan<'_> {
             IdentitySelector::Words(words) => {
                 let all = self.request_list(async |timeout| self.api.identities(timeout).await).await?;
                 let found = resolve::identity(&all, words).map_err(|error| {
-                    StepError::Unresolved(vec![Unresolved { target: LookupTarget::IdentityWords, error }])
+                    StepError::Unresolved(vec![Unresolved { target: LookupTarget::Identity, error }])
                 })?;
                 self.context.line(&format!("identity: {}, {}", found.id, found.title()));
                 let is_newest_cycle =
@@ -67,32 +67,42 @@ impl Plan<'_> {
 
     /// Resolves the names of exports or templates, with one list for all of them. Returns those that cannot be resolved.
     async fn resolve_sources(&self, kind: RunKind, identity: Option<Id>) -> Result<Vec<Unresolved>, StepError> {
-        let is_named = |run: &RunRequest| run.kind == kind && run.name().is_some();
-        if !self.request.runs.iter().any(is_named) {
+        if !self.request.runs.iter().any(|run| self.is_looked_up(run, kind)) {
             return Ok(Vec::new());
         }
         self.context.history.borrow_mut().kind = kind;
         match (kind, identity) {
             (RunKind::Export, _) => {
                 let exports = self.request_list(async |timeout| self.api.exports(identity, timeout).await).await?;
-                Ok(self.match_names(kind, &exports))
+                Ok(self.find_sources(kind, &exports))
             }
             (RunKind::PdfBatch, Some(identity)) => {
                 let templates = self.request_list(async |timeout| self.api.templates(identity, timeout).await).await?;
-                Ok(self.match_names(kind, &templates))
+                Ok(self.find_sources(kind, &templates))
             }
             // The inputs require an identity.
             (RunKind::PdfBatch, None) => Err(anyhow::anyhow!("no identity was given").into()),
         }
     }
 
-    fn match_names<T: NamedEntry>(&self, kind: RunKind, all: &[T]) -> Vec<Unresolved> {
+    /// Whether the export or template of a run is searched for in the list. One that is given by its id only needs that if it is to
+    /// be verified, and no status check does so.
+    fn is_looked_up(&self, run: &RunRequest, kind: RunKind) -> bool {
+        let is_unverified = self.request.is_check && !matches!(run.run, RunSelector::Id(_));
+        run.kind == kind && (run.name().is_some() || is_unverified)
+    }
+
+    fn find_sources<T: NamedEntry>(&self, kind: RunKind, all: &[T]) -> Vec<Unresolved> {
         let mut unresolved = Vec::new();
         for (index, (run, history)) in self.request.runs.iter().zip(self.histories).enumerate() {
-            let Some(name) = run.name().filter(|_| run.kind == kind) else { continue };
-            match resolve::by_name(all, name) {
+            let found = match run.source.as_ref().filter(|_| self.is_looked_up(run, kind)) {
+                Some(SourceSelector::Name(name)) => resolve::by_name(all, name),
+                Some(SourceSelector::Id(id)) => resolve::by_id(all, *id),
+                None => continue,
+            };
+            match found {
                 Ok(found) => self.record_source(kind, found, history),
-                Err(error) => unresolved.push(Unresolved { target: LookupTarget::SourceName(index), error }),
+                Err(error) => unresolved.push(Unresolved { target: LookupTarget::Source(index), error }),
             }
         }
         unresolved

@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::shared::Shared;
-use crate::config::{Encoding, RunRequest, RunSelector};
+use crate::config::{Action, Encoding, RunRequest, RunSelector};
 use crate::context::{Context, RequestLimits};
-use crate::download::{DownloadOptions, ParallelConfig, PooledConnection, download};
+use crate::download::{DownloadOptions, ParallelConfig, PooledConnection, check_age, download};
 use crate::error::{LookupTarget, StepError, Unresolved};
 use crate::http::error::{Endpoint, ErrorKind, RequestError};
 use crate::http::retry::{AttemptLimits, GiveUpReason, NEW_RUN_NOT_FOUND_PERIOD, RetryFailure};
@@ -32,6 +32,8 @@ pub(super) struct Run<'a> {
     poller: &'a Poller,
     /// When this step started the run. For some seconds, the API may respond 404.
     started_at: Cell<Option<Duration>>,
+    /// Whether a check has seen the run in progress. Then its file is new.
+    was_in_progress: Cell<bool>,
 }
 
 impl<'a> Run<'a> {
@@ -43,12 +45,18 @@ impl<'a> Run<'a> {
         context: Context<'a>,
         poller: &'a Poller,
     ) -> Self {
-        Self { shared, index, request, identity, context, poller, started_at: Cell::new(None) }
+        let (started_at, was_in_progress) = (Cell::new(None), Cell::new(false));
+        Self { shared, index, request, identity, context, poller, started_at, was_in_progress }
     }
 
-    /// Fetches the files of the run, and records what happens in its history, including the error.
-    pub(super) async fn fetch(self) {
-        let result = self.try_fetch().await;
+    /// Does what the step is for with the run, and records what happens in its history, including the error.
+    pub(super) async fn execute(self) {
+        let request = self.shared.request;
+        let result = match request.action {
+            _ if request.is_check => self.verify().await,
+            Action::Fetch => self.fetch().await,
+            Action::Start => self.select().await.map(|_| ()),
+        };
         if let Err(error) = &result
             && self.context.is_labelled()
         {
@@ -62,19 +70,64 @@ impl<'a> Run<'a> {
         }
     }
 
-    async fn try_fetch(&self) -> Result<(), StepError> {
+    /// Fetches the files of the run.
+    async fn fetch(&self) -> Result<(), StepError> {
         let run = self.select().await?;
         let (response, connection) = self.poll(run).await?;
         self.download_files(run, &response, connection).await?;
 
-        let status = response.status;
-        if self.shared.request.fail_on.contains(&status) {
-            return Err(StepError::Status(status));
-        }
-        if !status.has_file() {
-            self.context.line(&format!("no file was produced ({status}); allowed by fail-on"));
+        self.check_status(&response.status)?;
+        if !response.status.has_file() {
+            self.context.line(&format!("no file was produced ({}); allowed by fail-on", response.status));
         }
         Ok(())
+    }
+
+    /// Verifies the run as far as that is possible without starting or downloading anything, and logs what the step would do.
+    async fn verify(&self) -> Result<(), StepError> {
+        let (noun, directory) = (self.request.kind.run_noun(), self.shared.destination);
+        let files = match (&self.shared.request.filename, self.request.kind) {
+            (Some(filename), _) => format!("its file as {filename}"),
+            (None, RunKind::Export) => "its file".to_owned(),
+            (None, RunKind::PdfBatch) => "its files".to_owned(),
+        };
+        if self.request.run == RunSelector::New {
+            self.context.line(&match self.shared.request.action {
+                Action::Fetch => format!("would start a {noun}, and save {files} in {directory}"),
+                Action::Start => format!("would start a {noun}"),
+            });
+            return Ok(());
+        }
+
+        let run = self.select().await?;
+        let (response, _connection) = self.check(run).await?;
+        let status = &response.status;
+        self.check_status(status)?;
+        if self.request.kind == RunKind::PdfBatch && status.has_file() {
+            check_age(response.created, self.max_age())?;
+        }
+
+        let unless_too_old = match self.max_age() {
+            Some(max_age) if status.has_file() => format!(", unless it is older than {}", format::age(max_age)),
+            _ => String::new(),
+        };
+        self.context.line(&match (status.has_file(), status.is_terminal()) {
+            (true, _) => format!("would save {files} in {directory}{unless_too_old}"),
+            (false, false) => format!("would wait for the {noun}, and save {files} in {directory}"),
+            (false, true) => "would end without a file; allowed by fail-on".to_owned(),
+        });
+        Ok(())
+    }
+
+    /// Returns an error if the status fails the step.
+    fn check_status(&self, status: &Status) -> Result<(), StepError> {
+        if self.shared.request.fail_on.contains(status) { Err(StepError::Status(status.clone())) } else { Ok(()) }
+    }
+
+    /// Returns the maximum age of the files. A run that was in progress during this step has new files.
+    fn max_age(&self) -> Option<Duration> {
+        let is_limited = self.request.run == RunSelector::Latest && !self.was_in_progress.get();
+        self.shared.request.max_age.filter(|_| is_limited)
     }
 
     /// Starts the run, or selects an existing one.
@@ -116,6 +169,10 @@ impl<'a> Run<'a> {
         let id = response.run_id;
         self.context.line(&format!("started {} {id} of {} {source}", kind.run_noun(), kind.source_noun()));
         self.started_at.set(Some(self.context.deadline().elapsed()));
+        if self.shared.request.action == Action::Start {
+            self.record_source(&response);
+            self.record_status(&response.status);
+        }
         Ok(id)
     }
 
@@ -124,6 +181,7 @@ impl<'a> Run<'a> {
         let is_new = self.request.run == RunSelector::New;
         let check = async || {
             let (response, connection) = self.check(run).await?;
+            self.was_in_progress.set(self.was_in_progress.get() || !response.status.is_terminal());
             Ok((response.status.clone(), (response, connection)))
         };
         let record = |status: &Status| self.record_status(status);
@@ -194,6 +252,9 @@ impl<'a> Run<'a> {
             files => files.iter().filter_map(RemoteFile::zip).collect(),
         };
         drop(connection);
+        if !zips.is_empty() {
+            check_age(response.created, self.max_age())?;
+        }
 
         let (mut missing, mut cause) = (Vec::new(), None::<StepError>);
         let total = zips.len();
@@ -265,6 +326,8 @@ impl<'a> Run<'a> {
             fallback_name: &fallback_name,
             // A zip file is not text.
             encoding: if self.request.kind == RunKind::Export { shared.request.encoding } else { Encoding::AsSent },
+            // The age of a batch was checked before.
+            max_age: self.max_age().filter(|_| self.request.kind == RunKind::Export),
             parallel: ParallelConfig::default(),
         };
         let store = &shared.clients.store;
@@ -274,7 +337,9 @@ impl<'a> Run<'a> {
             Err(_) => return Err(StepError::TimedOut),
         };
         shared.record_replaced_files();
-        saved.created_at = response.updated_at.or(saved.created_at);
+        if self.request.kind == RunKind::PdfBatch {
+            saved.created = response.created;
+        }
         Ok(saved)
     }
 
@@ -385,7 +450,13 @@ impl Run<'_> {
         };
         let (path, size, duration) =
             (&saved.path, format::bytes(saved.size), format::duration(saved.download_duration));
-        self.context.line(&format!("saved {path} ({size}, sha256 {}){waited}, downloaded in {duration}", saved.sha256));
+        let created = match saved.created {
+            Some(created) => format!(", created {} ago", format::age(created.age())),
+            None => String::new(),
+        };
+        let sha256 = &saved.sha256;
+        self.context
+            .line(&format!("saved {path} ({size}, sha256 {sha256}){created}{waited}, downloaded in {duration}"));
 
         match &saved.encoding {
             TextEncoding::AsSent => {}

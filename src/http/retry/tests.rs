@@ -252,6 +252,16 @@ fn the_last_delay_ends_at_the_timeout() {
     assert_eq!(decide(&error, &state, seconds(9999), 1.0), RetryDecision::GiveUp(GiveUpReason::TimedOut));
 }
 
+#[test]
+fn attempts_are_counted_and_those_without_progress_since_the_last_progress() {
+    let mut attempts = Attempts::new(NOW);
+    let counts = [true, false, false, true, false].map(|made_progress| {
+        attempts.record(made_progress);
+        (attempts.count, attempts.without_progress)
+    });
+    assert_eq!(counts, [(1, 0), (2, 1), (3, 2), (4, 0), (5, 1)]);
+}
+
 proptest! {
     #[test]
     fn a_backoff_never_exceeds_the_poll_interval_or_the_timeout(

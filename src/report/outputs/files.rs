@@ -1,7 +1,5 @@
 //! The output `files`: all files and runs in JSON.
 
-use std::time::SystemTime;
-
 use serde::Serialize;
 
 use crate::report::Report;
@@ -86,12 +84,7 @@ fn entry<'a>(
         sha256: file.map(|file| file.sha256.as_str()),
         source_sha256: file.map(|file| file.source_sha256.as_str()),
         content_type: file.and_then(|file| file.content_type.as_deref()),
-        created_at: file.and_then(|file| file.created_at).map(timestamp),
+        created_at: file.map_or_else(|| run.too_old_file(), |file| file.created).map(|created| created.to_string()),
         error,
     }
-}
-
-/// Returns a time as RFC 3339 in UTC, in whole seconds: `2026-11-25T03:50:00Z`.
-fn timestamp(time: SystemTime) -> String {
-    humantime::format_rfc3339_seconds(time).to_string()
 }

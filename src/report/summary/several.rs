@@ -1,6 +1,7 @@
 //! The summary of a step with several runs: a row for each, and a section for each in the diagram.
 
-use super::{Summary, code, code_block, describe, diagram, headline};
+use super::{CHECK_PASSED, Summary, code, code_block, describe, headline};
+use crate::config::{Action, FetchRequest};
 use crate::report::history::RunHistory;
 use crate::text::format::{self, duration};
 use crate::webadmit::RunKind;
@@ -22,7 +23,7 @@ impl Summary<'_> {
             Some(self.facts()),
             self.messages(),
             self.retries_of_several(),
-            diagram(&runs),
+            self.diagram(&runs),
         ]
     }
 
@@ -32,6 +33,13 @@ impl Summary<'_> {
         let saved = runs.iter().map(|run| run.saved.len()).sum();
         let files = if saved == 0 { "no file was".to_owned() } else { format::count(saved, "file") };
         let has_errors = runs.iter().any(|run| run.status() == Some(&Status::SuccessWithErrors));
+        match (self.error, self.request()) {
+            (None, Some(request)) if request.is_check => return CHECK_PASSED.to_owned(),
+            (None, Some(FetchRequest { action: Action::Start, .. })) => {
+                return format!("✅ Started {}", format::count(runs.len(), "run"));
+            }
+            _ => {}
+        }
         match (self.error, failed) {
             (None, _) if has_errors => {
                 format!("⚠️ {files} saved, but WebAdMIT reported errors; applicants may be missing")
@@ -46,7 +54,10 @@ impl Summary<'_> {
 
     fn runs_table(&self) -> String {
         let rows: Vec<String> = self.report.history.runs.iter().map(row).collect();
-        format!("| | Export | Run | Status | File | Size |\n| --- | --- | --- | --- | --- | --- |\n{}", rows.join("\n"))
+        format!(
+            "| | Export | Run | Status | File | Size | Created |\n| --- | --- | --- | --- | --- | --- | --- |\n{}",
+            rows.join("\n")
+        )
     }
 
     /// Returns what concerns the whole step: identity, API and total time.
@@ -93,8 +104,11 @@ fn row(run: &RunHistory) -> String {
     let files = || run.saved.iter().take(MAX_FILES);
     let mut paths: Vec<String> = files().map(|file| code(&file.path)).collect();
     let sizes: Vec<String> = files().map(|file| format::bytes(file.size)).collect();
+    let created = files().map(|file| file.created.map(|created| format!("{} ago", format::age(created.age()))));
+    let created: Vec<String> = created.map(Option::unwrap_or_default).collect();
     if run.saved.len() > MAX_FILES {
         paths.push(format!("… and {} more", run.saved.len() - MAX_FILES));
     }
-    format!("| {outcome} | {source} | {id} | {status} | {} | {} |", paths.join("<br>"), sizes.join("<br>"))
+    let [paths, sizes, created] = [paths, sizes, created].map(|cells| cells.join("<br>"));
+    format!("| {outcome} | {source} | {id} | {status} | {paths} | {sizes} | {created} |")
 }

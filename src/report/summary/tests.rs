@@ -73,7 +73,7 @@ fn a_small_size_is_shown_once() {
             source_sha256: String::new(),
             content_type: None,
             encoding: TextEncoding::AsSent,
-            created_at: None,
+            created: None,
             download_duration: Duration::ZERO,
         };
         file_rows(&saved).into_iter().find(|(name, _)| *name == "Size").unwrap().1
@@ -108,7 +108,7 @@ fn a_successful_step_is_reported_in_full() {
         source_sha256: "cd".repeat(32),
         content_type: Some("text/csv".to_owned()),
         encoding: TextEncoding::Converted("windows-1252"),
-        created_at: None,
+        created: None,
         download_duration: at(10),
     };
     let name =

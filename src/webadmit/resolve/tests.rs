@@ -265,6 +265,14 @@ fn exports_whose_names_contain_all_words_are_the_first_candidates() {
 }
 
 #[test]
+fn an_id_that_is_not_found_has_similar_ids_as_candidates() {
+    let all = [named(5, "a"), named(86446, "b"), named(86447, "c")];
+    assert_eq!(by_id(&all, Id(86447)).map(|found| found.id), Ok(Id(86447)));
+    let error = by_id(&all, Id(86448)).unwrap_err();
+    assert_eq!((error.matching, error.total, error.is_id, ids(&error)), (0, 3, false, vec![86446, 86447, 5]));
+}
+
+#[test]
 fn the_latest_run_is_the_one_with_the_highest_id() {
     let run = |id, export, status| ListedRun { kind: RunKind::Export, id: Id(id), source_id: Some(Id(export)), status };
     let all = [

@@ -28,7 +28,7 @@ fn a_response_is_read_as_the_reference_shows_it() {
         "status":"Available","download_url":"https://s3.example/x?Signature=y"}}"#;
     let response = read(body).unwrap();
     assert_eq!(response.source, Some(Source { id: Id(86446), name: None }));
-    assert_eq!((response.run_id, &response.status, response.updated_at), (Id(74780), &Status::Available, None));
+    assert_eq!((response.run_id, &response.status, response.created), (Id(74780), &Status::Available, None));
     assert_eq!(response.url().unwrap().reveal().as_str(), "https://s3.example/x?Signature=y");
 }
 
@@ -80,7 +80,7 @@ fn a_batch_is_read_as_the_reference_shows_it() {
         "pdf_manager_template":{"href":"/api/v1/user_identities/1/pdf_manager_templates/2","id":2,"name":"Accepted Offers"}}}"#;
     let response = read_batch(body).unwrap();
     assert_eq!((response.run_id, &response.status, zips(&response)), (Id(42), &Status::Available, vec![2, 1]));
-    assert_eq!(response.updated_at, humantime::parse_rfc3339("2016-01-05T16:51:00Z").ok());
+    assert_eq!(response.created.unwrap().to_string(), "2016-01-05T16:51:00Z");
     let source = response.source.unwrap();
     assert_eq!((source.id, source.name.unwrap().to_string().as_str()), (Id(2), "Accepted Offers"));
 }
@@ -95,7 +95,7 @@ fn everything_of_a_batch_but_its_id_and_state_may_be_missing() {
         let response =
             read_batch(&format!(r#"{{"pdf_manager_batch":{{"id":"42","state":"available"{rest}}}}}"#)).unwrap();
         assert_eq!((response.run_id, response.status), (Id(42), Status::Available), "{rest}");
-        assert!(response.files.is_empty() && response.source.is_none() && response.updated_at.is_none(), "{rest}");
+        assert!(response.files.is_empty() && response.source.is_none() && response.created.is_none(), "{rest}");
     }
     for body in [
         r#"{"pdf_manager_batch":{"id":42}}"#,

@@ -83,6 +83,20 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
                 &[outside_workspace],
             ),
             entry(
+                "is the maximum age of the latest file",
+                "`max-age` limits how old an existing file may be that the step finds with `latest`. The file of a new run is always new.",
+                "",
+                Never,
+                &[max_age_without_latest],
+            ),
+            entry(
+                "only starts new runs",
+                "With `wait: false`, the step ends as soon as the runs have started, so there is nothing to do for a run that exists.",
+                "",
+                Never,
+                &[existing_run_without_waiting],
+            ),
+            entry(
                 "unknown input … ignored",
                 "A variable begins with `INPUT_`, but is not an input. It is usually misspelled, so the input that was meant has its default.",
                 "Correct the name. If another tool sets the variable, ignore the warning.",
@@ -91,7 +105,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
             ),
             entry(
                 "unknown argument",
-                "The program has only the arguments `list`, `list --json`, `--help` and `--version`.",
+                "The program has only the arguments `check`, `list`, `list --json`, `--help` and `--version`.",
                 "",
                 Never,
                 &[unknown_argument],
@@ -406,6 +420,20 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
                 "",
                 Never,
                 &[success_with_errors],
+            ),
+            entry(
+                "the latest file was created …, which is longer than max-age",
+                "The newest run is older than `max-age` allows. WebAdMIT disables the schedule of an export after failures, without notice.",
+                "If the export is not scheduled, or nobody has run it, start a run in the step instead.",
+                Never,
+                &[too_old],
+            ),
+            entry(
+                "the server does not say when the file was created",
+                "The response has no valid `Last-Modified`, or a PDF batch no `updated_at`.",
+                "",
+                Never,
+                &[unknown_age],
             ),
             entry(
                 "unknown status … polling continues",

@@ -2,6 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -422,6 +423,29 @@ pub(super) fn missing_key() -> Outcome {
 
 pub(super) fn missing_identity() -> Outcome {
     github_at("https://localhost").input("export-file-id", "").run().exited(2)
+}
+
+pub(super) fn max_age_without_latest() -> Outcome {
+    github_at("https://localhost").input("max-age", "26h").run().exited(2)
+}
+
+pub(super) fn existing_run_without_waiting() -> Outcome {
+    github_at("https://localhost").input("wait", "false").run().exited(2)
+}
+
+/// Plays a step that downloads the latest file if it is not older than 26 hours.
+fn latest(file: StoredFile) -> Outcome {
+    let stand_in = StandIn::builder().file(file).start();
+    let step = github(&stand_in).by_names().input("export-file-id", "latest");
+    step.input("max-age", "26h").run()
+}
+
+pub(super) fn too_old() -> Outcome {
+    latest(StoredFile::new(b"").aged(Duration::from_hours(24 * 8))).exited(6)
+}
+
+pub(super) fn unknown_age() -> Outcome {
+    latest(StoredFile::new(b"").last_modified(None)).exited(1)
 }
 
 pub(super) fn unknown_input() -> Outcome {
