@@ -14,7 +14,7 @@
 mod support;
 
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
@@ -58,13 +58,15 @@ fn main() -> ExitCode {
 
 fn start_stand_in() -> StandIn {
     let seconds = Duration::from_secs;
+    let now = SystemTime::now();
+    let csv = |rows| StoredFile::new(&applicants_csv(rows)).created_at(now);
     StandIn::builder()
         .statuses_by_time(&[(seconds(0), "Queued"), (seconds(2), "In Progress"), (seconds(5), "Available")])
-        .file(StoredFile::new(&applicants_csv(12_000)))
+        .file(csv(12_000))
         .throttle(190_000)
         .export(SECOND_EXPORT_ID, SECOND_EXPORT_NAME, SECOND_RUN_ID, |run| {
             run.statuses_by_time(&[(seconds(0), "Queued"), (seconds(1), "In Progress"), (seconds(3), "Available")])
-                .file(StoredFile::new(&applicants_csv(2000)))
+                .file(csv(2000))
                 .filename("Interviews-of-the-Week.csv")
         })
         .pdf_template(PDF_TEMPLATE_ID, PDF_TEMPLATE_NAME, PDF_BATCH_ID, |batch| {
@@ -74,6 +76,7 @@ fn start_stand_in() -> StandIn {
                     (seconds(1), "in_progress"),
                     (seconds(4), "available"),
                 ])
+                .updated_at(&humantime::format_rfc3339_seconds(now).to_string())
                 .zip("Accepted-Offers-1.zip", applicants_zip(4000))
                 .zip("Accepted-Offers-2.zip", applicants_zip(2000))
         })

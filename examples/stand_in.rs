@@ -8,9 +8,11 @@
 #[path = "../tests/support/mod.rs"]
 mod support;
 
+use std::time::SystemTime;
+
 use support::{
     API_KEY, EXPORT_ID, EXPORT_NAME, IDENTITY_ID, PDF_BATCH_ID, PDF_TEMPLATE_ID, PDF_TEMPLATE_NAME, RUN_ID,
-    SECOND_EXPORT_ID, SECOND_EXPORT_NAME, SECOND_RUN_ID, StandIn,
+    SECOND_EXPORT_ID, SECOND_EXPORT_NAME, SECOND_RUN_ID, StandIn, StoredFile, applicants_csv,
 };
 
 fn main() {
@@ -26,6 +28,7 @@ fn main() {
     let stand_in = StandIn::builder()
         .address(address)
         .statuses(&statuses)
+        .file(StoredFile::new(&applicants_csv(40)).created_at(SystemTime::now()))
         .export(SECOND_EXPORT_ID, SECOND_EXPORT_NAME, SECOND_RUN_ID, |run| run.filename("Interviews-of-the-Week.csv"))
         .start();
     println!("base-url={}", stand_in.api_url());

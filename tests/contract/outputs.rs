@@ -78,6 +78,19 @@ fn a_failed_step_writes_outputs() {
 }
 
 #[test]
+fn ids_in_the_inputs_are_outputs_even_if_the_step_fails_early() {
+    let step = github(&StandIn::start()).existing_file("taken", "a file").input("directory", "taken");
+    let inputs = [("user-identity-id", "305"), ("pdf-template-id", "2"), ("pdf-batch-id", "42")];
+    let step = inputs.iter().fold(step, |step, (name, id)| step.input(name, id));
+    let outcome = step.run().exited(1);
+    let given = [("export-id", EXPORT_ID.to_string()), ("export-file-id", RUN_ID.to_string())];
+    let given = inputs.map(|(name, id)| (name, id.to_owned())).into_iter().chain(given);
+    for (name, id) in given {
+        assert_eq!(outcome.outputs[name], id, "{name}");
+    }
+}
+
+#[test]
 fn without_a_content_type_there_is_no_such_output() {
     let stand_in = StandIn::builder().content_type("").start();
     assert!(!github(&stand_in).run().exited(0).outputs.contains_key("content-type"));
