@@ -3,10 +3,11 @@
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, Metadata};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, fchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, fchown};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::Context;
+use tempfile::{Builder, NamedTempFile};
 
 use crate::text::sanitize;
 
@@ -153,6 +154,22 @@ impl Workspace {
     fn create_directory(&self, path: &Path) -> io::Result<()> {
         DirBuilder::new().mode(0o755).create(path)?;
         self.give_to_owner(&File::open(path)?)
+    }
+
+    /// Creates an empty hidden file, which is removed when it is dropped. Other users can read it, as later steps can have another
+    /// user.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be created, or its owner cannot be changed to that of the workspace.
+    pub(crate) fn create_hidden_file(&self, directory: &Path) -> io::Result<NamedTempFile> {
+        // By default, nobody else can read a temporary file.
+        let readable = fs::Permissions::from_mode(0o644);
+        let mut builder = Builder::new();
+        let file =
+            builder.prefix(".webadmit-export-").suffix(".partial").permissions(readable).tempfile_in(directory)?;
+        self.give_to_owner(file.as_file())?;
+        Ok(file)
     }
 
     /// Gives a file or directory to the owner of the workspace if this process is root and the workspace is not root's.

@@ -131,6 +131,8 @@ pub(crate) struct Paths {
     pub(crate) ca_file: Option<String>,
     /// File for the outputs.
     pub(crate) output_file: Option<String>,
+    /// Directory with a file for each output.
+    pub(crate) output_directory: Option<String>,
 }
 
 /// How an export or template is selected.
@@ -239,6 +241,7 @@ fn parse_paths(raw: &RawInputs, errors: &mut InputErrors) -> Paths {
         directory: parse("directory", &raw.directory).unwrap_or_default(),
         ca_file: parse("ca-file", &raw.ca_file),
         output_file: parse("output-file", &raw.output_file),
+        output_directory: parse("output-directory", &raw.output_directory),
     }
 }
 

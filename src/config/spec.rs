@@ -91,7 +91,9 @@ inputs! {
     ca_file: "ca-file", false, None,
         "PEM file with additional certificate authorities to trust, relative to the workspace.";
     output_file: "output-file", false, None,
-        "File that also gets the outputs, except paths and files, as `WEBADMIT_<NAME>=value` lines; relative to the workspace, and overwritten.";
+        "File that also gets the outputs: one JSON object if its name ends in .json, else `WEBADMIT_<NAME>=value` lines without paths and files; relative to the workspace, and overwritten.";
+    output_directory: "output-directory", false, None,
+        "Directory that also gets a file for each output, named like the output, and empty if the output has no value; relative to the workspace, and created if missing.";
     command: "command", false, None,
         "Set to list to print the identities, exports and PDF templates that the key can see, or to check to verify the inputs without starting a run.";
 }

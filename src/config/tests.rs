@@ -48,7 +48,8 @@ fn error(input: &str, value: &str) -> String {
 #[test]
 fn omitted_inputs_have_their_declared_defaults() {
     let parsed = parse(&variables(&[("INPUT_FILENAME", ""), ("INPUT_TIMEOUT", "  "), ("PATH", "/bin")]));
-    assert_eq!(parsed.paths, Paths { directory: ".".to_owned(), ca_file: None, output_file: None });
+    let paths = Paths { directory: ".".to_owned(), ca_file: None, output_file: None, output_directory: None };
+    assert_eq!(parsed.paths, paths);
     let (api_config, request) = (parsed.api_config.unwrap(), parsed.request.unwrap());
     let run = RunRequest {
         kind: RunKind::Export,
@@ -418,6 +419,7 @@ fn a_file_name_is_a_single_name() {
         assert!(error("directory", path).contains("begins with `~`"), "{path}");
     }
     error("output-file", "a\rb");
+    error("output-directory", "a\rb");
 }
 
 #[test]
@@ -438,7 +440,7 @@ fn the_key_is_never_shown() {
     assert_eq!(parsed.errors.len(), 2);
     assert!(parsed.errors.iter().all(|error| error.message.starts_with("contains the API key")), "{parsed:?}");
     assert!(!format!("{parsed:?}").contains(KEY), "{parsed:?}");
-    for input in ["EXPORT_NAME", "IDENTITY", "DIRECTORY", "OUTPUT_FILE", "CA_FILE"] {
+    for input in ["EXPORT_NAME", "IDENTITY", "DIRECTORY", "OUTPUT_FILE", "OUTPUT_DIRECTORY", "CA_FILE"] {
         let parsed = parse(&variables(&[(&format!("INPUT_{input}"), &format!("a {KEY}")), ("INPUT_EXPORT_ID", "")]));
         assert!(!format!("{parsed:?}").contains(KEY) && !parsed.errors.is_empty(), "{parsed:?}");
     }

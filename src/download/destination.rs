@@ -4,18 +4,16 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use encoding_rs::Encoding;
-use tempfile::{Builder, NamedTempFile};
 
 use super::filename;
 use super::partial_file::{CompleteFile, PartialFile};
 use crate::error::StepError;
 use crate::report::history::TextEncoding;
-use crate::report::outputs::OutputFileConflict;
+use crate::report::outputs::{OutputFileConflict, OutputPaths};
 use crate::workspace::{Workspace, remove_empty_directories};
 
 /// The directory for the files. If it was created for this step and no file is saved, it is removed again.
@@ -23,8 +21,8 @@ use crate::workspace::{Workspace, remove_empty_directories};
 pub struct Destination {
     workspace: Workspace,
     directory: PathBuf,
-    /// The path of the output file, which the downloaded file must not replace.
-    output_file: Option<PathBuf>,
+    /// The files with outputs, which a downloaded file must not replace.
+    output_paths: OutputPaths,
     created: Vec<PathBuf>,
     has_file: Cell<bool>,
     /// Index of the run that each saved file is of.
@@ -70,12 +68,12 @@ impl Destination {
     ///
     /// # Errors
     ///
-    /// If they cannot, or if `filename` is taken by a directory or the output file.
+    /// If they cannot, or if `filename` is taken by a directory or a file with outputs.
     pub fn prepare(
         workspace: &Workspace,
         directory: &Path,
         filename: Option<&str>,
-        output_file: Option<&Path>,
+        output_paths: Option<&OutputPaths>,
     ) -> anyhow::Result<Self> {
         let displayed = display_directory(workspace, directory);
         let created =
@@ -83,7 +81,7 @@ impl Destination {
         let destination = Self {
             workspace: workspace.clone(),
             directory: directory.to_owned(),
-            output_file: output_file.map(Path::to_owned),
+            output_paths: output_paths.cloned().unwrap_or_default(),
             created,
             has_file: Cell::new(false),
             owners: RefCell::default(),
@@ -102,7 +100,7 @@ impl Destination {
     ///
     /// # Errors
     ///
-    /// If it is taken by a directory or the output file. A link is replaced, not followed.
+    /// If it is taken by a directory or a file with outputs. A link is replaced, not followed.
     fn path(&self, filename: &str) -> anyhow::Result<PathBuf> {
         let path = self.directory.join(filename);
         if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir()) {
@@ -111,8 +109,8 @@ impl Destination {
                 self.workspace.display_path(&path)
             );
         }
-        if self.output_file.as_ref() == Some(&path) {
-            return Err(OutputFileConflict(self.workspace.display_path(&path)).into());
+        if let Some(input) = self.output_paths.input_for(&path) {
+            return Err(OutputFileConflict { path: self.workspace.display_path(&path), input }.into());
         }
         Ok(path)
     }
@@ -123,7 +121,7 @@ impl Destination {
     ///
     /// If it cannot be created, or its owner cannot be changed to that of the workspace.
     pub(super) fn create_partial_file(&self) -> anyhow::Result<PartialFile> {
-        Ok(PartialFile::new(self.create_hidden_file()?))
+        Ok(PartialFile::new(self.workspace.create_hidden_file(&self.directory)?))
     }
 
     /// Starts the conversion of a partial file from this charset. Nothing may have been received yet.
@@ -132,20 +130,9 @@ impl Destination {
     ///
     /// If the file for the text cannot be created.
     pub(super) fn start_conversion(&self, partial: &mut PartialFile, charset: &'static Encoding) -> anyhow::Result<()> {
-        let text = self.create_hidden_file().context("cannot create the file for the converted text")?;
+        let text = self.workspace.create_hidden_file(&self.directory);
+        let text = text.context("cannot create the file for the converted text")?;
         partial.start_conversion(charset, text)
-    }
-
-    fn create_hidden_file(&self) -> anyhow::Result<NamedTempFile> {
-        // Later steps can have another user. By default, nobody else can read a temporary file.
-        let readable = fs::Permissions::from_mode(0o644);
-        let file = Builder::new()
-            .prefix(".webadmit-export-")
-            .suffix(".partial")
-            .permissions(readable)
-            .tempfile_in(&self.directory)?;
-        self.workspace.give_to_owner(file.as_file())?;
-        Ok(file)
     }
 
     /// Renames a complete file to its destination, and replaces what is there. If another file of the same run has this name, `-2`,

@@ -117,8 +117,10 @@ impl MessageBuilder<'_> {
 
     fn local_hint(&self, error: &anyhow::Error) -> Option<String> {
         let run = self.run_history();
-        let is_conflict = error.is::<OutputFileConflict>();
-        let fix = if is_conflict { "set filename, or another output-file" } else { "fix the problem" };
+        let fix = match error.downcast_ref() {
+            Some(OutputFileConflict { input, .. }) => format!("set filename, or another {input}"),
+            None => "fix the problem".to_owned(),
+        };
 
         match (run.saved.as_slice(), run.id) {
             ([_, ..], _) => Some(format!("later steps do not get the outputs; {fix}, then re-run the step")),

@@ -181,8 +181,10 @@ impl<'a> MessageBuilder<'a> {
             ([saved], _) => format!("the file was saved as {}", saved.path),
             ([_, ..], _) => format!("{} were saved", format::count(run.saved.len(), "file")),
             ([], StepError::PathConflict { .. }) => "the file of this run was not kept".to_owned(),
-            ([], StepError::Local(error)) if error.is::<OutputFileConflict>() => {
-                "no file was written; output-file now contains the outputs of this step, in place of what was there before".to_owned()
+            ([], StepError::Local(error)) if let Some(OutputFileConflict { input, .. }) = error.downcast_ref() => {
+                format!(
+                    "no file was written; {input} now contains the outputs of this step, in place of what was there before"
+                )
             }
             ([], _) if is_without_run => format!("no run was started and {UNCHANGED}"),
             ([], _) => UNCHANGED.to_owned(),

@@ -1,19 +1,18 @@
 //! The outputs: values for later steps.
 
-use std::ffi::OsStr;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
-
-use anyhow::Context;
-use rustix::fs::OFlags;
+use std::path::{Path, PathBuf};
 
 use crate::report::Report;
-use crate::webadmit::RunKind;
-use crate::workspace::Workspace;
+use crate::report::history::History;
+use crate::webadmit::{Id, RunKind};
 
+mod file_sink;
 mod files;
+mod formats;
+mod sinks;
+
+pub(crate) use file_sink::writable;
+pub(crate) use sinks::OutputSinks;
 
 /// An output as users see it: in action.yml and in `--help`.
 pub struct OutputSpec {
@@ -28,9 +27,10 @@ pub struct OutputSpec {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum OutputValue {
     Line(String),
-    /// Several lines. Not written to the output file, whose lines have one value each.
+    Number(u64),
+    /// Any number of lines. As text, none is no value.
     Lines(Vec<String>),
-    /// JSON in one line. Not written to the output file, whose readers limit its size.
+    /// JSON in one line.
     Json(String),
 }
 
@@ -39,6 +39,7 @@ impl OutputValue {
     pub(crate) fn in_one_line(&self, separator: &str) -> String {
         match self {
             Self::Line(text) | Self::Json(text) => text.clone(),
+            Self::Number(number) => number.to_string(),
             Self::Lines(lines) => lines.join(separator),
         }
     }
@@ -54,29 +55,27 @@ pub const OUTPUTS: [OutputSpec; 15] = [
     OutputSpec {
         name: "user-identity-id",
         description: "Id of the identity, if one was used.",
-        value: |report| line(report.history.identity.as_ref().map(|identity| identity.id)),
+        value: |report| id(Some(report.history.identity.as_ref()?.id)),
     },
     OutputSpec {
         name: "export-id",
         description: "Id of the export, once it is known; only with a single export.",
-        value: |report| line(report.history.only_run_of(RunKind::Export)?.source.as_ref().map(|export| export.id)),
+        value: |report| id(Some(report.history.only_run_of(RunKind::Export)?.source.as_ref()?.id)),
     },
     OutputSpec {
         name: "export-file-id",
         description: "Id of the run, once it is known; only with a single export.",
-        value: |report| line(report.history.only_run_of(RunKind::Export)?.id),
+        value: |report| id(report.history.only_run_of(RunKind::Export)?.id),
     },
     OutputSpec {
         name: "pdf-template-id",
         description: "Id of the PDF Manager template, once it is known; only with a single template.",
-        value: |report| {
-            line(report.history.only_run_of(RunKind::PdfBatch)?.source.as_ref().map(|template| template.id))
-        },
+        value: |report| id(Some(report.history.only_run_of(RunKind::PdfBatch)?.source.as_ref()?.id)),
     },
     OutputSpec {
         name: "pdf-batch-id",
         description: "Id of the PDF Manager batch, once it is known; only with a single template.",
-        value: |report| line(report.history.only_run_of(RunKind::PdfBatch)?.id),
+        value: |report| id(report.history.only_run_of(RunKind::PdfBatch)?.id),
     },
     OutputSpec {
         name: "path",
@@ -91,7 +90,7 @@ pub const OUTPUTS: [OutputSpec; 15] = [
     OutputSpec {
         name: "size",
         description: "Size of the file in bytes.",
-        value: |report| line(report.history.only_file().map(|file| file.size)),
+        value: |report| Some(OutputValue::Number(report.history.only_file()?.size)),
     },
     OutputSpec {
         name: "sha256",
@@ -118,8 +117,7 @@ pub const OUTPUTS: [OutputSpec; 15] = [
         description: "Paths of all saved files, one per line.",
         value: |report| {
             let files = report.history.runs.iter().flat_map(|run| &run.saved);
-            let paths: Vec<String> = files.map(|file| file.path.clone()).collect();
-            (!paths.is_empty()).then_some(OutputValue::Lines(paths))
+            Some(OutputValue::Lines(files.map(|file| file.path.clone()).collect()))
         },
     },
     OutputSpec {
@@ -133,12 +131,27 @@ fn line(value: Option<impl ToString>) -> Option<OutputValue> {
     value.map(|value| OutputValue::Line(value.to_string()))
 }
 
-/// Name and value of an output.
-pub(crate) type Output = (&'static str, OutputValue);
+fn id(id: Option<Id>) -> Option<OutputValue> {
+    id.map(|id| OutputValue::Number(id.0))
+}
 
-/// Returns the outputs that have a value.
+/// Name and value of an output; `None` if it has no value.
+pub(crate) type Output = (&'static str, Option<OutputValue>);
+
+/// Returns all outputs, in the order of [`OUTPUTS`].
 pub(crate) fn collect(report: &Report<'_>) -> Vec<Output> {
-    OUTPUTS.iter().filter_map(|output| Some((output.name, (output.value)(report)?))).collect()
+    OUTPUTS.iter().map(|output| (output.name, (output.value)(report))).collect()
+}
+
+/// Returns all outputs of a step that has done nothing yet: without values, except that there are no files.
+fn cleared() -> Vec<Output> {
+    collect(&Report { context: None, history: &History::default(), error: None })
+}
+
+/// Returns the outputs that have a value as text.
+pub(crate) fn with_value(outputs: &[Output]) -> impl Iterator<Item = (&'static str, &OutputValue)> {
+    let with_value = outputs.iter().filter_map(|(name, value)| Some((*name, value.as_ref()?)));
+    with_value.filter(|(_, value)| !matches!(value, OutputValue::Lines(lines) if lines.is_empty()))
 }
 
 /// Returns the name of an output as a variable: `WEBADMIT_EXPORT_FILE_ID` for `export-file-id`.
@@ -147,118 +160,41 @@ pub fn variable(name: &str) -> String {
     format!("WEBADMIT_{}", name.replace('-', "_").to_uppercase())
 }
 
-/// The files that get the outputs.
-#[derive(Debug, Default)]
-pub(crate) struct OutputSinks {
-    github_output: Option<File>,
-    output_file: Option<File>,
+/// The paths in the inputs that get the outputs, resolved.
+#[derive(Clone, Debug, Default)]
+pub struct OutputPaths {
+    pub(crate) output_file: Option<PathBuf>,
+    /// Whether the output file gets JSON.
+    pub(crate) is_json: bool,
+    pub(crate) output_directory: Option<PathBuf>,
 }
 
-impl OutputSinks {
-    /// Opens `$GITHUB_OUTPUT` for appending, and clears the output file: later steps must not take the outputs of an earlier
-    /// step for those of this one.
-    ///
-    /// # Errors
-    ///
-    /// If one of them cannot be opened.
-    pub(crate) fn open(
-        github_output: Option<&OsStr>,
-        output_file: Option<&Path>,
-        workspace: &Workspace,
-    ) -> anyhow::Result<Self> {
-        let create_output_file = |path: &Path| {
-            let file = create(path, workspace);
-            file.with_context(|| format!("cannot write the output-file {}", workspace.display_path(path)))
-        };
-
-        Ok(Self {
-            github_output: github_output.map(open_github_output).transpose()?,
-            output_file: output_file.map(create_output_file).transpose()?,
-        })
+impl OutputPaths {
+    /// Returns whether an output file of this name gets JSON.
+    pub(crate) fn is_json(output_file: &str) -> bool {
+        output_file.to_ascii_lowercase().ends_with(".json")
     }
 
-    /// Opens `$GITHUB_OUTPUT` for a step that failed before its output file could be opened. If that fails, nothing is written.
-    pub(crate) fn open_github_output(path: Option<&OsStr>) -> Self {
-        Self { github_output: path.and_then(|path| open_github_output(path).ok()), output_file: None }
-    }
-
-    /// Writes the outputs.
-    ///
-    /// # Errors
-    ///
-    /// If one of the files cannot be written. The other one is written all the same.
-    pub(crate) fn write(&mut self, outputs: &[Output]) -> anyhow::Result<()> {
-        let github_output = self.github_output.as_mut().map_or(Ok(()), |file| append(file, outputs));
-        let output_file = self.output_file.as_mut().map_or(Ok(()), |file| write_lines(file, outputs));
-
-        github_output.context("cannot write the outputs to GITHUB_OUTPUT")?;
-        output_file.context("cannot write the outputs to the output-file")
-    }
-}
-
-fn open_github_output(path: &OsStr) -> anyhow::Result<File> {
-    let file = writable().read(true).append(true).create(true).open(path);
-    file.with_context(|| format!("cannot write GITHUB_OUTPUT ({})", Path::new(path).display()))
-}
-
-/// The file of the export would have the path of the output file, which was cleared when it was opened.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot save the file as {0}: output-file has the same path")]
-pub(crate) struct OutputFileConflict(pub(crate) String);
-
-/// Clears an output file of an earlier step, for a step that ends before it opens the file. Errors are ignored: that step
-/// fails anyway.
-pub(crate) fn clear_stale(output_file: &Path) {
-    let _ = writable().write(true).truncate(true).open(output_file);
-}
-
-/// Returns options that open a file without waiting. Opening a pipe that nobody reads fails.
-pub(crate) fn writable() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.custom_flags(OFlags::NONBLOCK.bits().cast_signed());
-    options
-}
-
-fn create(path: &Path, workspace: &Workspace) -> io::Result<File> {
-    if let Some(directory) = path.parent() {
-        workspace.create_directories(directory)?;
-    }
-    let file = writable().write(true).create(true).truncate(true).mode(0o644).open(path)?;
-    workspace.give_to_owner(&file)?;
-    Ok(file)
-}
-
-/// Appends outputs for GitHub's runner: `name=value`, or several lines between `name<<DELIMITER` and the delimiter.
-fn append(file: &mut File, outputs: &[Output]) -> io::Result<()> {
-    let mut text = if ends_within_line(file) { "\n".to_owned() } else { String::new() };
-    for (name, value) in outputs {
-        match value {
-            OutputValue::Line(value) | OutputValue::Json(value) => text.push_str(&format!("{name}={value}\n")),
-            OutputValue::Lines(lines) if lines.len() < 2 => text.push_str(&format!("{name}={}\n", lines.concat())),
-            OutputValue::Lines(lines) => {
-                let mut delimiter = "END".to_owned();
-                while lines.contains(&delimiter) {
-                    delimiter.push('-');
-                }
-                text.push_str(&format!("{name}<<{delimiter}\n{}\n{delimiter}\n", lines.join("\n")));
-            }
+    /// Returns the input that writes to this path: `output-file` or `output-directory`.
+    pub(crate) fn input_for(&self, path: &Path) -> Option<&'static str> {
+        if self.output_file.as_deref() == Some(path) {
+            return Some("output-file");
         }
+        self.output_in_directory(path).map(|_| "output-directory")
     }
-    file.write_all(text.as_bytes())
+
+    /// Returns the name of the output whose file in the output directory has this path.
+    pub(crate) fn output_in_directory(&self, path: &Path) -> Option<&'static str> {
+        let directory = self.output_directory.as_ref()?;
+        OUTPUTS.iter().map(|output| output.name).find(|name| directory.join(name) == path)
+    }
 }
 
-/// Whether an earlier step did not end its last line. False if the file cannot be read, such as a pipe.
-fn ends_within_line(file: &mut File) -> bool {
-    let mut last = [b'\n'];
-    let read = file.seek(SeekFrom::End(-1)).and_then(|_| file.read_exact(&mut last));
-    read.is_ok() && last != [b'\n']
-}
-
-/// Writes `WEBADMIT_<NAME>=value` lines, the syntax of GitLab's dotenv reports. Bitbucket and Jenkins read it as well.
-fn write_lines(file: &mut File, outputs: &[Output]) -> io::Result<()> {
-    let lines = outputs.iter().filter_map(|(name, value)| match value {
-        OutputValue::Line(value) => Some(format!("{}={value}\n", variable(name))),
-        OutputValue::Lines(_) | OutputValue::Json(_) => None,
-    });
-    file.write_all(lines.collect::<String>().as_bytes())
+/// The file of the export would have the path of a file with outputs, which was cleared when it was opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot save the file as {path}: {input} has {}the same path", if *input == "output-file" { "" } else { "a file of " })]
+pub(crate) struct OutputFileConflict {
+    pub(crate) path: String,
+    /// The input that names the file with outputs, or its directory.
+    pub(crate) input: &'static str,
 }

@@ -36,26 +36,26 @@ pub(crate) fn run(environment: &Environment) -> u8 {
     let inputs = super::parse_inputs(environment, &log);
     warn_unknown_inputs(&inputs, &log);
 
-    let (error, history, sinks) = match prepare::prepare(environment, &inputs, &log) {
+    let (mut sinks, prepared) = prepare::prepare(environment, &inputs, &log);
+    let has_begun = prepared.is_ok();
+    let (error, history) = match prepared {
         Ok(prepared) => fetch(prepared, start, &log),
         Err(error) => {
             // With invalid inputs, no run was requested, even if the inputs that select runs are valid.
             let request = inputs.request.as_ref().filter(|_| error.exit_code() != ExitCode::Inputs);
-            (Some(error), History::new(request), None)
+            (Some(error), History::new(request))
         }
     };
 
     let context = inputs.api_config.as_ref().zip(inputs.request.as_ref());
     let context = context.map(|(api_config, request)| MessageContext { api_config, request: Some(request) });
     let report = Report { context, history: &history, error: error.as_ref() };
-    let unwritten = match sinks {
-        Some(sinks) => write_outputs(&report, sinks, &log),
-        None => {
-            let mut sinks = OutputSinks::open_github_output(environment.variable("GITHUB_OUTPUT"));
-            // A step that cannot even begin fails anyway.
-            let _ = sinks.write(&outputs::collect(&report));
-            None
-        }
+    let unwritten = if has_begun {
+        write_outputs(&report, &mut sinks, &log)
+    } else {
+        // A step that cannot even begin fails anyway.
+        let _ = sinks.write(&outputs::collect(&report));
+        None
     };
 
     let report = Report { error: error.as_ref().or(unwritten.as_ref()), ..report };
@@ -79,8 +79,8 @@ fn warn_unknown_inputs(inputs: &ParsedInputs, log: &Log) {
 }
 
 /// Runs the job until it ends or a signal ends it. Returns the error that ended the step, if there is one.
-fn fetch(prepared: Prepared<'_>, start: Instant, log: &Log) -> (Option<StepError>, History, Option<OutputSinks>) {
-    let Prepared { api_config, request, clients, destination, sinks } = prepared;
+fn fetch(prepared: Prepared<'_>, start: Instant, log: &Log) -> (Option<StepError>, History) {
+    let Prepared { api_config, request, clients, destination } = prepared;
     log.plain(&headline(api_config, request));
 
     let histories = Histories::new(History::new(Some(request)));
@@ -90,7 +90,7 @@ fn fetch(prepared: Prepared<'_>, start: Instant, log: &Log) -> (Option<StepError
     drop(shared);
     drop(destination);
 
-    (result.err(), histories.finish(step.has_responded()), Some(sinks))
+    (result.err(), histories.finish(step.has_responded()))
 }
 
 /// Returns the first line of the log: what is fetched from where.
@@ -123,7 +123,7 @@ fn headline(api_config: &ApiConfig, request: &FetchRequest) -> String {
 }
 
 /// Writes and logs the outputs. Returns the error of a step that would be successful otherwise, if they cannot be written.
-fn write_outputs(report: &Report<'_>, mut sinks: OutputSinks, log: &Log) -> Option<StepError> {
+fn write_outputs(report: &Report<'_>, sinks: &mut OutputSinks, log: &Log) -> Option<StepError> {
     let outputs = outputs::collect(report);
     let written = sinks.write(&outputs);
     log_outputs(&outputs, log);
@@ -140,10 +140,10 @@ fn write_outputs(report: &Report<'_>, mut sinks: OutputSinks, log: &Log) -> Opti
 
 fn log_outputs(outputs: &[Output], log: &Log) {
     log.plain("outputs:");
-    for (name, value) in outputs {
+    for (name, value) in outputs::with_value(outputs) {
         log.plain(&format!("  {name}={}", value.in_one_line(", ")));
     }
-    for (name, value) in outputs {
+    for (name, value) in outputs::with_value(outputs) {
         log.set_output_variable(&outputs::variable(name), &value.in_one_line("\n"));
     }
 }

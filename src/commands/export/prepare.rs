@@ -1,6 +1,7 @@
 //! Everything that can be checked and opened before the first request.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use super::super::{connect, find_workspace};
 use crate::config::{self, ApiConfig, FetchRequest, InputError, ParsedInputs};
@@ -10,7 +11,7 @@ use crate::error::StepError;
 use crate::http::Clients;
 use crate::http::tls::TrustStore;
 use crate::report::log::Log;
-use crate::report::outputs::{self, OutputSinks};
+use crate::report::outputs::{OutputPaths, OutputSinks};
 use crate::workspace::{PathError, Workspace};
 
 /// Everything that a step needs.
@@ -19,15 +20,15 @@ pub(super) struct Prepared<'a> {
     pub(super) request: &'a FetchRequest,
     pub(super) clients: Clients,
     pub(super) destination: Destination,
-    pub(super) sinks: OutputSinks,
 }
 
-/// Checks the inputs, the machine and the destination. All input errors are reported together.
+/// Checks the inputs, the machine and the destination, and opens what gets the outputs. All input errors are reported together. The
+/// outputs are written even if the step cannot begin, because those of an earlier step must not be taken for this one's.
 pub(super) fn prepare<'a>(
     environment: &Environment,
     inputs: &'a ParsedInputs,
     log: &Log,
-) -> Result<Prepared<'a>, StepError> {
+) -> (OutputSinks, Result<Prepared<'a>, StepError>) {
     let workspace = find_workspace(environment);
     let mut trust_store = connect::system_trust_store(environment);
     let mut errors = inputs.errors.clone();
@@ -37,6 +38,8 @@ pub(super) fn prepare<'a>(
     };
     config::sort(&mut errors);
 
+    let github_output = environment.variable("GITHUB_OUTPUT");
+    let (sinks, opened) = OutputSinks::open(github_output, &paths.outputs, workspace.as_ref().ok());
     let open = || {
         let config = inputs.api_config.as_ref().zip(inputs.request.as_ref());
         let Some((api_config, request)) = config.filter(|_| errors.is_empty()) else {
@@ -48,25 +51,19 @@ pub(super) fn prepare<'a>(
         }
 
         let clients = connect::clients(api_config, trust_store, log)?;
-        let output_file = paths.output_file.as_deref();
-        let sinks = OutputSinks::open(environment.variable("GITHUB_OUTPUT"), output_file, &workspace)?;
+        opened?;
         let filename = request.filename.as_deref();
-        let destination = Destination::prepare(&workspace, &paths.directory, filename, output_file)?;
-        Ok(Prepared { api_config, request, clients, destination, sinks })
+        let destination = Destination::prepare(&workspace, &paths.directory, filename, Some(&paths.outputs))?;
+        Ok(Prepared { api_config, request, clients, destination })
     };
-    open().inspect_err(|_| {
-        // The outputs of an earlier step must not be taken for this one's.
-        if let Some(path) = &paths.output_file {
-            outputs::clear_stale(path);
-        }
-    })
+    (sinks, open())
 }
 
 /// The paths in the inputs, resolved.
 #[derive(Default)]
 struct ResolvedPaths {
     directory: PathBuf,
-    output_file: Option<PathBuf>,
+    outputs: OutputPaths,
 }
 
 impl ResolvedPaths {
@@ -93,30 +90,34 @@ impl ResolvedPaths {
             }
         };
         let directory = resolve("directory", &paths.directory).unwrap_or_default();
-        let mut output_file = paths.output_file.as_deref().and_then(|path| resolve("output-file", path));
+        let mut outputs = OutputPaths {
+            output_file: paths.output_file.as_deref().and_then(|path| resolve("output-file", path)),
+            is_json: paths.output_file.as_deref().is_some_and(OutputPaths::is_json),
+            output_directory: paths.output_directory.as_deref().and_then(|path| resolve("output-directory", path)),
+        };
         errors.extend(connect::add_ca_file(trust_store, workspace, inputs));
 
         let filename = inputs.request.as_ref().and_then(|request| request.filename.as_deref());
-        let ca_file = paths.ca_file.as_deref().and_then(|path| workspace.resolve(path).ok());
+        let ca_file = paths.ca_file.as_deref().and_then(|path| fs::canonicalize(workspace.root().join(path)).ok());
         let taken = [
-            (
-                filename.map(|filename| directory.join(filename)),
-                "is also the path of the export file; use another path",
-            ),
-            (ca_file, "is also the ca-file; use another path"),
+            (filename.map(|filename| directory.join(filename)), "the path of the export file"),
+            (ca_file, "the ca-file"),
         ];
-        for (taken, reason) in taken {
-            // The file must be neither written nor cleared.
-            if let Some(path) = output_file.take_if(|path| taken.as_ref() == Some(&*path)) {
-                errors.push(InputError::with_value("output-file", &workspace.display_path(&path), reason));
-            }
+        for (path, what) in taken {
+            errors.extend(path.into_iter().flat_map(|path| without_conflicts(&mut outputs, &path, what, workspace)));
         }
-        Self { directory, output_file }
+        errors.extend(without_conflict_of_outputs(&mut outputs, workspace));
+        Self { directory, outputs }
     }
 
     /// Warns about paths in a container that is removed after the step.
     fn warn_outside_workspace(&self, workspace: &Workspace, log: &Log) {
-        for (input, path) in [("directory", Some(&self.directory)), ("output-file", self.output_file.as_ref())] {
+        let outputs = &self.outputs;
+        for (input, path) in [
+            ("directory", Some(&self.directory)),
+            ("output-file", outputs.output_file.as_ref()),
+            ("output-directory", outputs.output_directory.as_ref()),
+        ] {
             if let Some(path) = path.filter(|path| !path.starts_with(workspace.root())) {
                 log.warning(&format!(
                     "{input} {} is outside the workspace; later steps may not find the file, because the container is removed after this step; use a path relative to the workspace",
@@ -125,4 +126,33 @@ impl ResolvedPaths {
             }
         }
     }
+}
+
+/// Removes the paths whose files would have a path that is taken, because what is there must be neither written nor cleared. Returns an
+/// error for each.
+fn without_conflicts(outputs: &mut OutputPaths, taken: &Path, what: &str, workspace: &Workspace) -> Vec<InputError> {
+    let output_file = outputs.output_file.take_if(|path| path == taken).map(|path| {
+        let reason = format!("is also {what}; use another path");
+        InputError::with_value("output-file", &workspace.display_path(&path), &reason)
+    });
+    let output = outputs.output_in_directory(taken);
+    let output_directory = output.and_then(|output| Some((output, outputs.output_directory.take()?)));
+    let output_directory = output_directory.map(|(output, path)| {
+        let reason = format!("gets a file {output}, which is also {what}; use another directory");
+        InputError::with_value("output-directory", &workspace.display_path(&path), &reason)
+    });
+    output_file.into_iter().chain(output_directory).collect()
+}
+
+/// Removes an output file that is the output directory or one of the files in it.
+fn without_conflict_of_outputs(outputs: &mut OutputPaths, workspace: &Workspace) -> Option<InputError> {
+    let path = outputs.output_file.clone()?;
+    let what = match outputs.output_in_directory(&path) {
+        Some(output) => format!("the file {output} in the output-directory"),
+        None if outputs.output_directory.as_ref() == Some(&path) => "the output-directory".to_owned(),
+        None => return None,
+    };
+    outputs.output_file = None;
+    let reason = format!("is also {what}; use another path");
+    Some(InputError::with_value("output-file", &workspace.display_path(&path), &reason))
 }
