@@ -24,8 +24,17 @@ fn accepts_both_spellings_in_any_letter_case() {
 #[test]
 fn empty_inputs_count_as_not_given() {
     let stand_in = StandIn::start();
-    let names =
-        ["directory", "filename", "timeout", "fail-on", "allow-http", "ca-file", "output-file", "user-identity-id"];
+    let names = [
+        "directory",
+        "filename",
+        "timeout",
+        "fail-on",
+        "allow-http",
+        "ca-file",
+        "output-file",
+        "output-directory",
+        "user-identity-id",
+    ];
     let run = names.iter().fold(github(&stand_in), |run, name| run.input(name, " "));
     assert_eq!(run.run().exited(0).files(), ["Test-API-Export.csv"]);
 }
@@ -44,6 +53,7 @@ fn reports_all_invalid_inputs_before_any_request() {
         .input("allow-http", "maybe")
         .input("ca-file", "none.pem")
         .input("output-file", "../outputs.env")
+        .input("output-directory", "x/../..")
         .input("encoding", "ebcdic")
         .run()
         .exited(2);
@@ -59,11 +69,12 @@ fn reports_all_invalid_inputs_before_any_request() {
         ("allow-http", "maybe"),
         ("ca-file", "none.pem"),
         ("output-file", "../outputs.env"),
+        ("output-directory", "x/../.."),
         ("encoding", "ebcdic"),
     ] {
         assert!(error.contains(&format!("\n{input}: `{value}` ")), "{input} is not in:\n{error}");
     }
-    assert!(error.starts_with("11 invalid inputs"), "{error}");
+    assert!(error.starts_with("12 invalid inputs"), "{error}");
     assert!(stand_in.api_requests().is_empty());
     assert_eq!((outcome.files(), outcome.output_text.as_str()), (vec![], "files=[]\n"));
     assert!(outcome.summary.contains("eighty"), "{}", outcome.summary);
@@ -111,7 +122,9 @@ fn rejects_contradictory_inputs() {
 #[test]
 fn rejects_the_key_in_another_input() {
     let stand_in = StandIn::start();
-    for input in ["export-name", "identity", "directory", "output-file", "ca-file", "timeout", "filename"] {
+    for input in
+        ["export-name", "identity", "directory", "output-file", "output-directory", "ca-file", "timeout", "filename"]
+    {
         let step = shell(&stand_in).input(input, &format!("../{API_KEY}"));
         let outcome = step.run().exited(2).with_error(&format!("{input}: contains the API key"));
         assert!(!outcome.mentions(API_KEY));

@@ -23,6 +23,7 @@ mod list;
 mod max_age;
 mod name_resolution;
 mod network;
+mod output_files;
 mod outputs;
 mod pdf_manager;
 mod retries;

@@ -2,9 +2,44 @@
 
 use std::fs;
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
+use webadmit_export::report::outputs::OUTPUTS;
 
-use crate::support::{API_KEY, Authority, CREATED_AT, EXPORT_ID, RUN_ID, StandIn, UNKNOWN_HOST, github, shell};
+use crate::support::{
+    API_KEY, Authority, CREATED_AT, EXPORT_ID, EXPORT_NAME, FILENAME, IDENTITY_ID, Outcome, RUN_ID, StandIn,
+    UNKNOWN_HOST, github, shell,
+};
+
+/// Reads an output file in JSON, after checking that it has every output, in one line.
+#[track_caller]
+fn read_json(outcome: &Outcome, path: &str) -> Map<String, Value> {
+    let text = String::from_utf8(outcome.read(path)).unwrap();
+    assert_eq!((text.matches('\n').count(), text.ends_with('\n')), (1, true), "{text}");
+    let json: Map<String, Value> = serde_json::from_str(&text).unwrap();
+    let mut names = OUTPUTS.map(|output| output.name.replace('-', "_"));
+    names.sort();
+    assert_eq!(json.keys().collect::<Vec<_>>(), names.iter().collect::<Vec<_>>(), "{text}");
+    json
+}
+
+/// Reads the files of an output directory, after checking that there is one for every output.
+#[track_caller]
+fn read_directory(outcome: &Outcome, path: &str) -> Map<String, Value> {
+    let mut names = OUTPUTS.map(|output| output.name);
+    names.sort();
+    let prefix = format!("{path}/");
+    let files = outcome.files();
+    let files: Vec<&str> = files.iter().filter_map(|file| file.strip_prefix(&prefix)).collect();
+    assert_eq!(files.into_iter().filter(|name| !name.is_empty()).collect::<Vec<_>>(), names);
+    let read = |name: &str| String::from_utf8(outcome.read(&format!("{prefix}{name}"))).unwrap();
+    names.iter().map(|name| (name.replace('-', "_"), json!(read(name)))).collect()
+}
+
+/// Returns the outputs that have a value, as the names of their keys.
+fn with_value(outputs: &Map<String, Value>) -> Vec<&str> {
+    let empty = [Value::Null, json!(""), json!([]), json!("[]")];
+    outputs.iter().filter(|(_, value)| !empty.contains(value)).map(|(name, _)| name.as_str()).collect()
+}
 
 #[test]
 fn outputs_are_appended_to_github_output() {
@@ -63,6 +98,126 @@ fn the_output_file_has_one_line_per_output() {
              WEBADMIT_CONTENT_TYPE=text/csv;charset=iso-8859-1\nWEBADMIT_CREATED_AT={CREATED_AT}\n"
         )
     );
+}
+
+#[test]
+fn an_output_file_in_json_has_one_object_with_every_output() {
+    let stand_in = StandIn::start();
+    for name in ["out.json", "reports/OUT.Json", ".json"] {
+        let step = github(&stand_in).existing_file(name, b"{\"path\":\"stale.csv\"}").input("output-file", name);
+        let outcome = step.by_names().run().exited(0);
+        let json = read_json(&outcome, name);
+        let files: Value = serde_json::from_str(&outcome.outputs["files"]).unwrap();
+        let sha256 = &outcome.outputs["sha256"];
+        for (key, value) in [
+            ("status", json!("available")),
+            ("user_identity_id", json!(IDENTITY_ID)),
+            ("export_id", json!(EXPORT_ID)),
+            ("export_file_id", json!(RUN_ID)),
+            ("pdf_template_id", Value::Null),
+            ("pdf_batch_id", Value::Null),
+            ("path", json!(FILENAME)),
+            ("filename", json!(FILENAME)),
+            ("size", json!(stand_in.file().len())),
+            ("sha256", json!(sha256)),
+            ("source_sha256", json!(sha256)),
+            ("content_type", json!("text/csv;charset=iso-8859-1")),
+            ("paths", json!([FILENAME])),
+            ("files", files),
+        ] {
+            assert_eq!(json[key], value, "{key}");
+        }
+        assert_eq!(json["files"][0]["name"], EXPORT_NAME);
+    }
+    let outcome = github(&stand_in).input("output-file", "out.json.env").run().exited(0);
+    assert!(outcome.read("out.json.env").starts_with(b"WEBADMIT_STATUS=available\n"));
+}
+
+#[test]
+fn the_output_directory_has_a_file_for_every_output() {
+    let stand_in = StandIn::start();
+    let stale = ["status", "pdf-batch-id", "path", "paths", "files"];
+    let step = stale.iter().fold(github(&stand_in), |step, name| {
+        step.existing_file(&format!("results/{name}"), b"a stale value that is longer than any other\n".repeat(99))
+    });
+    let outcome = step.input("output-directory", "results").run().exited(0);
+    let files = read_directory(&outcome, "results");
+    for output in &OUTPUTS {
+        let value = outcome.outputs.get(output.name).map_or("", String::as_str);
+        assert_eq!(files[&output.name.replace('-', "_")], value, "{}", output.name);
+    }
+    assert_eq!((&files["path"], &files["pdf_batch_id"]), (&json!(FILENAME), &json!("")));
+}
+
+#[test]
+fn all_files_of_several_runs_are_in_json_and_in_the_output_directory() {
+    let stand_in = StandIn::builder().export(1, "First", 71, |run| run.filename("a.csv"));
+    let stand_in = stand_in.export(2, "Second", 72, |run| run.statuses(&["Failed"]));
+    let stand_in = stand_in.export(3, "Third", 73, |run| run.filename("c.csv")).start();
+    let step = github(&stand_in).input("export-id", "1 2 3").input("export-file-id", "71 72 73");
+    let step = step.input("output-file", "out/all.json").input("output-directory", "out/each").input("directory", "in");
+    let outcome = step.run().exited(3);
+    let (json, files) = (read_json(&outcome, "out/all.json"), read_directory(&outcome, "out/each"));
+    assert_eq!(json["paths"], json!(["in/a.csv", "in/c.csv"]));
+    assert_eq!(files["paths"], "in/a.csv\nin/c.csv");
+    assert_eq!((&json["path"], &files["path"]), (&Value::Null, &json!("")));
+    let codes =
+        |files: &Value| files.as_array().unwrap().iter().map(|file| file["error"]["code"].clone()).collect::<Vec<_>>();
+    assert_eq!(codes(&json["files"]), [Value::Null, json!(3), Value::Null]);
+    assert_eq!(
+        json["files"].to_string(),
+        serde_json::from_str::<Value>(files["files"].as_str().unwrap()).unwrap().to_string()
+    );
+}
+
+#[test]
+fn json_and_output_directory_are_written_however_the_step_ends() {
+    let stand_in = StandIn::with_statuses(&["Queued", "Failed"]);
+    let run = || {
+        let step = shell(&stand_in).input("output-file", "out.json").input("output-directory", "new/results");
+        let step = step.existing_file("out.json", b"{\"path\":\"stale.csv\"}");
+        step.existing_file("new/results/path", b"stale.csv").existing_file("new/results/files", b"[{}]")
+    };
+    let ids = ["export_file_id", "export_id", "files"];
+    for (name, value, code, expected) in [
+        ("poll-interval", "1ms", 3, &["export_file_id", "export_id", "files", "status"][..]),
+        ("api-key", "another", 5, &ids),
+        ("timeout", "never", 2, &[]),
+        ("export-id", "", 2, &[]),
+        ("ca-file", "none.pem", 2, &[]),
+    ] {
+        let outcome = run().input(name, value).run().exited(code);
+        let (json, files) = (read_json(&outcome, "out.json"), read_directory(&outcome, "new/results"));
+        assert_eq!((with_value(&json), with_value(&files)), (expected.to_vec(), expected.to_vec()), "{name}");
+        let codes: Vec<_> =
+            json["files"].as_array().unwrap().iter().map(|file| file["error"]["code"].clone()).collect();
+        assert_eq!(codes, if code == 2 { vec![] } else { vec![json!(code)] }, "{name}");
+        assert_eq!(files["files"] == "[]", code == 2, "{name}");
+    }
+    for (name, value) in [("SSL_CERT_FILE", "none.pem"), ("GITHUB_OUTPUT", "/no/such/file")] {
+        let outcome = run().input("base-url", &format!("https://{UNKNOWN_HOST}")).env(name, value).run().exited(1);
+        let (json, files) = (read_json(&outcome, "out.json"), read_directory(&outcome, "new/results"));
+        assert_eq!((with_value(&json), with_value(&files)), (ids.to_vec(), ids.to_vec()), "{name}");
+        assert_eq!(json["files"][0]["error"]["code"], 1, "{name}");
+    }
+}
+
+#[test]
+fn json_is_escaped() {
+    let name = "a #[group]#vso[task] \u{e9}.csv";
+    let disposition = format!("attachment; filename=\"{name}\"");
+    let stand_in = StandIn::builder().content_disposition(&disposition).content_type("text/x;a=\"\\#[x]\"").start();
+    let step = github(&stand_in).input("output-file", "out.json").input("output-directory", "results");
+    let outcome = step.run().exited(0);
+    let json = read_json(&outcome, "out.json");
+    assert_eq!(
+        (&json["path"], &json["paths"][0], &json["files"][0]["path"]),
+        (&json!(name), &json!(name), &json!(name))
+    );
+    assert_eq!(json["content_type"], outcome.outputs["content-type"]);
+    let text = String::from_utf8(outcome.read("out.json")).unwrap();
+    assert!(!text.contains("#[") && !text.contains("#vso["), "{text}");
+    assert_eq!(outcome.read("results/path"), name.as_bytes());
 }
 
 #[test]
@@ -136,7 +291,8 @@ fn outputs_of_an_earlier_step_are_cleared() {
     }
     for (name, value) in [("SSL_CERT_FILE", "none.pem"), ("GITHUB_OUTPUT", "/no/such/file")] {
         let outcome = run().input("base-url", &format!("https://{UNKNOWN_HOST}")).env(name, value).run().exited(1);
-        assert!(outcome.read("out.env").is_empty(), "{name}");
+        let lines = format!("WEBADMIT_EXPORT_ID={EXPORT_ID}\nWEBADMIT_EXPORT_FILE_ID={RUN_ID}\n");
+        assert_eq!(outcome.read("out.env"), lines.as_bytes(), "{name}");
     }
     let misled = run().input("output-file", "../out.env").run().exited(2);
     assert!(!misled.read("out.env").is_empty());
@@ -157,6 +313,56 @@ fn clears_no_file_that_is_not_the_output_file() {
     let outcome =
         run.input("output-file", "./ca.pem").run().exited(2).with_error("output-file: `ca.pem` is also the ca-file");
     assert_eq!(outcome.read("ca.pem"), authority.pem().as_bytes());
+}
+
+#[test]
+fn outputs_with_the_path_of_another_file_are_rejected() {
+    let authority = Authority::new();
+    let stand_in = StandIn::start();
+    let run = || shell(&stand_in).existing_file("out/status", authority.pem()).existing_file("out/path", b"older");
+    let run = |inputs: &[(&str, &str)]| inputs.iter().fold(run(), |step, (name, value)| step.input(name, value));
+    for (inputs, error) in [
+        (
+            &[("output-directory", "./out"), ("ca-file", "out/status")][..],
+            "output-directory: `out` gets a file status, which is also the ca-file; use another directory",
+        ),
+        (
+            &[("output-directory", "out"), ("directory", "out"), ("filename", "path")],
+            "output-directory: `out` gets a file path, which is also the path of the export file; use another directory",
+        ),
+    ] {
+        let outcome = run(inputs).run().exited(2).with_error(error);
+        assert_eq!(outcome.files(), ["out/", "out/path", "out/status"]);
+        assert_eq!((outcome.read("out/status"), outcome.read("out/path")), (authority.pem().into(), b"older".to_vec()));
+    }
+    for (output_file, error) in [
+        ("out/x/../path", "output-file: `out/path` is also the file path in the output-directory; use another path"),
+        ("out", "output-file: `out` is also the output-directory; use another path"),
+    ] {
+        let outcome =
+            run(&[("output-directory", "out"), ("output-file", output_file)]).run().exited(2).with_error(error);
+        // The directory is valid.
+        assert!(with_value(&read_directory(&outcome, "out")).is_empty());
+    }
+    assert!(stand_in.api_requests().is_empty());
+    // Another name in the same directory is no conflict.
+    let outcome =
+        run(&[("output-directory", "out"), ("output-file", "out/all.json"), ("directory", "out")]).run().exited(0);
+    assert_eq!(outcome.read("out/path"), format!("out/{FILENAME}").as_bytes());
+    read_json(&outcome, "out/all.json");
+}
+
+#[test]
+fn the_export_file_never_replaces_a_file_in_the_output_directory() {
+    let stand_in = StandIn::builder().content_disposition("attachment; filename=status").start();
+    let outcome = github(&stand_in).input("output-directory", ".").run().exited(1);
+    assert_eq!(outcome.read("status"), b"available");
+    outcome
+        .with_error(
+            "cannot save the file as status: output-directory has a file of the same path; no file was written; ",
+        )
+        .with_error("output-directory now contains the outputs of this step")
+        .with_error("set filename, or another output-directory, then re-run the step");
 }
 
 #[test]

@@ -138,7 +138,9 @@ impl OutputDirectory {
     fn open(path: &Path, workspace: &Workspace) -> (Option<Self>, anyhow::Result<()>) {
         let displayed = workspace.display_path(path);
         let created = workspace.create_directories(path);
-        if let Err(error) = created.with_context(|| format!("cannot create the output-directory {displayed}")) {
+        let usable =
+            created.and_then(|_| if path.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) });
+        if let Err(error) = usable.with_context(|| format!("cannot use the output-directory {displayed}")) {
             return (None, Err(error));
         }
 
