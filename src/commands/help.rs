@@ -43,8 +43,8 @@ pub(crate) fn text() -> String {
     text.push_str(
         "\n  GitHub's spelling with hyphens (INPUT_EXPORT-ID) and any letter case are accepted. An empty value counts as not\n  \
          given. SSL_CERT_FILE, SSL_CERT_DIR, HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY are used as well.\n\n\
-         Outputs, written to $GITHUB_OUTPUT, to output-file (as WEBADMIT_STATUS=… and so on, without paths and files), to the\n\
-         log, and on Azure Pipelines (TF_BUILD) to output variables:\n",
+         Outputs, written to $GITHUB_OUTPUT, to output-file (as WEBADMIT_STATUS=… and so on, or as JSON), to output-directory,\n\
+         to the log, and on Azure Pipelines (TF_BUILD) to output variables:\n",
     );
     for output in &outputs::OUTPUTS {
         text.push_str(&entry(&format!("{} ({})", output.name, outputs::variable(output.name)), output.description));

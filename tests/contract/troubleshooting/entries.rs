@@ -573,6 +573,13 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
                 &[output_file_in_place],
             ),
             entry(
+                "output-directory has a file of the same path",
+                "The server's file name is the name of an output, and `directory` is also `output-directory`.",
+                "",
+                Never,
+                &[output_directory_in_place],
+            ),
+            entry(
                 "cannot write the partial file",
                 "The disk is full, or a quota or file size limit was reached. The partial file was removed.",
                 "Free space, or set `directory` to a larger disk.",
@@ -587,11 +594,32 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
                 &[no_github_output],
             ),
             entry(
+                "cannot use the output-directory",
+                "The path of `output-directory` is a file, or the directory cannot be created.",
+                "",
+                Never,
+                &[file_in_place_of_output_directory],
+            ),
+            entry(
+                "cannot write the file … in the output-directory",
+                "The user of this process may not write to the directory, the disk is read-only, or the name of an output is taken by a directory.",
+                "Check the owner and the mount options of the directory.",
+                Never,
+                &[sealed_output_directory],
+            ),
+            entry(
                 "cannot write the outputs",
                 "The disk became full, or the file was removed, while the step was running.",
                 "",
                 Never,
                 &[full_outputs],
+            ),
+            entry(
+                "the pipe is full, and its reader reads nothing",
+                "`output-file` is a named pipe that a program has opened without reading it. The step waits two seconds for it.",
+                "Check that program, or use a file.",
+                Never,
+                &[unread_pipe],
             ),
             entry(
                 "cannot write the step summary",
@@ -602,7 +630,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
             ),
             fixed(
                 "… is outside the workspace; later steps may not find the file",
-                "In a GitHub container action, `directory` or `output-file` is a path that only the container has.",
+                "In a GitHub container action, `directory`, `output-file` or `output-directory` is a path that only the container has.",
                 "",
                 NotApplicable,
                 OUTSIDE_WORKSPACE,

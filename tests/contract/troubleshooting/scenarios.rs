@@ -466,6 +466,29 @@ pub(super) fn output_file_in_place() -> Outcome {
     github(&stand_in).existing_file(FILENAME, b"older").input("output-file", FILENAME).run().exited(1)
 }
 
+pub(super) fn output_directory_in_place() -> Outcome {
+    let stand_in = StandIn::builder().content_disposition("attachment; filename=status").start();
+    github(&stand_in).input("output-directory", ".").run().exited(1)
+}
+
+pub(super) fn file_in_place_of_output_directory() -> Outcome {
+    github(&StandIn::start()).existing_file("results", b"").input("output-directory", "results").run().exited(1)
+}
+
+pub(super) fn sealed_output_directory() -> Outcome {
+    let run = github(&StandIn::start()).existing_file("results/x", b"").input("output-directory", "results");
+    fs::set_permissions(run.workspace().join("results"), Permissions::from_mode(0o555)).unwrap();
+    run.with_ordinary_user().run().exited(1)
+}
+
+pub(super) fn unread_pipe() -> Outcome {
+    let stand_in = StandIn::start();
+    let step = shell(&stand_in).input("output-file", "pipe.json");
+    // The shell keeps the pipe open for reading, and fills it.
+    let script = "mkfifo pipe.json; exec 3<> pipe.json; head -c 65536 /dev/zero >&3; exec \"$0\"";
+    step.wrapped_in(&["bash", "-c", script]).run().exited(1)
+}
+
 /// Prepares `webadmit-export list`.
 fn list(stand_in: &StandIn) -> Step {
     shell(stand_in).input("poll-interval", "1ms").arg("list")
