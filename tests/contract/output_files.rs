@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::thread;
 
+use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::{Signal, geteuid};
 use serde_json::{Value, json};
 use webadmit_export::report::outputs::OUTPUTS;
@@ -109,6 +110,8 @@ fn a_pipe_gets_the_whole_json_once() {
     let stand_in = StandIn::builder().many_exports(50).start();
     let step = with_large_outputs(&stand_in).input("output-file", "pipe.json").input("output-directory", "results");
     let (pipe, mut each) = (pipe(&step, "pipe.json"), pipe(&step, "results/status"));
+    // The step must wait for the reader again and again.
+    fcntl_setpipe_size(&pipe, 4096).unwrap();
     let reader = thread::spawn(move || {
         let mut line = String::new();
         BufReader::new(pipe).read_line(&mut line).unwrap();
@@ -218,6 +221,20 @@ fn a_file_that_cannot_be_replaced_is_overwritten() {
     let outcome = with_outputs(step).wrapped_in(&wrapper).run().exited(0);
     assert_eq!(json(&outcome.read("target.json"))["path"], FILENAME);
     assert_eq!(outcome.read("target"), b"available");
+}
+
+#[test]
+fn a_file_that_cannot_be_replaced_never_has_half_of_the_outputs() {
+    if !can_unshare("--mount") {
+        return;
+    }
+    let stand_in = StandIn::builder().many_exports(50).start();
+    let script = "mkdir disk && mount -t tmpfs -o size=16k none disk && echo stale > disk/target \
+        && mount --bind disk/target out.json && { \"$0\"; code=$?; wc -c < out.json; exit $code; }";
+    let step = with_large_outputs(&stand_in).existing_file("out.json", b"").input("output-file", "out.json");
+    let outcome = step.wrapped_in(&["unshare", "--mount", "--map-root-user", "bash", "-c", script]).run().exited(1);
+    assert!(outcome.stdout.ends_with("\n0\n"), "{}", outcome.stdout);
+    outcome.with_error("cannot write the outputs to the output-file: No space left on device");
 }
 
 #[test]

@@ -182,6 +182,7 @@ fn json_and_output_directory_are_written_however_the_step_ends() {
     for (name, value, code, expected) in [
         ("poll-interval", "1ms", 3, &["export_file_id", "export_id", "files", "status"][..]),
         ("api-key", "another", 5, &ids),
+        ("directory", "new/results/path", 1, &ids),
         ("timeout", "never", 2, &[]),
         ("export-id", "", 2, &[]),
         ("ca-file", "none.pem", 2, &[]),
@@ -344,6 +345,8 @@ fn outputs_with_the_path_of_another_file_are_rejected() {
         // The directory is valid.
         assert!(with_value(&read_directory(&outcome, "out")).is_empty());
     }
+    let same = run(&[("output-directory", "file"), ("output-file", "file")]).existing_file("file", b"precious");
+    assert_eq!(same.run().exited(2).read("file"), b"precious");
     assert!(stand_in.api_requests().is_empty());
     // Another name in the same directory is no conflict.
     let outcome =
