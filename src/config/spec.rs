@@ -79,7 +79,7 @@ inputs! {
     filename: "filename", false, None,
         "Name for the file of a single export, instead of the server's file name.";
     encoding: "encoding", false, Some("as-sent"),
-        "Set to utf-8 to convert text files to UTF-8 from the charset that the server declares; as-sent leaves files unchanged.";
+        "Set to utf-8 to convert text files to UTF-8 from the charset that the server declares, or else from windows-1252; as-sent leaves files unchanged.";
     timeout: "timeout", false, Some("1h"),
         "Maximum duration of the whole step, such as 90s, 45m or 1h30m; a plain number is seconds.";
     poll_interval: "poll-interval", false, Some("15s"),

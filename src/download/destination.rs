@@ -7,10 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use encoding_rs::Encoding;
 
 use super::filename;
 use super::partial_file::{CompleteFile, PartialFile};
+use super::transcode::TextType;
 use crate::error::StepError;
 use crate::report::history::TextEncoding;
 use crate::report::outputs::{OutputFileConflict, OutputPaths};
@@ -124,15 +124,15 @@ impl Destination {
         Ok(PartialFile::new(self.workspace.create_hidden_file(&self.directory)?))
     }
 
-    /// Starts the conversion of a partial file from this charset. Nothing may have been received yet.
+    /// Starts the conversion of a partial file to UTF-8. Nothing may have been received yet.
     ///
     /// # Errors
     ///
     /// If the file for the text cannot be created.
-    pub(super) fn start_conversion(&self, partial: &mut PartialFile, charset: &'static Encoding) -> anyhow::Result<()> {
+    pub(super) fn start_conversion(&self, partial: &mut PartialFile, text_type: TextType) -> anyhow::Result<()> {
         let text = self.workspace.create_hidden_file(&self.directory);
         let text = text.context("cannot create the file for the converted text")?;
-        partial.start_conversion(charset, text)
+        partial.start_conversion(text_type, text)
     }
 
     /// Renames a complete file to its destination, and replaces what is there. If another file of the same run has this name, `-2`,

@@ -12,6 +12,7 @@
 //! progress                          which bytes are new; the log lines about the progress
 //! destination, partial_file         the file on disk
 //! checksum, transcode               its SHA-256, and its conversion to UTF-8
+//! html_charset                      the charset that an HTML file names in itself (pure)
 //! filename                          its name (pure)
 //! age                               whether it is too old (pure)
 //! ```
@@ -21,6 +22,7 @@ mod checksum;
 mod connections;
 mod destination;
 mod filename;
+mod html_charset;
 mod parallel;
 mod parallel_config;
 mod partial_file;

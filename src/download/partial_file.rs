@@ -5,11 +5,10 @@ use std::os::unix::fs::FileExt;
 
 use anyhow::Context;
 use bytes::Bytes;
-use encoding_rs::Encoding;
 use tempfile::NamedTempFile;
 
 use super::checksum::{Checksum, hexadecimal};
-use super::transcode::{Transcoded, Transcoder};
+use super::transcode::{TextType, Transcoded, Transcoder};
 use crate::report::history::TextEncoding;
 use crate::text::format;
 
@@ -52,13 +51,14 @@ impl PartialFile {
         Self { file, checksum: Checksum::new(), contiguous_len: 0, out_of_order: Vec::new(), transcoder: None }
     }
 
-    /// Converts the file from this charset, and writes the text to another empty file. Nothing may have been received yet.
+    /// Converts the file to UTF-8, and writes the text to another empty file. Nothing may have been received yet.
     ///
     /// # Errors
     ///
-    /// If the system has no thread left.
-    pub(super) fn start_conversion(&mut self, charset: &'static Encoding, text: NamedTempFile) -> anyhow::Result<()> {
-        self.transcoder = Some(Transcoder::new(charset, text)?);
+    /// If the system has no thread or file descriptor left.
+    pub(super) fn start_conversion(&mut self, text_type: TextType, text: NamedTempFile) -> anyhow::Result<()> {
+        let source = self.file.as_file().try_clone().context("cannot open the partial file again")?;
+        self.transcoder = Some(Transcoder::new(text_type, source, text)?);
         // Beside the thread of the conversion, one for the checksum would not make the download faster.
         self.checksum = Checksum::without_thread();
         Ok(())
@@ -170,8 +170,8 @@ impl PartialFile {
     pub(super) fn finish(self) -> anyhow::Result<CompleteFile> {
         let source_sha256 = self.checksum.finish()?;
         let encoding = match self.transcoder.map(Transcoder::finish).transpose()? {
-            Some(Ok(Transcoded { from, file, hash, size })) => {
-                let (sha256, encoding) = (hexadecimal(hash), TextEncoding::Converted(from));
+            Some(Ok(Transcoded { conversion, file, hash, size })) => {
+                let (sha256, encoding) = (hexadecimal(hash), TextEncoding::Converted(conversion));
                 return Ok(CompleteFile { file, size, sha256, source_sha256, encoding });
             }
             Some(Err(reason)) => TextEncoding::NotConverted(reason),

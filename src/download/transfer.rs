@@ -15,7 +15,8 @@ use super::range::{RangeResponse, Rejection, RequestedRange};
 use super::rate::RateMeter;
 use super::signed_url::IssuedUrl;
 use super::store::{self, Body, Store};
-use super::{AttemptError, DownloadOptions, check_age, filename, transcode};
+use super::transcode::{NotConvertible, TextType, with_utf8_charset};
+use super::{AttemptError, DownloadOptions, check_age, filename};
 use crate::config::Encoding;
 use crate::context::Context;
 use crate::error::StepError;
@@ -59,7 +60,7 @@ struct Description {
     /// The content type of the converted file.
     converted_type: Option<String>,
     /// Why the file is not converted although that was requested.
-    not_converted: Option<String>,
+    not_converted: Option<TextEncoding>,
     created: Option<CreationTime>,
 }
 
@@ -167,13 +168,19 @@ impl<'a> Transfer<'a> {
             return Ok(());
         }
 
-        match transcode::charset(content_type) {
-            Ok(charset) => {
-                self.destination.start_conversion(&mut self.partial, charset)?;
-                let converted_type = content_type.map(transcode::with_utf8_charset);
+        match TextType::parse(content_type) {
+            Ok(text_type) => {
+                self.destination.start_conversion(&mut self.partial, text_type)?;
+                let converted_type = content_type.map(with_utf8_charset);
                 self.description.converted_type = converted_type.as_deref().and_then(excerpt);
             }
-            Err(reason) => self.description.not_converted = Some(redactor.excerpt(&reason)),
+            Err(error) => {
+                let reason = redactor.excerpt(&error.to_string());
+                self.description.not_converted = Some(match error {
+                    NotConvertible::NotText(_) => TextEncoding::NotText(reason),
+                    _ => TextEncoding::NotConverted(reason),
+                });
+            }
         }
         Ok(())
     }
@@ -277,10 +284,10 @@ impl<'a> Transfer<'a> {
         let WrittenFile { path, filename, size, sha256, source_sha256, encoding } =
             destination.save(partial, &filename, options.run)?;
 
-        let encoding = description.not_converted.map_or(encoding, TextEncoding::NotConverted);
+        let encoding = description.not_converted.unwrap_or(encoding);
         let content_type = match &encoding {
             TextEncoding::Converted(_) => description.converted_type,
-            TextEncoding::AsSent | TextEncoding::NotConverted(_) => description.content_type,
+            _ => description.content_type,
         };
         Ok(SavedFile {
             path,

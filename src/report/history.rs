@@ -10,6 +10,7 @@ use crate::error::StepError;
 use crate::http::error::{Endpoint, ErrorKind};
 use crate::http::retry::RetryFailure;
 use crate::text::format::{self, Progress};
+pub use crate::text::format::{Conversion, HtmlCharset};
 use crate::text::sanitize;
 use crate::webadmit::status::Status;
 use crate::webadmit::{CreationTime, Id, RunKind};
@@ -186,22 +187,16 @@ pub struct SavedFile {
     pub(crate) download_duration: Duration,
 }
 
-impl SavedFile {
-    /// Whether the file differs from the bytes that the store sent.
-    #[must_use]
-    pub(crate) fn has_changed(&self) -> bool {
-        self.sha256 != self.source_sha256
-    }
-}
-
 /// Whether the text of a file was converted to UTF-8.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TextEncoding {
     /// No conversion was requested.
     AsSent,
-    /// It was converted from this charset.
-    Converted(&'static str),
-    /// A conversion was requested, but not possible for this reason.
+    /// It is in UTF-8 now.
+    Converted(Conversion),
+    /// A conversion was requested, but the file is not text, for this reason.
+    NotText(String),
+    /// A conversion was requested, but was not possible for this reason. The file is text, or its type is unknown.
     NotConverted(String),
 }
 

@@ -220,11 +220,13 @@ fn file_rows(saved: &SavedFile) -> Vec<(&'static str, String)> {
     let mut rows = vec![("File", code(&saved.path)), ("Size", size(saved.size)), ("SHA-256", code(&saved.sha256))];
     match &saved.encoding {
         TextEncoding::AsSent => {}
-        TextEncoding::Converted(charset) => {
-            rows.push(("Encoding", format::conversion(charset, saved.has_changed())));
+        TextEncoding::Converted(conversion) => {
+            rows.push(("Encoding", conversion.to_string()));
             rows.push(("SHA-256 before conversion", code(&saved.source_sha256)));
         }
-        TextEncoding::NotConverted(reason) => rows.push(("Encoding", format!("not converted: {}", code(reason)))),
+        TextEncoding::NotText(reason) | TextEncoding::NotConverted(reason) => {
+            rows.push(("Encoding", format!("not converted: {}", code(reason))));
+        }
     }
     if let Some(created) = saved.created {
         rows.push(("Created", format!("{} ago ({created})", format::age(created.age()))));

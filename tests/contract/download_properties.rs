@@ -102,6 +102,51 @@ fn behavior() -> impl Strategy<Value = Behavior> {
     ]
 }
 
+/// What the file has, and whether the store declares the charset of it.
+#[derive(Clone, Copy, Debug)]
+enum Content {
+    /// Any bytes, with a charset.
+    WithCharset,
+    /// Any bytes, without a charset. More than a few are not valid UTF-8.
+    WithoutCharset,
+    /// UTF-8, without a charset.
+    Utf8,
+    /// UTF-8 except for the last byte, without a charset.
+    NearlyUtf8,
+}
+
+impl Content {
+    fn content_type(self) -> (&'static str, &'static str) {
+        let has_charset = matches!(self, Self::WithCharset);
+        ("Content-Type", if has_charset { "text/plain;charset=iso-8859-1" } else { "text/plain" })
+    }
+
+    /// Returns the bytes of a version.
+    fn version(self, number: usize, size: usize) -> Vec<u8> {
+        let bytes = version(number, size);
+        if matches!(self, Self::WithCharset | Self::WithoutCharset) {
+            return bytes;
+        }
+        // Characters of two bytes, and one byte at the end of those of an odd length.
+        let character =
+            |at: usize| [0xC2 + ((at * 7 + number * 11) % 30) as u8, 0x80 + ((at * 31 + number * 13) % 64) as u8];
+        let end = [b'a' + (number % 26) as u8];
+        let (characters, rest) = (bytes.len() / 2, bytes.len() % 2);
+        let mut bytes: Vec<u8> = (0..characters).flat_map(character).chain(end.into_iter().take(rest)).collect();
+        if let (Self::NearlyUtf8, Some(last)) = (self, bytes.last_mut()) {
+            *last |= 0xC0;
+        }
+        bytes
+    }
+
+    /// Returns the converted text and its charset.
+    fn text(self, bytes: &[u8]) -> (Vec<u8>, &'static str) {
+        let is_utf_8 = !matches!(self, Self::WithCharset) && std::str::from_utf8(bytes).is_ok();
+        let charset = if is_utf_8 { encoding_rs::UTF_8 } else { encoding_rs::WINDOWS_1252 };
+        (charset.decode_without_bom_handling(bytes).0.into_owned().into_bytes(), charset.name())
+    }
+}
+
 /// Returns the bytes of a version. Each version differs from the others at every position, so that a mixture is noticed. Every
 /// second one is longer.
 fn version(number: usize, size: usize) -> Vec<u8> {
@@ -119,11 +164,10 @@ fn creation_time(version: usize) -> Duration {
     (version % 20) as u32 * DAY
 }
 
-const TEXT: (&str, &str) = ("Content-Type", "text/plain;charset=iso-8859-1");
-
 #[derive(Clone, Debug)]
 struct Store {
     script: Vec<Behavior>,
+    content: Content,
     version: usize,
     size: usize,
     /// Whether a response with the whole file has an ETag.
@@ -137,7 +181,8 @@ impl Store {
             self.version += 1;
         }
 
-        let bytes = version(self.version, self.size);
+        let bytes = self.content.version(self.version, self.size);
+        let content_type = self.content.content_type();
         let total = bytes.len();
         let etag = format!("\"v{}\"", self.version);
         let range = request.range(total as u64).map(|range| range.start as usize..range.end as usize);
@@ -155,7 +200,7 @@ impl Store {
             let last_modified = fmt_http_date(UNIX_EPOCH + creation_time(self.version));
             let date = fmt_http_date(UNIX_EPOCH + NOW);
             let mut headers =
-                vec![TEXT, ("Accept-Ranges", "bytes"), ("Last-Modified", &last_modified), ("Date", &date)];
+                vec![content_type, ("Accept-Ranges", "bytes"), ("Last-Modified", &last_modified), ("Date", &date)];
             headers.extend(self.has_etag.then_some(("ETag", etag.as_str())));
             response(200, &headers, body)
         };
@@ -178,9 +223,9 @@ impl Store {
             Behavior::Reset(share) => vec![cut_correct(share), Action::Reset],
             Behavior::Stall(share) => vec![cut_correct(share), Action::Hang],
             Behavior::Whole => vec![Action::Send(whole(&bytes))],
-            Behavior::NoRanges => respond(200, &[TEXT, ("ETag", &etag)], &bytes),
+            Behavior::NoRanges => respond(200, &[content_type, ("ETag", &etag)], &bytes),
             Behavior::Chunked(share) => {
-                let head = head(200, &[TEXT, ("Transfer-Encoding", "chunked"), ("ETag", &etag)], 0);
+                let head = head(200, &[content_type, ("Transfer-Encoding", "chunked"), ("ETag", &etag)], 0);
                 let sent = percent(share, total);
                 // A chunk of no bytes would be the end of the body.
                 let chunk = if sent > 0 { chunk(&bytes[..sent]) } else { Vec::new() };
@@ -210,7 +255,7 @@ impl Store {
             }
             Behavior::PartWith200 => {
                 let range = format!("bytes {start}-{}/{total}", end - 1);
-                respond(200, &[TEXT, ("Content-Range", &range), ("ETag", &etag)], &bytes[start..end])
+                respond(200, &[content_type, ("Content-Range", &range), ("ETag", &etag)], &bytes[start..end])
             }
             Behavior::PartAsWhole(has_etag) if is_part => {
                 let headers = [("ETag", etag.as_str())];
@@ -378,7 +423,7 @@ fn play(
     parallel: ParallelConfig,
     encoding: Encoding,
 ) -> SingleOutcome {
-    let store = Store { script, version: 0, size, has_etag: true };
+    let store = Store { script, content: Content::WithCharset, version: 0, size, has_etag: true };
     let settings = Settings { parallel, encoding, ..Settings::new(connections) };
     let (Outcomes { mut downloads, .. }, _, requests) = play_all(vec![store], settings);
     let DownloadOutcome { result, file, recovery_summary, .. } = downloads.remove(0);
@@ -416,21 +461,31 @@ fn check(stores: &[Store], settings: Settings) {
             continue;
         };
         let expected = |source: &[u8]| match &saved.encoding {
-            TextEncoding::Converted(_) => encoding_rs::WINDOWS_1252.decode(source).0.into_owned().into_bytes(),
-            TextEncoding::AsSent | TextEncoding::NotConverted(_) => source.to_vec(),
+            TextEncoding::Converted(_) => before.content.text(source).0,
+            _ => source.to_vec(),
         };
         // With a maximum age, a version that is older must not be saved.
         let is_accepted =
             |number: &usize| settings.max_age.is_none_or(|max_age| creation_time(*number) + max_age >= NOW);
         let versions = (before.version..=after.version).filter(is_accepted);
-        let mut versions = versions.map(|number| version(number, before.size));
+        let mut versions = versions.map(|number| before.content.version(number, before.size));
         let Some(source) = versions.find(|source| expected(source) == file) else {
             panic!("{} bytes are no version of the object", file.len());
         };
+        match &saved.encoding {
+            TextEncoding::Converted(conversion) => assert_eq!(conversion.charset, before.content.text(&source).1),
+            TextEncoding::NotConverted(reason) => assert_eq!(reason, "the store declared no content type"),
+            other => assert_eq!(*other, TextEncoding::AsSent),
+        }
         assert_eq!((&saved.sha256, &saved.source_sha256), (&sha256_hex(&file), &sha256_hex(&source)));
         assert_eq!(saved.size, file.len() as u64);
         assert_eq!(saved.encoding == TextEncoding::AsSent, settings.encoding == Encoding::AsSent);
     }
+}
+
+fn content() -> impl Strategy<Value = Content> {
+    use Content::{NearlyUtf8, Utf8, WithCharset, WithoutCharset};
+    proptest::sample::select(vec![WithCharset, WithoutCharset, Utf8, NearlyUtf8])
 }
 
 /// Returns a store with a file whose versions have numbers from `first_version` on.
@@ -438,8 +493,9 @@ fn store(first_version: usize) -> impl Strategy<Value = Store> {
     let script = proptest::collection::vec(behavior(), 0..14);
     let size = prop_oneof![1..4_usize, 100..5000_usize];
     let has_etag = proptest::bool::weighted(0.9);
-    (script, size, has_etag).prop_map(move |(script, size, has_etag)| Store {
+    (script, content(), size, has_etag).prop_map(move |(script, content, size, has_etag)| Store {
         script,
+        content,
         version: first_version,
         size,
         has_etag,
@@ -524,7 +580,7 @@ fn faulty_file() -> impl Strategy<Value = Store> {
     (first, proptest::collection::vec(fault, 0..7), size, 0..100_usize).prop_map(|(first, faults, size, number)| {
         let script = [vec![first], faults].concat();
         // The length of a version with an odd number differs from `size`.
-        Store { script, version: 2 * number, size, has_etag: true }
+        Store { script, content: Content::WithCharset, version: 2 * number, size, has_etag: true }
     })
 }
 
@@ -570,7 +626,7 @@ fn hold(mut actions: Vec<Action>, may_be_closed: bool, end: Action) -> Vec<Actio
 
 /// A correct store with a file of this size.
 fn correct(size: usize) -> Store {
-    Store { script: Vec::new(), version: 0, size, has_etag: true }
+    Store { script: Vec::new(), content: Content::WithCharset, version: 0, size, has_etag: true }
 }
 
 #[test]
@@ -802,11 +858,22 @@ fn joins_parts_with_status_200() {
 
 #[test]
 fn converts_text_across_cuts_and_connections() {
-    for connections in [1, 4] {
-        let outcome = play(vec![Behavior::Cut(20); 30], 5000, connections, parallel(), Encoding::Utf8);
-        let text = encoding_rs::WINDOWS_1252.decode(&version(0, 5000)).0.into_owned();
-        assert_eq!(outcome.result.unwrap().encoding, TextEncoding::Converted("windows-1252"));
-        assert_eq!(outcome.file, text.into_bytes());
+    for (content, charset) in [
+        (Content::WithCharset, "windows-1252"),
+        (Content::WithoutCharset, "windows-1252"),
+        (Content::Utf8, "UTF-8"),
+        (Content::NearlyUtf8, "windows-1252"),
+    ] {
+        for connections in [1, 4] {
+            let store = Store { script: vec![Behavior::Cut(20); 30], content, ..correct(5000) };
+            let settings = Settings { encoding: Encoding::Utf8, ..Settings::new(connections) };
+            let DownloadOutcome { result, file, .. } = play_all(vec![store], settings).0.downloads.remove(0);
+            assert!(file == content.text(&content.version(0, 5000)).0, "{content:?}");
+            let Ok(SavedFile { encoding: TextEncoding::Converted(conversion), .. }) = result.unwrap() else {
+                panic!("{content:?} was not converted");
+            };
+            assert_eq!(conversion.charset, charset);
+        }
     }
 }
 

@@ -54,6 +54,30 @@ fn downloads_2_gib(encoding: &str, connections: usize) {
 }
 
 #[test]
+#[ignore = "needs 6 GiB of disk and half a minute"]
+fn reads_2_gib_without_a_charset_again_in_under_32_mib_of_memory() {
+    const BLOCKS: usize = 2048;
+    let valid = "é".repeat(1 << 19).into_bytes();
+    let length = BLOCKS * valid.len() + 1;
+    // Only the last byte is not valid UTF-8.
+    let store = Server::start(move |_| {
+        let head = head(200, &[("Content-Type", "text/csv")], length);
+        vec![Action::Send(head), Action::Repeat(valid.clone(), BLOCKS as u64), Action::Send(b"\xE9".to_vec())]
+    });
+    let url = store.url() + "/file.csv";
+    let api = Server::start(move |_| respond(200, &[], run_json_with_url("Available", &url).to_string()));
+
+    let running = github_at(&api.url()).input("encoding", "utf-8").spawn();
+    let peak = running.wait_for_peak_memory();
+    eprintln!("peak memory: {peak} KiB");
+    let outcome = running.wait().exited(0);
+    assert!(outcome.stdout.contains("no charset declared; converted from windows-1252 to UTF-8"), "{}", outcome.stdout);
+    // Each byte is a character of two bytes.
+    assert_eq!(outcome.outputs["size"], (2 * length).to_string());
+    assert!(peak > 1024 && peak < 32 * 1024, "{peak} KiB");
+}
+
+#[test]
 #[ignore = "waits 5 s, the timeout for an error document of the store"]
 fn a_slow_error_response_does_not_use_up_the_timeout() {
     let stand_in = StandIn::start();

@@ -12,7 +12,7 @@ use crate::error::{LookupTarget, StepError, Unresolved};
 use crate::http::error::{Endpoint, ErrorKind, RequestError};
 use crate::http::retry::{AttemptLimits, GiveUpReason, NEW_RUN_NOT_FOUND_PERIOD, RetryFailure};
 use crate::poll::{self, Poller};
-use crate::report::history::{ResolvedName, SavedFile, TextEncoding};
+use crate::report::history::{HtmlCharset, ResolvedName, SavedFile, TextEncoding};
 use crate::text::format;
 use crate::webadmit::resolve;
 use crate::webadmit::status::Status;
@@ -460,10 +460,20 @@ impl Run<'_> {
 
         match &saved.encoding {
             TextEncoding::AsSent => {}
-            TextEncoding::Converted(charset) => {
-                self.context.line(&format!("encoding: {}", format::conversion(charset, saved.has_changed())));
+            TextEncoding::Converted(conversion) => {
+                self.context.line(&format!("encoding: {conversion}"));
+                if let HtmlCharset::NotChanged(reason) = conversion.html {
+                    self.context.warning(&format!(
+                        "the charset in the HTML was not changed to utf-8: {reason}; the file is in UTF-8, but a browser can show \
+                         wrong characters; declare charset=utf-8 wherever it is published, or set encoding to as-sent"
+                    ));
+                }
             }
-            TextEncoding::NotConverted(reason) => self.context.line(&format!("not converted to UTF-8: {reason}")),
+            TextEncoding::NotText(reason) => self.context.line(&format!("not converted to UTF-8: {reason}")),
+            TextEncoding::NotConverted(reason) => self.context.warning(&format!(
+                "not converted to UTF-8: {reason}; the file was saved as the store sent it; find out its charset and convert it in \
+                 a later step, or set encoding to as-sent"
+            )),
         }
         history.saved.push(saved);
     }

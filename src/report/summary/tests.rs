@@ -1,6 +1,6 @@
 use super::*;
 use crate::config::ParsedInputs;
-use crate::report::history::History;
+use crate::report::history::{Conversion, History};
 use crate::webadmit::Id;
 use proptest::prelude::*;
 
@@ -100,6 +100,7 @@ fn at(seconds: u64) -> Duration {
 fn a_successful_step_is_reported_in_full() {
     let parsed = parsed(&[("EXPORT_NAME", "nightly | applicants"), ("IDENTITY", "sophas")]);
     let seen = |status, first, last| StatusChange { status, first_seen: at(first), last_seen: at(last) };
+    let conversion = Conversion { charset: "windows-1252", is_declared: true, ..Conversion::default() };
     let saved = SavedFile {
         path: "exports/a|b.csv".to_owned(),
         filename: "a|b.csv".to_owned(),
@@ -107,7 +108,7 @@ fn a_successful_step_is_reported_in_full() {
         sha256: "ab".repeat(32),
         source_sha256: "cd".repeat(32),
         content_type: Some("text/csv".to_owned()),
-        encoding: TextEncoding::Converted("windows-1252"),
+        encoding: TextEncoding::Converted(conversion),
         created: None,
         download_duration: at(10),
     };

@@ -190,9 +190,35 @@ pub(super) fn no_latest_run() -> Outcome {
     run.run().exited(5)
 }
 
-pub(super) fn not_text() -> Outcome {
-    let stand_in = StandIn::builder().file(StoredFile::new(b"PK")).content_type("application/zip").start();
+/// Converts a file that the store declares to be of this type.
+fn converted(content_type: &str, bytes: &[u8]) -> Outcome {
+    let stand_in = StandIn::builder().file(StoredFile::new(bytes)).content_type(content_type).start();
     github(&stand_in).input("encoding", "utf-8").run().exited(0)
+}
+
+pub(super) fn not_text() -> Outcome {
+    converted("application/zip", b"PK")
+}
+
+pub(super) fn unknown_charset() -> Outcome {
+    converted("text/csv;charset=klingon", b"Zo\xEB")
+}
+
+pub(super) fn invalid_utf_8() -> Outcome {
+    converted("text/csv;charset=utf-8", b"Zo\xEB")
+}
+
+pub(super) fn no_content_type() -> Outcome {
+    converted("", b"Zo\xEB")
+}
+
+pub(super) fn late_html_charset() -> Outcome {
+    let html = format!("<!--{}--><meta charset=\"iso-8859-1\">", " ".repeat(1024));
+    converted("text/html;charset=iso-8859-1", html.as_bytes())
+}
+
+pub(super) fn unknown_html_charset() -> Outcome {
+    converted("text/html;charset=iso-8859-1", b"<meta charset=\"latin-1\">")
 }
 
 pub(super) fn overloaded() -> Outcome {

@@ -1,0 +1,421 @@
+//! The charset that an HTML file names in itself. Pure.
+//!
+//! A browser that knows no charset from a server searches the beginning of a file for one: the prescan of the HTML Standard,
+//! section 13.2.3.2. This is the same search, so what browsers ignore (a comment, an attribute of another element) is ignored
+//! here, too.
+
+use std::ops::Range;
+
+use encoding_rs::{Encoding, UTF_8};
+
+use crate::report::history::HtmlCharset;
+
+/// Number of bytes that browsers search.
+const PRESCAN_LENGTH: usize = 1024;
+
+/// Number of bytes that are searched here, to warn of a charset that browsers find only later.
+pub(super) const HEAD_LENGTH: usize = 4096;
+
+/// Changes the charset at the beginning of an HTML file in UTF-8, if it names another one than UTF-8.
+pub(super) fn change_to_utf8(head: &mut Vec<u8>) -> HtmlCharset {
+    let Some(label) = prescan(head) else { return later_charset(head) };
+    if label.is_utf8() {
+        return HtmlCharset::Unchanged;
+    }
+
+    let mut changed = head.clone();
+    changed.splice(label.range, *b"utf-8");
+    // A label that was shorter can move the end of the element.
+    if !prescan(&changed).is_some_and(|label| label.is_utf8()) {
+        return HtmlCharset::NotChanged("the element that names it would end after the first 1,024 bytes");
+    }
+    *head = changed;
+    HtmlCharset::Changed
+}
+
+/// Returns what the beginning of an HTML file says that the prescan does not find.
+fn later_charset(head: &[u8]) -> HtmlCharset {
+    match find_meta(&head[..head.len().min(HEAD_LENGTH)]) {
+        Meta::Charset(label) if !label.is_utf8() => {
+            HtmlCharset::NotChanged("the <meta> element that names it ends after the first 1,024 bytes")
+        }
+        Meta::Malformed => {
+            HtmlCharset::NotChanged("the <meta> element that names it is malformed, or the name is unknown")
+        }
+        Meta::Charset(_) | Meta::None => HtmlCharset::Unchanged,
+    }
+}
+
+/// The name of a charset, and where it is in the file.
+#[derive(Debug, PartialEq, Eq)]
+struct Label {
+    range: Range<usize>,
+    /// `None` if no browser knows it.
+    encoding: Option<&'static Encoding>,
+}
+
+impl Label {
+    fn new(bytes: &[u8], range: Range<usize>) -> Self {
+        Self { encoding: Encoding::for_label(&bytes[range.clone()]), range }
+    }
+
+    fn is_utf8(&self) -> bool {
+        self.encoding == Some(UTF_8)
+    }
+}
+
+/// Returns the charset that a browser finds.
+fn prescan(bytes: &[u8]) -> Option<Label> {
+    let bytes = &bytes[..bytes.len().min(PRESCAN_LENGTH)];
+    match find_meta(bytes) {
+        Meta::Charset(label) => Some(label),
+        Meta::Malformed | Meta::None => xml_declaration(bytes),
+    }
+}
+
+/// The first `<meta>` element that names a charset.
+#[derive(Debug, PartialEq, Eq)]
+enum Meta {
+    Charset(Label),
+    /// There is one, but browsers ignore it, because they do not know the charset or the element does not end.
+    Malformed,
+    None,
+}
+
+fn find_meta(bytes: &[u8]) -> Meta {
+    let mut scanner = Scanner { bytes, position: 0 };
+    let mut ignored = Meta::None;
+    loop {
+        let start = scanner.position;
+        match scanner.next_charset() {
+            Ok(Some(label)) if label.encoding.is_some() => return Meta::Charset(label),
+            Ok(Some(_)) => ignored = Meta::Malformed,
+            Ok(None) => {}
+            Err(OutOfBytes) if is_meta(&bytes[start..]) && find(&bytes[start..], b"charset").is_some() => {
+                return Meta::Malformed;
+            }
+            Err(OutOfBytes) => return ignored,
+        }
+    }
+}
+
+/// The end of the bytes was reached, which ends the search.
+struct OutOfBytes;
+
+/// An attribute of an element: where its name and its value are.
+struct Attribute {
+    name: Range<usize>,
+    value: Range<usize>,
+}
+
+/// Searches for elements and their attributes as the prescan does.
+struct Scanner<'a> {
+    bytes: &'a [u8],
+    position: usize,
+}
+
+impl Scanner<'_> {
+    fn rest(&self) -> &[u8] {
+        &self.bytes[self.position..]
+    }
+
+    fn byte(&self) -> Result<u8, OutOfBytes> {
+        self.rest().first().copied().ok_or(OutOfBytes)
+    }
+
+    fn skip_while(&mut self, condition: impl Fn(u8) -> bool) -> Result<(), OutOfBytes> {
+        let length = self.rest().iter().position(|&byte| !condition(byte)).ok_or(OutOfBytes)?;
+        self.position += length;
+        Ok(())
+    }
+
+    /// Moves to the next byte after a part of the file, and returns the charset that the part names.
+    fn next_charset(&mut self) -> Result<Option<Label>, OutOfBytes> {
+        let mut label = None;
+        match self.rest() {
+            [b'<', b'!', b'-', b'-', ..] => {
+                // The hyphens of the end can be those of the beginning.
+                self.position += 2 + find(&self.rest()[2..], b"-->").ok_or(OutOfBytes)? + 2;
+            }
+            rest if is_meta(rest) => {
+                self.position += b"<meta".len();
+                label = self.meta()?;
+            }
+            [b'<', b'/', letter, ..] | [b'<', letter, ..] if letter.is_ascii_alphabetic() => {
+                self.skip_while(|byte| !is_white_space(byte) && byte != b'>')?;
+                while self.next_attribute()?.is_some() {}
+            }
+            [b'<', b'!' | b'/' | b'?', ..] => self.skip_while(|byte| byte != b'>')?,
+            _ => {}
+        }
+        self.byte()?;
+        self.position += 1;
+        Ok(label)
+    }
+
+    /// Returns the charset that the attributes of a `<meta>` element name.
+    fn meta(&mut self) -> Result<Option<Label>, OutOfBytes> {
+        let bytes = self.bytes;
+        let (mut names, mut charset, mut content, mut is_content_type) = (Vec::new(), None, None, false);
+        while let Some(Attribute { name, value }) = self.next_attribute()? {
+            let name = bytes[name].to_ascii_lowercase();
+            match name.as_slice() {
+                _ if names.contains(&name) => {}
+                b"charset" => charset = Some(Label::new(bytes, value)),
+                b"content" => content = charset_of_content(bytes, value),
+                b"http-equiv" => is_content_type = bytes[value].eq_ignore_ascii_case(b"content-type"),
+                _ => {}
+            }
+            names.push(name);
+        }
+        Ok(charset.or(content.filter(|_| is_content_type)))
+    }
+
+    /// Returns the next attribute, or `None` at the end of the element.
+    fn next_attribute(&mut self) -> Result<Option<Attribute>, OutOfBytes> {
+        self.skip_while(|byte| is_white_space(byte) || byte == b'/')?;
+        if self.byte()? == b'>' {
+            return Ok(None);
+        }
+
+        let start = self.position;
+        // An equals sign at the beginning is part of the name.
+        self.position += 1;
+        self.skip_while(|byte| !is_white_space(byte) && !matches!(byte, b'=' | b'/' | b'>'))?;
+        let name = start..self.position;
+        self.skip_while(is_white_space)?;
+        if self.byte()? != b'=' {
+            return Ok(Some(Attribute { name, value: self.position..self.position }));
+        }
+        self.position += 1;
+        self.skip_while(is_white_space)?;
+        Ok(Some(Attribute { name, value: self.value()? }))
+    }
+
+    fn value(&mut self) -> Result<Range<usize>, OutOfBytes> {
+        let first = self.byte()?;
+        if !matches!(first, b'"' | b'\'') {
+            let start = self.position;
+            self.skip_while(|byte| !is_white_space(byte) && byte != b'>')?;
+            return Ok(start..self.position);
+        }
+
+        self.position += 1;
+        let start = self.position;
+        self.skip_while(|byte| byte != first)?;
+        self.position += 1;
+        Ok(start..self.position - 1)
+    }
+}
+
+/// Returns the charset in an attribute such as `text/html; charset=iso-8859-1`.
+fn charset_of_content(bytes: &[u8], value: Range<usize>) -> Option<Label> {
+    let content = &bytes[value.clone()];
+    let skip_white_space = |at: usize| at + content[at..].iter().take_while(|&&byte| is_white_space(byte)).count();
+    let mut at = 0;
+    loop {
+        at = skip_white_space(at + find(&content[at..], b"charset")? + b"charset".len());
+        if content.get(at) == Some(&b'=') {
+            break;
+        }
+    }
+
+    at = skip_white_space(at + 1);
+    let (start, length) = match content.get(at)? {
+        // Without its second quotation mark, there is no name.
+        quote @ (b'"' | b'\'') => (at + 1, content[at + 1..].iter().position(|byte| byte == quote).unwrap_or(0)),
+        _ => (at, content[at..].iter().take_while(|&&byte| !is_white_space(byte) && byte != b';').count()),
+    };
+    let start = value.start + start;
+    Some(Label::new(bytes, start..start + length))
+}
+
+/// Returns the charset of an XML declaration, which browsers use if no `<meta>` element names one.
+fn xml_declaration(bytes: &[u8]) -> Option<Label> {
+    const NAME: &[u8] = b"encoding";
+
+    let end = bytes.starts_with(b"<?xml").then(|| bytes.iter().position(|&byte| byte == b'>')).flatten()?;
+    let name = bytes[..end].windows(NAME.len()).position(|window| window == NAME)?;
+    let mut scanner = Scanner { bytes: &bytes[..end], position: name + NAME.len() };
+    scanner.skip_while(is_white_space).ok()?;
+    if scanner.byte().ok()? != b'=' {
+        return None;
+    }
+    scanner.position += 1;
+    scanner.skip_while(is_white_space).ok()?;
+    let is_quoted = matches!(scanner.byte().ok()?, b'"' | b'\'');
+    let range = scanner.value().ok().filter(|_| is_quoted)?;
+    Some(Label::new(bytes, range)).filter(|label| label.encoding.is_some())
+}
+
+/// Returns whether a `<meta>` element begins here.
+fn is_meta(bytes: &[u8]) -> bool {
+    let follows = bytes.get(b"<meta".len()).is_some_and(|&byte| is_white_space(byte) || byte == b'/');
+    follows && bytes[..b"<meta".len()].eq_ignore_ascii_case(b"<meta")
+}
+
+/// Returns where ASCII text begins for the first time, in any letter case.
+fn find(bytes: &[u8], text: &[u8]) -> Option<usize> {
+    bytes.windows(text.len()).position(|window| window.eq_ignore_ascii_case(text))
+}
+
+fn is_white_space(byte: u8) -> bool {
+    matches!(byte, b'\t' | b'\n' | b'\x0C' | b'\r' | b' ')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::mutated;
+
+    /// HTML with `*` in place of the charset that browsers find.
+    const FOUND: &[&str] = &[
+        "<meta charset=*>",
+        "<meta charset=\"*\">",
+        "<META CHARSET='*' />",
+        "<!DOCTYPE html><html lang=en><head>\n<meta\tname=x charset\n=\x0C\"*\"></head>Zoë",
+        "<meta/charset='*'/>",
+        "<meta charset= \" * \">",
+        "<meta http-equiv=\"Content-Type\" content=\"text/html; charset=*\">",
+        "<meta content='text/html;charset = \"*\"' http-equiv=content-type>",
+        "<meta HTTP-EQUIV=content-type CONTENT=text/html;charset=*;x>",
+        "<meta http-equiv=Content-Type content='charset charset=*'>",
+        "<meta charset=* http-equiv=content-type content='charset=koi8-r'>",
+        "<meta http-equiv=content-type content='charset=koi8-r' charset=*>",
+        "<meta charset=* charset=koi8-r><meta charset=koi8-r>",
+        "<!-- <meta charset=koi8-r> --><meta charset=*>",
+        "<!--><meta charset=*>-->",
+        "<a title='<meta charset=koi8-r>' b><meta charset=*>",
+        "</p <meta charset=koi8-r><meta charset=*>",
+        "<?php <meta charset=koi8-r?><meta charset=*>",
+        "<script>'<meta charset=*>'</script>",
+        "<meta name=a content='charset=koi8-r'><meta charset=klingon><meta charset=*>",
+        "<?xml version='1.0' encoding='koi8-r'?><meta charset=*>",
+        "<?xml version=\"1.0\" encoding = \"*\"?><html>",
+        "< meta <<meta =charset=koi8-r charset=*>",
+    ];
+
+    /// HTML in which browsers find no charset, and nothing seems to be wrong.
+    const NOT_FOUND: &[&str] = &[
+        "",
+        "Zoë",
+        "<html><title>charset=*</title>",
+        "<!-- <meta charset=*> -->",
+        "<!-- <meta charset=*>",
+        "<metal charset=*>",
+        "<meta name=charset content=*>",
+        "<meta content='text/html; charset=*'>",
+        "<meta http-equiv=refresh content='text/html; charset=*'>",
+        "<meta http-equiv=content-type content='text/html; x=*'>",
+        "<meta http-equiv=content-type content='text/html; charset'>",
+        "<a href='<meta charset=*>'>",
+        "<meta name=description content='",
+        "<?xml version='1.0'?>",
+        "<?xml encoding=*?>",
+        "<?xml encoding '*'?>",
+        "<?xml encoding='klingon'?>",
+        " <?xml encoding='*'?>",
+        "<?xml encoding='*'",
+    ];
+
+    /// HTML in which browsers find no charset because of a mistake.
+    const MALFORMED: &[&str] = &[
+        "<meta charset=klingon>",
+        "<meta charset=>",
+        "<meta charset=*/>",
+        "<meta charset=\"*>",
+        "<meta charset=*",
+        "<meta http-equiv=content-type content='charset=klingon'>",
+        "<meta http-equiv=content-type content='charset=\"*'>",
+        "<meta charset=klingon><title>",
+    ];
+
+    fn change(html: &[u8]) -> (HtmlCharset, Vec<u8>) {
+        let mut head = html.to_vec();
+        (change_to_utf8(&mut head), head)
+    }
+
+    #[test]
+    fn changes_the_charset_that_browsers_find() {
+        for html in FOUND {
+            let utf_8 = html.replace('*', "utf-8").replace(" utf-8 ", "utf-8");
+            for label in ["iso-8859-1", "ISO-8859-1", "Latin1", "shift_jis", "utf-16", "x-user-defined", "l1"] {
+                let (result, changed) = change(html.replace('*', label).as_bytes());
+                assert_eq!((result, &*String::from_utf8_lossy(&changed)), (HtmlCharset::Changed, &*utf_8), "{label}");
+            }
+            for label in ["utf-8", "UTF8", "unicode-1-1-utf-8"] {
+                let html = html.replace('*', label);
+                assert_eq!(change(html.as_bytes()), (HtmlCharset::Unchanged, html.into_bytes()));
+            }
+        }
+    }
+
+    #[test]
+    fn leaves_what_browsers_ignore() {
+        for (examples, is_malformed) in [(NOT_FOUND, false), (MALFORMED, true)] {
+            for html in examples {
+                let html = html.replace('*', "iso-8859-1");
+                let (result, changed) = change(html.as_bytes());
+                assert_eq!(
+                    matches!(result, HtmlCharset::NotChanged(reason) if reason.contains("malformed")),
+                    is_malformed,
+                    "{html}"
+                );
+                assert_eq!(result == HtmlCharset::Unchanged, !is_malformed, "{html}");
+                assert_eq!(changed, html.as_bytes());
+            }
+        }
+    }
+
+    #[test]
+    fn the_element_must_end_within_1024_bytes() {
+        let (unchanged, changed) = (Ok(false), Ok(true));
+        for (label, end, expected) in [
+            ("iso-8859-1", 1024, changed),
+            ("iso-8859-1", 1025, Err("the <meta> element that names it ends after the first 1,024 bytes")),
+            ("iso-8859-1", HEAD_LENGTH, Err("the <meta> element that names it ends after the first 1,024 bytes")),
+            ("iso-8859-1", HEAD_LENGTH + 100, unchanged),
+            ("utf-8", 1025, unchanged),
+            ("l1", 1021, changed),
+            ("l1", 1022, Err("the element that names it would end after the first 1,024 bytes")),
+        ] {
+            let meta = format!("é<meta charset={label}>");
+            let html = format!("{}{meta}<p>{}", " ".repeat(end - meta.len()), "x".repeat(5000));
+            let (result, changed) = change(html.as_bytes());
+            let result = match result {
+                HtmlCharset::NotChanged(reason) => Err(reason),
+                result => Ok(result == HtmlCharset::Changed),
+            };
+            assert_eq!(result, expected, "{label} {end}");
+            assert_eq!(changed != html.as_bytes(), expected == Ok(true));
+        }
+    }
+
+    fn examples() -> &'static [&'static str] {
+        [FOUND, NOT_FOUND, MALFORMED]
+            .concat()
+            .iter()
+            .map(|html| &*html.replace('*', "iso-8859-1").leak())
+            .collect::<Vec<_>>()
+            .leak()
+    }
+
+    proptest! {
+        #[test]
+        fn only_the_charset_of_any_text_changes(html in mutated(examples()), padding in 0..1100_usize) {
+            let html = [&b" ".repeat(padding)[..], &html].concat();
+            let (result, changed) = change(&html);
+            if result != HtmlCharset::Changed {
+                prop_assert_eq!(&changed, &html);
+                return Ok(());
+            }
+            prop_assert!(prescan(&changed).unwrap().is_utf8());
+            prop_assert_eq!(change(&changed), (HtmlCharset::Unchanged, changed.clone()));
+            let Label { range, encoding } = prescan(&html).unwrap();
+            prop_assert!(encoding.is_some_and(|encoding| encoding != UTF_8));
+            prop_assert_eq!(changed, [&html[..range.start], b"utf-8", &html[range.end..]].concat());
+        }
+    }
+}
