@@ -34,7 +34,7 @@ fn assert_section(path: &str, (begin, end): (&str, &str), expected: &str) {
     let (section, after) = rest.split_once(end).unwrap_or_else(|| panic!("{path} lacks {end}"));
     if std::env::var_os("UPDATE_DOCS").is_some() {
         // Other tests read the file at the same time.
-        let (path, new) = (absolute(path), absolute(&format!("target/{path}")));
+        let (path, new) = (absolute(path), absolute(&format!("target/{}", path.replace('/', "-"))));
         fs::write(&new, format!("{before}{begin}{expected}{end}{after}")).unwrap();
         fs::rename(&new, &path).unwrap();
     } else {
@@ -44,17 +44,44 @@ fn assert_section(path: &str, (begin, end): (&str, &str), expected: &str) {
 
 #[test]
 fn action_yml_declares_every_input_and_output() {
+    let mut section = inputs_section();
+    section.push_str("\noutputs:\n");
+    for output in &outputs::OUTPUTS {
+        section.push_str(&format!("  {}:\n    description: {}\n", output.name, quoted(output.description)));
+    }
+    assert_section("action.yml", ("\ninputs:\n", "\nruns:\n"), &section);
+}
+
+/// The composite action has the same inputs and outputs, and `binary-path`. It passes each of them on by name.
+#[test]
+fn the_action_without_docker_passes_on_every_input_and_output() {
+    const PATH: &str = "binary/action.yml";
+    const BINARY_PATH: &str = "  binary-path:\n    description: \"Program on the runner to use instead of the one of the \
+                               release, which is downloaded; relative to the workspace.\"\n    required: false\n";
+
+    let mut section = inputs_section() + BINARY_PATH + "\noutputs:\n";
+    for output in &outputs::OUTPUTS {
+        let (name, description) = (output.name, quoted(output.description));
+        section.push_str(&format!("  {name}:\n    description: {description}\n"));
+        section.push_str(&format!("    value: ${{{{ steps.run.outputs.{name} }}}}\n"));
+    }
+    assert_section(PATH, ("\ninputs:\n", "\nruns:\n"), &section);
+
+    let inputs = config::INPUTS.iter().map(|input| (input.variable(), input.name));
+    let variables = inputs.chain([("BINARY_PATH".to_owned(), "binary-path")]);
+    let lines = variables.map(|(variable, name)| format!("        {variable}: ${{{{ inputs.{name} }}}}\n"));
+    assert_section(PATH, ("\n      env:\n", "      # With exec"), &lines.collect::<String>());
+}
+
+/// Returns the inputs of an action.yml.
+fn inputs_section() -> String {
     let mut section = String::new();
     for input in config::INPUTS {
         let (name, description, required) = (input.name, quoted(input.description), input.is_required);
         section.push_str(&format!("  {name}:\n    description: {description}\n    required: {required}\n"));
         section.extend(input.default.map(|default| format!("    default: {}\n", quoted(default))));
     }
-    section.push_str("\noutputs:\n");
-    for output in &outputs::OUTPUTS {
-        section.push_str(&format!("  {}:\n    description: {}\n", output.name, quoted(output.description)));
-    }
-    assert_section("action.yml", ("\ninputs:\n", "\nruns:\n"), &section);
+    section
 }
 
 #[test]

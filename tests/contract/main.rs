@@ -11,6 +11,7 @@ mod support;
 mod api_responses;
 mod check;
 mod command_line;
+mod composite;
 mod destination;
 mod documentation;
 mod download;

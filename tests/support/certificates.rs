@@ -1,6 +1,6 @@
 //! Certificates for servers on loopback. Each test makes its own authority.
 
-use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -31,6 +31,8 @@ impl Authority {
     pub fn server(&self, flaw: Flaw) -> ServerConfig {
         let name = if flaw == Flaw::AnotherHost { "elsewhere.example" } else { "localhost" };
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        // OpenSSL takes a certificate with the name of its issuer for a self-signed one.
+        params.distinguished_name.push(DnType::CommonName, name);
         if flaw == Flaw::Expired {
             params.not_after = date_time_ymd(2020, 1, 1);
             params.not_before = date_time_ymd(2019, 1, 1);
