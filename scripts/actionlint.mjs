@@ -7,7 +7,7 @@ const { createLinter } = await import(pathToFileURL(library));
 const lint = await createLinter();
 
 // Its tables are older than these runners and permissions.
-const outdated = [/label "ubuntu-24\.04(-arm)?" is unknown/, /unknown permission scope "attestations"/];
+const outdated = [/label "ubuntu-(24\.04(-arm)?|slim)" is unknown/, /unknown permission scope "attestations"/];
 
 let found = 0;
 for (const file of files) {
