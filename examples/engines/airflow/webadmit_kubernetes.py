@@ -81,9 +81,9 @@ def webadmit_kubernetes():
         # Your loader instead of wc. The file is deleted when it has been loaded.
         cmds=["sh", "-ec"],
         arguments=['echo "The run ended as $STATUS"; wc -l "$FILE"; rm "$FILE"'],
-        # In variables, the values cannot change the script.
+        # In variables, the values cannot change the script. The path is relative to the working directory, which is the root.
         env_vars={
-            "FILE": "{{ ti.xcom_pull(task_ids='export')['path'] }}",
+            "FILE": "/{{ ti.xcom_pull(task_ids='export')['path'] }}",
             "STATUS": "{{ ti.xcom_pull(task_ids='export')['status'] }}",
         },
         **POD,
