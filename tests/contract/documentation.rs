@@ -154,8 +154,15 @@ fn the_newest_version_of_the_changelog_is_unreleased_or_that_of_the_manifest() {
 
 #[test]
 fn every_relative_link_of_the_pages_leads_to_a_file_and_a_heading() {
-    let pages =
-        ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "examples/ci/README.md"].map(PathBuf::from);
+    let pages = [
+        "README.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "CHANGELOG.md",
+        "examples/ci/README.md",
+        "examples/engines/README.md",
+    ]
+    .map(PathBuf::from);
     let docs = fs::read_dir(absolute("docs")).unwrap().map(|entry| Path::new("docs").join(entry.unwrap().file_name()));
     let docs = docs.filter(|page| page.extension().is_some_and(|extension| extension == "md"));
 
