@@ -26,14 +26,6 @@ pub enum CiSystem {
 }
 
 impl Environment {
-    /// Returns this environment with one more variable.
-    #[must_use]
-    pub(crate) fn with_variable(&self, name: &str, value: &str) -> Self {
-        let mut environment = self.clone();
-        environment.variables.push((name.into(), value.into()));
-        environment
-    }
-
     /// Returns a variable; `None` if it is empty.
     #[must_use]
     pub(crate) fn variable(&self, name: &str) -> Option<&OsStr> {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::connect;
-use crate::config::{ApiConfig, ParsedInputs};
+use crate::config::{API_INPUTS, ApiConfig, ParsedInputs};
 use crate::context::{Context, RequestLimits, Step};
 use crate::environment::Environment;
 use crate::error::StepError;
@@ -24,9 +24,6 @@ use crate::report::message::{self, MessageContext};
 use crate::text::sanitize;
 use crate::webadmit::lists::{Export, Identity, Label, Template};
 use crate::webadmit::{ApiClient, Id, RunKind, resolve};
-
-/// The inputs that this command uses. It ignores all others, valid or not.
-const LIST_INPUTS: [&str; 6] = ["api-key", "base-url", "timeout", "poll-interval", "allow-http", "ca-file"];
 
 /// Maximum number of attempts to list the exports or the PDF templates of one identity. A list that keeps failing leaves time for
 /// the others.
@@ -83,7 +80,8 @@ fn prepare<'a>(
     log: &Log,
 ) -> Result<(&'a ApiConfig, Clients), StepError> {
     let mut trust_store = connect::system_trust_store(environment);
-    let mut errors: Vec<_> = inputs.errors.iter().filter(|error| LIST_INPUTS.contains(&error.input)).cloned().collect();
+    // It ignores all other inputs, valid or not.
+    let mut errors: Vec<_> = inputs.errors.iter().filter(|error| API_INPUTS.contains(&error.input)).cloned().collect();
     if inputs.paths.ca_file.is_some() {
         let workspace = super::find_workspace(environment)?;
         errors.extend(connect::add_ca_file(&mut trust_store, &workspace, inputs));

@@ -28,18 +28,24 @@ pub(crate) fn run(environment: &Environment) -> u8 {
     let arguments: Vec<&str> = arguments.iter().map(AsRef::as_ref).collect();
 
     match arguments.as_slice() {
-        [] if config::command(&environment.variables) == Some(Command::List) => {
-            list::run(environment, ListFormat::Table)
-        }
-        [] => export::run(environment),
-        // The input has the same effect, and contradicts another command there.
-        ["check"] => export::run(&environment.with_variable("INPUT_COMMAND", "check")),
+        [] => match config::command(&environment.variables) {
+            Some(Command::List) => list::run(environment, ListFormat::Table),
+            Some(Command::Check) | None => export::run(environment),
+        },
+        ["check"] => export::run(&with_command(environment, "check")),
         ["list"] => list::run(environment, ListFormat::Table),
         ["list", "--json"] | ["--json", "list"] => list::run(environment, ListFormat::Json),
-        ["--help" | "-h", ..] | ["list", "--help" | "-h"] => print(environment, &help::text()),
+        ["--help" | "-h", ..] | ["list" | "check", "--help" | "-h"] => print(environment, &help::text()),
         ["--version" | "-V", ..] => print(environment, help::VERSION),
         arguments => fail(environment, &StepError::Argument(unknown_argument(arguments))),
     }
+}
+
+/// Returns the environment with this command as its input `command`. An argument takes precedence over the input.
+fn with_command(environment: &Environment, command: &str) -> Environment {
+    let mut environment = environment.clone();
+    config::replace_input(&mut environment.variables, "command", command);
+    environment
 }
 
 fn print(environment: &Environment, text: &str) -> u8 {

@@ -22,6 +22,9 @@ pub use spec::{INPUTS, InputSpec};
 use crate::webadmit::status::Status;
 use crate::webadmit::{ApiKey, BaseUrl, Id, RunKind};
 
+/// The inputs that every command uses.
+pub(crate) const API_INPUTS: [&str; 6] = ["api-key", "base-url", "timeout", "poll-interval", "allow-http", "ca-file"];
+
 /// How to use the API.
 #[derive(Debug)]
 pub struct ApiConfig {
@@ -212,6 +215,10 @@ pub fn parse(variables: &[(OsString, OsString)]) -> ParsedInputs {
     let command = errors.parse("command", &raw.command, parse::command);
     let request = parse_request(&raw, command, &mut errors);
 
+    if errors.has("command") {
+        // Which other inputs the command needs is not known.
+        errors.found.retain(|error| error.input == "command" || API_INPUTS.contains(&error.input));
+    }
     let mut errors = errors.found;
     sort(&mut errors);
     ParsedInputs { api_key, paths, api_config, request, errors, unknown }
@@ -222,6 +229,12 @@ pub fn parse(variables: &[(OsString, OsString)]) -> ParsedInputs {
 pub(crate) fn command(variables: &[(OsString, OsString)]) -> Option<Command> {
     let (raw, _) = raw::collect(variables, &mut InputErrors::default());
     parse::command(raw.command.as_deref()?).ok()
+}
+
+/// Sets the variable of an input, and removes its other spellings.
+pub(crate) fn replace_input(variables: &mut Vec<(OsString, OsString)>, input: &str, value: &str) {
+    variables.retain(|(variable, _)| variable.to_str().and_then(raw::input_name).as_deref() != Some(input));
+    variables.push((variable(input).into(), value.into()));
 }
 
 fn parse_api_key(raw: &RawInputs, errors: &mut InputErrors) -> Option<ApiKey> {

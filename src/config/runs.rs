@@ -122,7 +122,7 @@ fn require_any(exports: &RunInputs<'_>, batches: &RunInputs<'_>, errors: &mut In
         let (name, id, template) = (variable("export-name"), variable("export-id"), variable("pdf-template"));
         errors.add(
             "export-name",
-            format!("missing; give the name of the export, or its id as export-id, or a PDF Manager template as pdf-template; webadmit-export list shows all of them (as variables: {name}, {id}, {template})"),
+            format!("missing; give the name of the export, or its id as export-id, or a PDF Manager template as pdf-template; `command: list` shows all of them (as variables: {name}, {id}, {template})"),
         );
     }
 }
@@ -144,7 +144,7 @@ fn require_identity(raw: &RawInputs, exports: &RunInputs<'_>, batches: &RunInput
             let run = variable(exports.kind.run_input());
             errors.add(
                 "identity",
-                format!("missing; give words that identify it, such as SOPHAS, or its id as user-identity-id, or export-file-id to use an existing run; webadmit-export list shows all identities (as variables: {words}, {id}, {run})"),
+                format!("missing; give words that identify it, such as SOPHAS, or its id as user-identity-id, or export-file-id to use an existing run; `command: list` shows all identities (as variables: {words}, {id}, {run})"),
             );
         }
         Some(runs) if parse::is_latest(runs) => errors.add(

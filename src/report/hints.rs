@@ -46,6 +46,12 @@ impl MessageBuilder<'_> {
             Status::EmptyList => {
                 format!("the {noun} matched no applicants; if that is expected, set fail-on: failed")
             }
+            Status::Failed if self.run().is_some_and(|(request, _)| request.run == RunSelector::Latest) => {
+                let (run_noun, input) = (self.run_history().kind.run_noun(), self.run_history().kind.run_input());
+                format!(
+                    "WebAdMIT could not create the file; check the {noun} in WebAdMIT; this {run_noun} stays the latest until there is a newer one; without {input}, this step starts a {run_noun}"
+                )
+            }
             Status::Failed => {
                 format!("WebAdMIT could not create the file; check the {noun} in WebAdMIT, then re-run the step")
             }
@@ -136,7 +142,7 @@ impl MessageBuilder<'_> {
     }
 
     fn lookup_hint(&self, names: &[Unresolved]) -> String {
-        const LIST: &str = "webadmit-export list shows everything that the key can see";
+        const LIST: &str = "`command: list` shows everything that the key can see";
 
         match names {
             [Unresolved { target: LookupTarget::Identity, error }] => list_row_hint(self.words(), "identity", "INPUT")
@@ -161,6 +167,9 @@ impl MessageBuilder<'_> {
                     "check in WebAdMIT whether the {source} has run, and under which identity; without {input}, this step starts a {run}"
                 )
             }
+            names if self.history.identity.is_none() && names.iter().all(|name| name.error.matching > 0) => {
+                format!("set identity to the identity that has them, or use ids; {LIST}")
+            }
             _ => format!("use the exact names from WebAdMIT, or ids; {LIST}"),
         }
     }
@@ -168,6 +177,7 @@ impl MessageBuilder<'_> {
     fn identity_hint(&self, error: &ResolveError) -> &'static str {
         match (error.matching, error.total) {
             _ if error.is_id => "this is an id; set it as user-identity-id, or set identity to words",
+            (1.., _) | (_, 1..) if self.words().is_empty() => "use an id from this list, or words as identity",
             _ if self.is_yaml() => {
                 "set only the value, without `identity:` and without the single quotes, which belong to YAML"
             }
@@ -338,8 +348,6 @@ impl MessageBuilder<'_> {
 fn list_row_hint(value: &str, input: &str, column: &str) -> Option<String> {
     let (id, _) = value.trim().split_once("  ")?;
     id.bytes().all(|byte| byte.is_ascii_digit()).then(|| {
-        format!(
-            "this looks like a row of a list; set {input} to the value in the column {column} of webadmit-export list"
-        )
+        format!("this looks like a row of a list; set {input} to the value in the column {column} of the list")
     })
 }

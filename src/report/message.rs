@@ -1,6 +1,6 @@
 //! Renders the error that ended a step as a message: what failed and why, what it means for the user's file, and what to do.
 
-use crate::config::{ApiConfig, FetchRequest, InputError, RunRequest, RunSelector};
+use crate::config::{ApiConfig, FetchRequest, IdentitySelector, InputError, RunRequest, RunSelector};
 use crate::error::{LookupTarget, StepError, Unresolved};
 use crate::http::error::Endpoint;
 use crate::http::retry::{FIRST_RESPONSE_TIMEOUT, GiveUpReason, RetryFailure};
@@ -120,7 +120,7 @@ impl<'a> MessageBuilder<'a> {
             }
             StepError::Status(status) => format!("ended with status {status}"),
             StepError::TooOld { created, max_age } => format!(
-                "the latest file was created {} ago ({created}), which is longer than max-age ({})",
+                "the latest file was created {} ago ({created}), so it is older than max-age ({})",
                 format::age(created.age()),
                 format::age(*max_age)
             ),
@@ -219,8 +219,11 @@ impl<'a> MessageBuilder<'a> {
         match name.target {
             LookupTarget::Identity => {
                 let words = request.identity.as_ref().map(ToString::to_string).unwrap_or_default();
+                let is_id = matches!(request.identity, Some(IdentitySelector::Id(_)));
                 let explanation = match (matching, total) {
                     (_, 0) => "not found: this key has no identities".to_owned(),
+                    (_, 1) if is_id => format!("not found: the only identity{owner} has another id"),
+                    _ if is_id => format!("not found among the {total} identities{owner}"),
                     (0, 1) => format!("not found: the only identity{owner} does not contain all of these words"),
                     (0, _) => format!("not found: none of the {total} identities{owner} contains all of these words"),
                     _ => format!(
@@ -409,6 +412,16 @@ pub(super) fn files_state(history: &History, error: Option<&StepError>) -> Strin
         1 => "1 file was saved".to_owned(),
         files => format!("{files} files were saved"),
     }
+}
+
+/// Returns the inputs that fetch the runs of a step again: `export-file-id: 74780,74787 and pdf-batch-id: 42`.
+pub(crate) fn inputs_for_all(history: &History) -> String {
+    let input = |kind: RunKind| {
+        let ids = history.runs.iter().filter(|run| run.kind == kind).filter_map(|run| run.id);
+        let ids: Vec<String> = ids.map(|id| id.to_string()).collect();
+        (!ids.is_empty()).then(|| format!("{}: {}", kind.run_input(), ids.join(",")))
+    };
+    [RunKind::Export, RunKind::PdfBatch].into_iter().filter_map(input).collect::<Vec<_>>().join(" and ")
 }
 
 /// Returns `3 exports`, or `2 exports and 1 PDF template`.

@@ -8,6 +8,7 @@ pub(crate) mod message;
 pub mod outputs;
 pub(crate) mod summary;
 
+use crate::config::Action;
 use crate::error::{ExitCode, StepError};
 use history::History;
 use message::MessageContext;
@@ -27,6 +28,13 @@ impl Report<'_> {
     pub(crate) fn exit_code(&self) -> ExitCode {
         let runs = self.history.failed_runs().map(|(.., error)| error);
         ExitCode::most_severe(runs.chain(self.error).map(StepError::exit_code))
+    }
+
+    /// Returns the inputs that fetch the files in a later step, if this one only started the runs.
+    pub(crate) fn inputs_for_later(&self) -> Option<String> {
+        let request = self.context?.request?;
+        let has_started = request.action == Action::Start && !request.is_check;
+        (has_started && self.exit_code() == ExitCode::Success).then(|| message::inputs_for_all(self.history))
     }
 
     /// Returns the error message of the step, if it failed.

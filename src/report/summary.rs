@@ -16,6 +16,7 @@ mod several;
 const MIN_BAR: Duration = Duration::from_secs(1);
 
 const CHECK_PASSED: &str = "✅ The check passed; no run was started";
+const CHECK_FAILED: &str = "❌ The check failed; no run was started";
 
 /// The data of the summary.
 #[derive(Debug)]
@@ -44,6 +45,7 @@ impl Summary<'_> {
             Some(headline(&self.outcome(run))),
             self.error.map(code_block),
             self.report.context.map(|context| self.table(context, run)),
+            self.inputs_for_later(),
             self.retries(run),
             self.diagram(&[run]),
         ]
@@ -81,10 +83,14 @@ impl Summary<'_> {
                 format!("❌ {saved} saved, but the {} ended with status `success_with_errors`", run.kind.run_noun())
             }
             (Some(saved), Some(_), _) => format!("❌ {saved} saved, but the step failed"),
+            (None, None, Some(Status::Failed)) => {
+                format!("⚠️ No file: the {} failed in WebAdMIT", run.kind.run_noun())
+            }
             (None, None, Some(status)) => {
                 format!("✅ No file: the {} ended with status {}", run.kind.run_noun(), code(status.name()))
             }
             (None, None, None) => "✅ Done".to_owned(),
+            (None, Some(_), _) if self.request().is_some_and(|request| request.is_check) => CHECK_FAILED.to_owned(),
             (None, Some(_), _) => "❌ No file was saved".to_owned(),
         }
     }
@@ -135,6 +141,7 @@ impl Summary<'_> {
     /// Returns the resolved identity, or else the value of the input.
     fn identity(&self, request: &FetchRequest) -> Option<String> {
         match (&self.report.history.identity, &request.identity) {
+            _ if !request.uses_identity() => None,
             (Some(identity), _) => Some(describe(identity)),
             (None, Some(IdentitySelector::Words(words))) => Some(code(words)),
             (None, Some(IdentitySelector::Id(_)) | None) => None,
@@ -144,6 +151,10 @@ impl Summary<'_> {
     fn retries(&self, run: &RunHistory) -> Option<String> {
         let recovery = run.recovery_summary();
         (!recovery.is_empty()).then(|| format!("{}: {recovery}.", self.recovery_label()))
+    }
+
+    fn inputs_for_later(&self) -> Option<String> {
+        self.report.inputs_for_later().map(|inputs| format!("To download the files later: {}.", code(&inputs)))
     }
 
     /// Draws a diagram, unless the step did not wait for the runs.

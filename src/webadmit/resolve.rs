@@ -223,12 +223,12 @@ pub(crate) fn by_name<'a, T: NamedEntry>(all: &'a [T], name: &str) -> Result<&'a
     Err(ResolveError::new(name, all, 0, &ranked))
 }
 
-/// Returns the export or the PDF template with this id.
+/// Returns the identity, the export or the PDF template with this id.
 ///
 /// # Errors
 ///
 /// [`ResolveError`] if the list does not have it. Entries with similar ids are the first candidates.
-pub(crate) fn by_id<T: NamedEntry>(all: &[T], id: Id) -> Result<&T, ResolveError> {
+pub(crate) fn by_id<T: Entry>(all: &[T], id: Id) -> Result<&T, ResolveError> {
     all.iter().find(|entry| entry.id() == id).ok_or_else(|| {
         let id = id.to_string();
         let mut ranked: Vec<&T> = all.iter().collect();

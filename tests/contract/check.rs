@@ -51,13 +51,13 @@ fn verifies_ids_that_no_status_check_verifies() {
         let outcome = check(step().input("export-id", "999")).run().exited(5);
         let error = outcome.error();
         let nothing_started = if latest.is_empty() { "no run was started and " } else { "" };
-        let message = format!(
-            "export 999 not found among the 2 exports of identity {IDENTITY_ID}; {nothing_started}no file was written"
-        );
+        let message = format!("export 999 not found among the 2 exports of identity {IDENTITY_ID} (SOPHAS, ");
         assert!(error.starts_with(&message), "{error}");
+        assert!(error.contains(&format!("; {nothing_started}no file was written;")), "{error}");
         assert!(error.contains(&format!("\n  {EXPORT_ID}  {EXPORT_NAME}\n")), "{error}");
 
-        check(step().input("user-identity-id", "999")).run().exited(5);
+        let outcome = check(step().input("user-identity-id", "999")).run().exited(5);
+        outcome.with_error("identity 999 not found among the 3 identities of this key; no run was started");
         check(step().input("api-key", "00000000000000000000000000000000")).run().exited(5);
         check(step().input("pdf-template-id", "999")).run().exited(5).with_error("PDF template 999 not found");
         assert_only_read(&stand_in);
@@ -76,7 +76,7 @@ fn requests_the_status_of_an_existing_run() {
         let stand_in = StandIn::with_statuses(&[status]);
         let outcome = check(github(&stand_in)).input("fail-on", fail_on).run().exited(code);
         assert_only_read(&stand_in);
-        assert_eq!(stand_in.api_requests().len(), 1);
+        assert_eq!(stand_in.api_requests().len(), 1, "an id of a run needs no other request");
         assert!(outcome.stdout.contains(line) && outcome.files().is_empty(), "{}", outcome.stdout);
         assert_eq!(outcome.outputs["export-file-id"], RUN_ID.to_string());
     }
@@ -85,7 +85,7 @@ fn requests_the_status_of_an_existing_run() {
     let step = github(&stand_in).by_identity_id().input("export-file-id", "latest").input("max-age", "26h");
     let outcome = check(step.input("filename", "today.csv")).run().exited(0);
     assert!(
-        outcome.stdout.contains("would save its file as today.csv in the workspace, unless it is older than 26 h"),
+        outcome.stdout.contains("would save its file as today.csv in the workspace, unless it is older than 26 h; a check does not request its age"),
         "{}",
         outcome.stdout
     );
@@ -106,7 +106,19 @@ fn a_batch_that_is_too_old_fails_the_check() {
 fn reports_names_that_are_not_found() {
     let stand_in = StandIn::start();
     let outcome = check(github(&stand_in).by_names().input("export-name", "Daily")).run().exited(5);
+    assert!(outcome.summary.starts_with("### WebAdMIT export: ❌ The check failed; no run was started\n"));
     assert!(outcome.error().contains("export `Daily` not found"), "{}", outcome.error());
+}
+
+#[test]
+fn verifies_an_identity_that_the_run_does_not_need() {
+    let stand_in = StandIn::start();
+    for (input, value) in [("identity", "Nonsense"), ("user-identity-id", "999")] {
+        check(github(&stand_in).input(input, value)).run().exited(5).with_error("not found");
+        // Only a check looks at it.
+        let outcome = github(&stand_in).input(input, value).run().exited(0);
+        assert!(!outcome.summary.contains("| Identity |"), "{}", outcome.summary);
+    }
 }
 
 #[test]
@@ -140,8 +152,11 @@ fn the_argument_check_is_the_same_as_the_input() {
     let stand_in = StandIn::start();
     github(&stand_in).by_names().arg("check").run().exited(0);
     assert_only_read(&stand_in);
-    let outcome = github(&stand_in).by_names().input("command", "list").arg("check").run().exited(2);
-    assert!(outcome.error().contains("command: given twice with different values"), "{}", outcome.error());
+    // An argument takes precedence.
+    let outcome = github(&stand_in).by_names().input("command", "list").arg("check").run().exited(0);
+    assert!(outcome.stdout.contains("would start a run"), "{}", outcome.stdout);
+    let outcome = github(&stand_in).by_names().input("command", "check").arg("list").run().exited(0);
+    assert!(outcome.stdout.contains("Nightly Applicants"), "{}", outcome.stdout);
 }
 
 #[test]
@@ -153,7 +168,8 @@ fn the_input_command_prints_the_list() {
     assert_eq!(with_input.stdout, with_argument.stdout);
     assert!(with_input.stdout.contains("Nightly Applicants"));
     let outcome = step().input("command", "lists").run().exited(2);
-    assert!(outcome.error().contains("command: `lists` must be list or check"), "{}", outcome.error());
+    let message = "invalid input command: `lists` must be list or check; omit it to fetch files; no request was sent";
+    assert!(outcome.error().starts_with(message), "{}", outcome.error());
     let summary = step().workspace().parent().unwrap().join("summary.md");
     assert!(!fs::exists(summary).unwrap());
 }

@@ -53,7 +53,7 @@ fn the_message_gives_time_and_age_and_points_to_the_schedule() {
     let message = outcome.error();
     assert!(
         message.starts_with(&format!(
-            "run {RUN_ID} of export {EXPORT_ID}: the latest file was created 8 days ago ({CREATED_AT}), which is longer than max-age (26 h); no file was written; an existing file was left unchanged\nhint: check the schedule of the export in WebAdMIT"
+            "run {RUN_ID} of export {EXPORT_ID}: the latest file was created 8 days ago ({CREATED_AT}), so it is older than max-age (26 h); no file was written; an existing file was left unchanged\nhint: check the schedule of the export in WebAdMIT"
         )),
         "{message}"
     );

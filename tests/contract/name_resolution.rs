@@ -31,7 +31,7 @@ fn suggests_the_column_if_the_input_is_a_row_of_a_list() {
         .with_error("hint: this looks like a row of a list; set export-name to the value in the column NAME");
     let row = "305  SOPHAS, 2026 - 2027, Demo School of Public Health";
     let step = github(&stand_in).by_names().input("identity", row);
-    step.run().exited(5).with_error("set identity to the value in the column INPUT of webadmit-export list");
+    step.run().exited(5).with_error("set identity to the value in the column INPUT of the list");
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn an_error_lists_at_most_twenty_names() {
     let many: Vec<Value> = (1..=50).map(|id| export_json(id, &format!("{long}{id}"))).collect();
     stand_in.next_api_json(only_identity_json()).next_api_json(exports_json(&many));
     let outcome = by_names(&stand_in).run().exited(5).with_error("\n  … and 30 more\n");
-    let outcome = outcome.with_error("webadmit-export list shows everything that the key can see");
+    let outcome = outcome.with_error("`command: list` shows everything that the key can see");
     assert_eq!(outcome.error().lines().filter(|line| line.contains("a long name")).count(), 20);
     assert!(outcome.error().len() < 4096, "{}", outcome.error().len());
 }

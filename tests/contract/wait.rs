@@ -51,6 +51,9 @@ fn a_later_step_fetches_the_runs_by_their_ids() {
     };
     let started = by_names().input("wait", "FALSE").run().exited(0);
     assert!(started.summary.starts_with("### WebAdMIT export: ✅ Started 3 runs\n"), "{}", started.summary);
+    let inputs = format!("export-file-id: {RUN_ID},{SECOND_RUN_ID} and pdf-batch-id: {PDF_BATCH_ID}");
+    assert!(started.stdout.contains(&format!("\nto download the files later: {inputs}\n")), "{}", started.stdout);
+    assert!(started.summary.contains(&format!("To download the files later: `{inputs}`.")), "{}", started.summary);
     let files = started.output_files();
     assert_eq!(
         (files[0]["export_file_id"].as_u64(), files[1]["export_file_id"].as_u64()),
@@ -103,6 +106,8 @@ fn fail_on_none_accepts_every_terminal_status() {
         let stand_in = StandIn::with_statuses(&["Queued", status]);
         let outcome = github(&stand_in).input("fail-on", "None").run().exited(0);
         assert_eq!(outcome.files().is_empty(), status != "Success With Errors");
+        let is_warning = outcome.stdout.contains("::warning") && outcome.summary.contains("⚠️");
+        assert_eq!(is_warning, status != "Empty List", "{}", outcome.stdout);
     }
     let stand_in = StandIn::start();
     let outcome = github(&stand_in).input("fail-on", "none, failed").run().exited(2);

@@ -59,6 +59,9 @@ pub(crate) fn run(environment: &Environment) -> u8 {
     };
 
     let report = Report { error: error.as_ref().or(unwritten.as_ref()), ..report };
+    if let Some(inputs) = report.inputs_for_later() {
+        log.plain(&format!("to download the files later: {inputs}"));
+    }
     report_result(environment, &report, start, &log);
     report.exit_code().into()
 }

@@ -33,7 +33,10 @@ impl Plan<'_> {
     /// [`StepError::Unresolved`] with all exports and templates that were not found or are ambiguous.
     pub(super) async fn resolve(&self) -> Result<Option<Id>, StepError> {
         let identity = match &self.request.identity {
-            Some(identity) if self.request.uses_identity() => Some(self.resolve_identity(identity).await?),
+            // A check also verifies an identity that the runs do not need.
+            Some(identity) if self.request.uses_identity() || self.request.is_check => {
+                Some(self.resolve_identity(identity).await?)
+            }
             _ => None,
         };
 
@@ -46,10 +49,14 @@ impl Plan<'_> {
 
     async fn resolve_identity(&self, selector: &IdentitySelector) -> Result<Id, StepError> {
         let resolved = match selector {
-            IdentitySelector::Id(id) => ResolvedName::from_id(*id),
-            IdentitySelector::Words(words) => {
+            IdentitySelector::Id(id) if !self.request.is_check => ResolvedName::from_id(*id),
+            selector => {
                 let all = self.request_list(async |timeout| self.api.identities(timeout).await).await?;
-                let found = resolve::identity(&all, words).map_err(|error| {
+                let found = match selector {
+                    IdentitySelector::Id(id) => resolve::by_id(&all, *id),
+                    IdentitySelector::Words(words) => resolve::identity(&all, words),
+                };
+                let found = found.map_err(|error| {
                     StepError::Unresolved(vec![Unresolved { target: LookupTarget::Identity, error }])
                 })?;
                 self.context.line(&format!("identity: {}, {}", found.id, found.title()));

@@ -77,8 +77,16 @@ impl<'a> Run<'a> {
         self.download_files(run, &response, connection).await?;
 
         self.check_status(&response.status)?;
-        if !response.status.has_file() {
-            self.context.line(&format!("no file was produced ({}); allowed by fail-on", response.status));
+        match response.status {
+            Status::Failed => {
+                let noun = self.request.kind.run_noun();
+                self.context
+                    .warning(&format!("the {noun} failed in WebAdMIT, so there is no file; allowed by fail-on"));
+            }
+            ref status if !status.has_file() => {
+                self.context.line(&format!("no file was produced ({status}); allowed by fail-on"));
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -108,7 +116,9 @@ impl<'a> Run<'a> {
         }
 
         let unless_too_old = match self.max_age() {
-            Some(max_age) if status.has_file() => format!(", unless it is older than {}", format::age(max_age)),
+            Some(max_age) if status.has_file() => {
+                format!(", unless it is older than {}; a check does not request its age", format::age(max_age))
+            }
             _ => String::new(),
         };
         self.context.line(&match (status.has_file(), status.is_terminal()) {

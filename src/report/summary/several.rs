@@ -1,6 +1,6 @@
 //! The summary of a step with several runs: a row for each, and a section for each in the diagram.
 
-use super::{CHECK_PASSED, Summary, code, code_block, describe, headline};
+use super::{CHECK_FAILED, CHECK_PASSED, Summary, code, code_block, describe, headline};
 use crate::config::{Action, FetchRequest};
 use crate::report::history::RunHistory;
 use crate::text::format::{self, duration};
@@ -21,6 +21,7 @@ impl Summary<'_> {
             self.error.map(code_block),
             Some(self.runs_table()),
             Some(self.facts()),
+            self.inputs_for_later(),
             self.messages(),
             self.retries_of_several(),
             self.diagram(&runs),
@@ -32,9 +33,11 @@ impl Summary<'_> {
         let failed = self.report.history.failed_runs().count();
         let saved = runs.iter().map(|run| run.saved.len()).sum();
         let files = if saved == 0 { "no file was".to_owned() } else { format::count(saved, "file") };
+        let has_failed = runs.iter().any(|run| run.status() == Some(&Status::Failed));
         let has_errors = runs.iter().any(|run| run.status() == Some(&Status::SuccessWithErrors));
         match (self.error, self.request()) {
             (None, Some(request)) if request.is_check => return CHECK_PASSED.to_owned(),
+            (Some(_), Some(request)) if request.is_check => return CHECK_FAILED.to_owned(),
             (None, Some(FetchRequest { action: Action::Start, .. })) => {
                 return format!("✅ Started {}", format::count(runs.len(), "run"));
             }
@@ -44,6 +47,7 @@ impl Summary<'_> {
             (None, _) if has_errors => {
                 format!("⚠️ {files} saved, but WebAdMIT reported errors; applicants may be missing")
             }
+            (None, _) if has_failed => format!("⚠️ {files} saved, but runs failed in WebAdMIT"),
             (None, _) if saved == 0 => "✅ No file: see the statuses".to_owned(),
             (None, _) => format!("✅ {files} saved"),
             (Some(_), 0) if saved == 0 => "❌ No file was saved".to_owned(),
@@ -94,7 +98,7 @@ fn row(run: &RunHistory) -> String {
     let outcome = match (&run.error, run.status()) {
         (Some(_), _) => "❌",
         (None, _) if !run.is_finished => "—",
-        (None, Some(Status::SuccessWithErrors)) => "⚠️",
+        (None, Some(Status::SuccessWithErrors | Status::Failed)) => "⚠️",
         (None, _) => "✅",
     };
     let source = run.source.as_ref().map_or_else(|| code(&run.label), describe);

@@ -344,7 +344,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
             entry(
                 "… of … runs failed",
                 "Some of the runs failed. The others were fetched all the same: their files are in place, and their paths are in the outputs `paths` and `files`. The message has one line for each run that failed. Its whole message, with a hint, is in the log and in the step summary.",
-                "Search this page for the words of each line. The exit code is that of the most severe error: 1 before 5, 4 and 3.",
+                "Search this page for the words of each line. The exit code is that of the most severe error: a signal before 1, 5, 4, 6 and 3.",
                 NotApplicable,
                 &[some_runs_failed],
             ),
@@ -422,7 +422,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
                 &[success_with_errors],
             ),
             entry(
-                "the latest file was created …, which is longer than max-age",
+                "the latest file was created …, so it is older than max-age",
                 "The newest run is older than `max-age` allows. WebAdMIT disables the schedule of an export after failures, without notice.",
                 "If the export is not scheduled, or nobody has run it, start a run in the step instead.",
                 Never,
