@@ -4,7 +4,8 @@ Replace the export name, the identity and OWNER (the owner of the image). Needs 
 password of the Airflow connection "webadmit" (of the type generic), which Airflow encrypts. While the container exists, everyone who
 may use Docker on its host can read the key.
 
-Run with scripts/check-airflow, which replaces the containers by local processes. Not run with Docker.
+Run with scripts/check-airflow, which replaces the containers by local processes, and once in containers, through the Docker API of
+Podman 4.3, with a stand-in for WebAdMIT. Not run with Docker itself.
 """
 
 import json
