@@ -57,7 +57,7 @@ fn verifies_ids_that_no_status_check_verifies() {
         assert!(error.contains(&format!("\n  {EXPORT_ID}  {EXPORT_NAME}\n")), "{error}");
 
         let outcome = check(step().input("user-identity-id", "999")).run().exited(5);
-        outcome.with_error("identity 999 not found among the 3 identities of this key; no run was started");
+        outcome.with_error("identity 999 not found among the 3 identities of this key; ");
         check(step().input("api-key", "00000000000000000000000000000000")).run().exited(5);
         check(step().input("pdf-template-id", "999")).run().exited(5).with_error("PDF template 999 not found");
         assert_only_read(&stand_in);
