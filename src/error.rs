@@ -62,7 +62,7 @@ pub enum StepError {
         /// The maximum age.
         max_age: Duration,
     },
-    /// The age of a file is limited, but the server does not say when it was created.
+    /// `max-age` is set, but the server does not say when the file was created.
     UnknownAge,
     /// An error of this machine, such as a full disk.
     Local(anyhow::Error),

@@ -7,7 +7,7 @@
 //! Modules use only modules below them in this list.
 //!
 //! ```text
-//! commands      export (the default), list, help
+//! commands      export (the default, and check), list, help
 //! poll          loop 1: check each run until its status is terminal
 //! download      loop 2: attempts, each with a signed URL that has not expired, until the file is complete
 //! context       loop 3: one request, retried; the deadline, log and history that all loops share
@@ -31,7 +31,7 @@
 //! - Text from a server goes through [`text::sanitize`] before a person or a CI runner sees it.
 //! - Inputs are parsed once, into types that cannot hold an invalid value.
 //! - Each of the three loops is in one place. [`http::retry`] decides what happens after an error.
-//! - [`config`], [`webadmit::resolve`], [`http::retry`], `download::range`, `download::filename`, `download::html_charset` and
+//! - [`config`], [`webadmit::resolve`], [`http::retry`], `download::range`, `download::filename`, `download::age`, `download::html_charset` and
 //!   [`text`] are pure: they use no clock, no disk and no network.
 //! - Everything runs on one thread, except name look-ups, the checksum of a large file, and the conversion of text.
 //! - A file is renamed to its destination when it is complete and verified; a partial file never has that name.

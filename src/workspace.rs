@@ -156,8 +156,8 @@ impl Workspace {
         self.give_to_owner(&File::open(path)?)
     }
 
-    /// Creates an empty hidden file, which is removed when it is dropped. Other users can read it, as later steps can have another
-    /// user.
+    /// Creates an empty hidden file, which is removed when it is dropped. Other users can read it, because later steps may run as
+    /// another user.
     ///
     /// # Errors
     ///

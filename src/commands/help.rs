@@ -25,8 +25,8 @@ pub(crate) fn text() -> String {
          webadmit-export list [--json]     list the identities, exports and PDF templates that the key can see\n       \
          webadmit-export --help | --version\n\n\
          Inputs are environment variables. Files go to the workspace: $GITHUB_WORKSPACE, or else the working directory.\n\
-         The input command can name the command, too. list needs only api-key, and also uses base-url, timeout, poll-interval,\n\
-         allow-http and ca-file.\n\n\
+         INPUT_COMMAND=check or list has the same effect as the argument. list needs only api-key, and also uses base-url,\n\
+         timeout, poll-interval, allow-http and ca-file.\n\n\
          Inputs:\n"
     );
     for input in config::INPUTS {

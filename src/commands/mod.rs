@@ -1,4 +1,4 @@
-//! The commands: export (the default), list, help.
+//! The commands: export (the default, and `check`), list, help.
 
 use anyhow::Context as _;
 use tokio::time::Instant;

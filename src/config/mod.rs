@@ -52,9 +52,15 @@ pub(crate) struct FetchRequest {
     pub(crate) fail_on: Vec<Status>,
     /// Maximum age of the file of a latest run.
     pub(crate) max_age: Option<Duration>,
-    pub(crate) action: Action,
-    /// Whether the step only verifies what can be verified without starting a run: `command: check`.
-    pub(crate) is_check: bool,
+    pub(crate) mode: Mode,
+}
+
+/// Whether a step does its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Execute(Action),
+    /// Verifies what can be verified without starting a run, and says what the step would do: `command: check`.
+    Check(Action),
 }
 
 /// What a step does with the runs that it is given.
@@ -78,6 +84,12 @@ impl FetchRequest {
     #[must_use]
     pub(crate) fn uses_identity(&self) -> bool {
         self.runs.iter().any(RunRequest::uses_identity)
+    }
+
+    /// Whether nothing is started or downloaded.
+    #[must_use]
+    pub(crate) fn is_check(&self) -> bool {
+        matches!(self.mode, Mode::Check(_))
     }
 
     /// Returns the run, if a single one is requested.
@@ -286,8 +298,8 @@ fn parse_request(raw: &RawInputs, command: Option<Command>, errors: &mut InputEr
             .add("wait", format!("`false` only starts new runs, but {input} selects existing ones; omit one of them"));
     }
     let action = if waits? { Action::Fetch } else { Action::Start };
-    let is_check = command == Some(Command::Check);
-    Some(FetchRequest { identity, runs, filename, encoding: encoding?, fail_on: fail_on?, max_age, action, is_check })
+    let mode = if command == Some(Command::Check) { Mode::Check(action) } else { Mode::Execute(action) };
+    Some(FetchRequest { identity, runs, filename, encoding: encoding?, fail_on: fail_on?, max_age, mode })
 }
 
 fn parse_identity(raw: &RawInputs, errors: &mut InputErrors) -> Option<IdentitySelector> {

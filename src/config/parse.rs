@@ -141,12 +141,9 @@ pub(super) fn max_age(value: &str) -> Parsed<Duration> {
     }
 }
 
-/// Rejects a maximum age, because no latest run is selected.
+/// Rejects a maximum age, because no run is the latest one.
 pub(super) fn reject_without_latest(max_age: &str) -> Parsed<()> {
-    reject(
-        max_age,
-        "is the maximum age of the latest file; set export-file-id or pdf-batch-id to latest, or omit max-age",
-    )
+    reject(max_age, "applies only to latest; set export-file-id or pdf-batch-id to latest, or omit max-age")
 }
 
 pub(super) fn command(value: &str) -> Parsed<Command> {

@@ -66,7 +66,7 @@ fn omitted_inputs_have_their_declared_defaults() {
     assert_eq!(Ok(request.encoding), encoding(default("encoding")).map_err(|_| ()));
     let fail_on: Vec<_> = request.fail_on.iter().map(Status::name).collect();
     assert_eq!(fail_on.join(","), default("fail-on"));
-    assert_eq!((request.action, default("wait")), (Action::Fetch, "true"));
+    assert_eq!((request.mode, default("wait")), (Mode::Execute(Action::Fetch), "true"));
 }
 
 #[test]
@@ -331,7 +331,7 @@ fn a_maximum_age_has_a_unit() {
         ("0d", "`0d` must be greater than zero"),
         ("a day", "`a day` is not an age"),
         ("-1h", "`-1h` is not an age"),
-        ("26h", "`26h` is the maximum age of the latest file"),
+        ("26h", "`26h` applies only to latest"),
     ] {
         assert!(error("max-age", text).starts_with(why), "{text}");
     }
@@ -339,17 +339,17 @@ fn a_maximum_age_has_a_unit() {
 }
 
 #[test]
-fn the_action_depends_on_wait_and_the_command() {
+fn the_mode_depends_on_wait_and_the_command() {
     let new = [("INPUT_EXPORT_FILE_ID", ""), ("INPUT_IDENTITY", "SOPHAS")];
-    for (wait, command, action, is_check) in [
-        ("", "", Action::Fetch, false),
-        ("True", "", Action::Fetch, false),
-        ("FALSE", "", Action::Start, false),
-        ("", "Check", Action::Fetch, true),
-        ("false", "check", Action::Start, true),
+    for (wait, command, mode) in [
+        ("", "", Mode::Execute(Action::Fetch)),
+        ("True", "", Mode::Execute(Action::Fetch)),
+        ("FALSE", "", Mode::Execute(Action::Start)),
+        ("", "Check", Mode::Check(Action::Fetch)),
+        ("false", "check", Mode::Check(Action::Start)),
     ] {
         let request = request(&[new[0], new[1], ("INPUT_WAIT", wait), ("INPUT_COMMAND", command)]);
-        assert_eq!((request.action, request.is_check), (action, is_check), "{wait} {command}");
+        assert_eq!((request.mode, request.is_check()), (mode, matches!(mode, Mode::Check(_))), "{wait} {command}");
     }
     for (text, selected) in
         [("list", Some(Command::List)), ("CHECK", Some(Command::Check)), ("lists", None), ("", None)]

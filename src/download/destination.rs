@@ -13,7 +13,7 @@ use super::partial_file::{CompleteFile, PartialFile};
 use super::transcode::TextType;
 use crate::error::StepError;
 use crate::report::history::TextEncoding;
-use crate::report::outputs::{OutputFileConflict, OutputPaths};
+use crate::report::outputs::{OutputPathConflict, OutputPaths};
 use crate::workspace::{Workspace, remove_empty_directories};
 
 /// The directory for the files. If it was created for this step and no file is saved, it is removed again.
@@ -110,7 +110,7 @@ impl Destination {
             );
         }
         if let Some(input) = self.output_paths.input_for(&path) {
-            return Err(OutputFileConflict { path: self.workspace.display_path(&path), input }.into());
+            return Err(OutputPathConflict { path: self.workspace.display_path(&path), input }.into());
         }
         Ok(path)
     }

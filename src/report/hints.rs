@@ -4,7 +4,7 @@ use super::message::MessageBuilder;
 use crate::config::{IdentitySelector, RunSelector};
 use crate::error::{LookupTarget, StepError, Unresolved};
 use crate::http::error::{Endpoint, ErrorKind, RequestError};
-use crate::report::outputs::OutputFileConflict;
+use crate::report::outputs::OutputPathConflict;
 use crate::webadmit::resolve::ResolveError;
 use crate::webadmit::status::Status;
 use crate::webadmit::{Id, RunKind};
@@ -26,10 +26,7 @@ impl MessageBuilder<'_> {
             StepError::TimedOut => Some(self.timeout_hint()),
             StepError::Status(status) => Some(self.status_hint(status)),
             StepError::TooOld { .. } => Some(self.too_old_hint()),
-            StepError::UnknownAge => Some(
-                "check whether a proxy removes Last-Modified from the response; without max-age, the file is downloaded"
-                    .to_owned(),
-            ),
+            StepError::UnknownAge => Some(self.unknown_age_hint().to_owned()),
             StepError::MissingFiles { cause, .. } => self.missing_files_hint(cause),
             StepError::PathConflict { .. } => {
                 Some("give them other names in WebAdMIT, or fetch them in steps with different directories".to_owned())
@@ -49,7 +46,7 @@ impl MessageBuilder<'_> {
             Status::Failed if self.run().is_some_and(|(request, _)| request.run == RunSelector::Latest) => {
                 let (run_noun, input) = (self.run_history().kind.run_noun(), self.run_history().kind.run_input());
                 format!(
-                    "WebAdMIT could not create the file; check the {noun} in WebAdMIT; this {run_noun} stays the latest until there is a newer one; without {input}, this step starts a {run_noun}"
+                    "WebAdMIT could not create the file; check the {noun} there; this {run_noun} is the latest until there is a newer one; without {input}, this step starts a {run_noun}"
                 )
             }
             Status::Failed => {
@@ -63,8 +60,19 @@ impl MessageBuilder<'_> {
         let kind = self.run_history().kind;
         let (noun, run_noun, input) = (kind.source_noun(), kind.run_noun(), kind.run_input());
         format!(
-            "check the schedule of the {noun} in WebAdMIT, which disables a schedule after failures; without {input}, this step starts a {run_noun}"
+            "WebAdMIT disables a schedule after failures; check the schedule of the {noun} there; without {input}, this step starts a {run_noun}"
         )
+    }
+
+    fn unknown_age_hint(&self) -> &'static str {
+        match self.run_history().kind {
+            RunKind::Export => {
+                "check whether a proxy removes Last-Modified from the store's response; without max-age, the file is downloaded"
+            }
+            RunKind::PdfBatch => {
+                "WebAdMIT sent no valid updated_at for this batch; without max-age, its files are downloaded"
+            }
+        }
     }
 
     fn missing_files_hint(&self, cause: &StepError) -> Option<String> {
@@ -124,7 +132,7 @@ impl MessageBuilder<'_> {
     fn local_hint(&self, error: &anyhow::Error) -> Option<String> {
         let run = self.run_history();
         let fix = match error.downcast_ref() {
-            Some(OutputFileConflict { input, .. }) => format!("set filename, or another {input}"),
+            Some(OutputPathConflict { input, .. }) => format!("set filename, or another {input}"),
             None => "fix the problem".to_owned(),
         };
 

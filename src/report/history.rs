@@ -70,7 +70,7 @@ impl History {
     /// Returns when the file was created, if a single run is requested and has a single file, or one that was too old.
     #[must_use]
     pub(crate) fn created(&self) -> Option<CreationTime> {
-        let too_old = || self.only_run()?.too_old_file();
+        let too_old = || self.only_run()?.too_old_creation_time();
         self.only_file().and_then(|file| file.created).or_else(too_old)
     }
 
@@ -221,9 +221,9 @@ impl RunHistory {
         self.statuses.last().map(|change| &change.status)
     }
 
-    /// Returns when the file was created that was not downloaded because it was too old.
+    /// Returns the creation time of the file that was too old to be downloaded.
     #[must_use]
-    pub(crate) fn too_old_file(&self) -> Option<CreationTime> {
+    pub(crate) fn too_old_creation_time(&self) -> Option<CreationTime> {
         if let Some(StepError::TooOld { created, .. }) = self.error { Some(created) } else { None }
     }
 

@@ -5,7 +5,7 @@ use crate::error::{LookupTarget, StepError, Unresolved};
 use crate::http::error::Endpoint;
 use crate::http::retry::{FIRST_RESPONSE_TIMEOUT, GiveUpReason, RetryFailure};
 use crate::report::history::{History, RunHistory};
-use crate::report::outputs::OutputFileConflict;
+use crate::report::outputs::OutputPathConflict;
 use crate::text::format::{self, duration};
 use crate::text::sanitize;
 use crate::webadmit::resolve::Candidate;
@@ -120,9 +120,9 @@ impl<'a> MessageBuilder<'a> {
             }
             StepError::Status(status) => format!("ended with status {status}"),
             StepError::TooOld { created, max_age } => format!(
-                "the latest file was created {} ago ({created}), so it is older than max-age ({})",
-                format::age(created.age()),
-                format::age(*max_age)
+                "the latest file is older than max-age ({}): created {created}, {} ago",
+                duration(*max_age),
+                format::age(created.age())
             ),
             StepError::UnknownAge => format!("{error}, so max-age cannot be checked"),
             StepError::Local(error) => local_error(error),
@@ -171,7 +171,7 @@ impl<'a> MessageBuilder<'a> {
     fn file_state(&self, error: &StepError) -> Option<String> {
         const UNCHANGED: &str = "no file was written; an existing file was left unchanged";
 
-        let is_check = self.context.request?.is_check;
+        let is_check = self.context.request?.is_check();
         let Some((request, run)) = self.run() else { return Some(files_state(self.history, Some(error))) };
         // Before the export is resolved, no run is started. A first request that the API refused did not start one either.
         let is_without_run = request.run == RunSelector::New
@@ -181,9 +181,9 @@ impl<'a> MessageBuilder<'a> {
             ([saved], _) => format!("the file was saved as {}", saved.path),
             ([_, ..], _) => format!("{} were saved", format::count(run.saved.len(), "file")),
             ([], StepError::PathConflict { .. }) => "the file of this run was not kept".to_owned(),
-            ([], StepError::Local(error)) if let Some(OutputFileConflict { input, .. }) = error.downcast_ref() => {
+            ([], StepError::Local(error)) if let Some(OutputPathConflict { path, .. }) = error.downcast_ref() => {
                 format!(
-                    "no file was written; {input} now contains the outputs of this step, in place of what was there before"
+                    "no file was written; {path} now contains outputs of this step, and its previous content is lost"
                 )
             }
             ([], _) if is_without_run => format!("no run was started and {UNCHANGED}"),

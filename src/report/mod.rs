@@ -8,7 +8,7 @@ pub(crate) mod message;
 pub mod outputs;
 pub(crate) mod summary;
 
-use crate::config::Action;
+use crate::config::{Action, Mode};
 use crate::error::{ExitCode, StepError};
 use history::History;
 use message::MessageContext;
@@ -33,7 +33,7 @@ impl Report<'_> {
     /// Returns the inputs that fetch the files in a later step, if this one only started the runs.
     pub(crate) fn inputs_for_later(&self) -> Option<String> {
         let request = self.context?.request?;
-        let has_started = request.action == Action::Start && !request.is_check;
+        let has_started = request.mode == Mode::Execute(Action::Start);
         (has_started && self.exit_code() == ExitCode::Success).then(|| message::inputs_for_all(self.history))
     }
 

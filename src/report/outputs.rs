@@ -11,7 +11,7 @@ mod files;
 mod formats;
 mod sinks;
 
-pub(crate) use file_sink::writable;
+pub(crate) use file_sink::nonblocking_options;
 pub(crate) use sinks::OutputSinks;
 
 /// An output as users see it: in action.yml and in `--help`.
@@ -28,7 +28,7 @@ pub struct OutputSpec {
 pub(crate) enum OutputValue {
     Line(String),
     Number(u64),
-    /// Any number of lines. As text, none is no value.
+    /// Any number of lines. Without any, only JSON has a value.
     Lines(Vec<String>),
     /// JSON in one line.
     Json(String),
@@ -36,7 +36,7 @@ pub(crate) enum OutputValue {
 
 impl OutputValue {
     /// Returns the value in one line, or its lines with this separator.
-    pub(crate) fn in_one_line(&self, separator: &str) -> String {
+    pub(crate) fn join_lines(&self, separator: &str) -> String {
         match self {
             Self::Line(text) | Self::Json(text) => text.clone(),
             Self::Number(number) => number.to_string(),
@@ -160,21 +160,32 @@ pub fn variable(name: &str) -> String {
     format!("WEBADMIT_{}", name.replace('-', "_").to_uppercase())
 }
 
+/// What is written to the output file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum OutputFileFormat {
+    /// `WEBADMIT_<NAME>=value` lines.
+    #[default]
+    Lines,
+    /// One JSON object.
+    Json,
+}
+
+impl OutputFileFormat {
+    /// Returns the format of an output file of this name.
+    pub(crate) fn of(output_file: &str) -> Self {
+        if output_file.to_ascii_lowercase().ends_with(".json") { Self::Json } else { Self::Lines }
+    }
+}
+
 /// The paths in the inputs that get the outputs, resolved.
 #[derive(Clone, Debug, Default)]
 pub struct OutputPaths {
     pub(crate) output_file: Option<PathBuf>,
-    /// Whether the output file gets JSON.
-    pub(crate) is_json: bool,
+    pub(crate) output_file_format: OutputFileFormat,
     pub(crate) output_directory: Option<PathBuf>,
 }
 
 impl OutputPaths {
-    /// Returns whether an output file of this name gets JSON.
-    pub(crate) fn is_json(output_file: &str) -> bool {
-        output_file.to_ascii_lowercase().ends_with(".json")
-    }
-
     /// Returns the input that writes to this path: `output-file` or `output-directory`.
     pub(crate) fn input_for(&self, path: &Path) -> Option<&'static str> {
         if self.output_file.as_deref() == Some(path) {
@@ -193,7 +204,7 @@ impl OutputPaths {
 /// The file of the export would have the path of a file with outputs, which was cleared when it was opened.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot save the file as {path}: {input} has {}the same path", if *input == "output-file" { "" } else { "a file of " })]
-pub(crate) struct OutputFileConflict {
+pub(crate) struct OutputPathConflict {
     pub(crate) path: String,
     /// The input that names the file with outputs, or its directory.
     pub(crate) input: &'static str,

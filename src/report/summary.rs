@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::{Action, FetchRequest, IdentitySelector, RunRequest, RunSelector, SourceSelector};
+use crate::config::{Action, FetchRequest, IdentitySelector, Mode, RunRequest, RunSelector, SourceSelector};
 use crate::report::Report;
 use crate::report::history::{ResolvedName, RunHistory, SavedFile, StatusChange, TextEncoding};
 use crate::report::message::MessageContext;
@@ -58,13 +58,13 @@ impl Summary<'_> {
 
     /// Whether the step waited for the runs and downloaded their files.
     fn has_fetched(&self) -> bool {
-        self.request().is_some_and(|request| request.action == Action::Fetch && !request.is_check)
+        self.request().is_some_and(|request| request.mode == Mode::Execute(Action::Fetch))
     }
 
     fn outcome(&self, run: &RunHistory) -> String {
         match (self.error, self.request(), run.id) {
-            (None, Some(request), _) if request.is_check => return CHECK_PASSED.to_owned(),
-            (None, Some(FetchRequest { action: Action::Start, .. }), Some(id)) => {
+            (None, Some(request), _) if request.is_check() => return CHECK_PASSED.to_owned(),
+            (None, Some(FetchRequest { mode: Mode::Execute(Action::Start), .. }), Some(id)) => {
                 return format!("✅ Started {} {id}", run.kind.run_noun());
             }
             _ => {}
@@ -90,7 +90,7 @@ impl Summary<'_> {
                 format!("✅ No file: the {} ended with status {}", run.kind.run_noun(), code(status.name()))
             }
             (None, None, None) => "✅ Done".to_owned(),
-            (None, Some(_), _) if self.request().is_some_and(|request| request.is_check) => CHECK_FAILED.to_owned(),
+            (None, Some(_), _) if self.request().is_some_and(FetchRequest::is_check) => CHECK_FAILED.to_owned(),
             (None, Some(_), _) => "❌ No file was saved".to_owned(),
         }
     }

@@ -39,7 +39,7 @@ pub(crate) fn duration(time: Duration) -> String {
     }
 }
 
-/// Formats the age of a file in its largest unit, rounded down: `45 s`, `12 min`, `26 h`, `3 days`, `2 years`.
+/// Formats the age of a file in one unit, rounded down: `45 s`, `12 min`, `26 h`, `3 days`, `2 years`.
 pub(crate) fn age(age: Duration) -> String {
     let seconds = age.as_secs();
     match (seconds, seconds / 60, seconds / 3600, seconds / 86_400) {

@@ -1,7 +1,5 @@
 //! `command: check` verifies what it can without starting a run, and `command: list` prints the list.
 
-use std::fs;
-
 use crate::support::{
     API_KEY, EXPORT_ID, EXPORT_NAME, FILENAME, IDENTITY_ID, PDF_BATCH_ID, PDF_TEMPLATE_NAME, RUN_ID, StandIn, Step,
     github, shell,
@@ -43,7 +41,7 @@ fn says_what_a_run_would_do_without_starting_one() {
 }
 
 #[test]
-fn verifies_ids_that_no_status_check_verifies() {
+fn verifies_the_ids_of_new_and_latest_runs() {
     for latest in ["", "latest"] {
         let stand_in = StandIn::start();
         let step = || github(&stand_in).by_identity_id().input("export-file-id", latest);
@@ -140,7 +138,7 @@ fn verifies_the_destination_and_the_outputs() {
 }
 
 #[test]
-fn a_check_without_waiting_says_the_same() {
+fn a_check_of_wait_false_mentions_no_file() {
     let stand_in = StandIn::start();
     let outcome = check(github(&stand_in).by_names()).input("wait", "false").run().exited(0);
     assert!(outcome.stdout.contains("would start a run\n"), "{}", outcome.stdout);
@@ -170,6 +168,5 @@ fn the_input_command_prints_the_list() {
     let outcome = step().input("command", "lists").run().exited(2);
     let message = "invalid input command: `lists` must be list or check; omit it to fetch files; no request was sent";
     assert!(outcome.error().starts_with(message), "{}", outcome.error());
-    let summary = step().workspace().parent().unwrap().join("summary.md");
-    assert!(!fs::exists(summary).unwrap());
+    assert!(with_input.summary.is_empty(), "{}", with_input.summary);
 }

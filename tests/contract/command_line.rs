@@ -26,6 +26,14 @@ fn help_lists_every_input_output_and_exit_code() {
 }
 
 #[test]
+fn every_command_has_the_same_help() {
+    let help = Step::in_shell().arg("--help").run().exited(0).stdout;
+    for command in ["check", "list"] {
+        assert_eq!(Step::in_shell().arg(command).arg("--help").run().exited(0).stdout, help, "{command}");
+    }
+}
+
+#[test]
 fn version_prints_name_and_version() {
     for argument in ["--version", "-V"] {
         let outcome = Step::in_shell().arg(argument).run().exited(0);

@@ -6,8 +6,8 @@ use serde_json::json;
 use wiremock::ResponseTemplate;
 
 use crate::support::{
-    CREATED_AT, EXPORT_ID, FILENAME, PDF_BATCH_ID, PDF_TEMPLATE_ID, PDF_TEMPLATE_NAME, PDF_ZIP_ID, RUN_ID,
-    SECOND_EXPORT_ID, SECOND_EXPORT_NAME, SECOND_RUN_ID, StandIn, Step, StoredFile, applicants_csv, github,
+    Action, CREATED_AT, EXPORT_ID, FILENAME, PDF_BATCH_ID, PDF_TEMPLATE_ID, PDF_TEMPLATE_NAME, PDF_ZIP_ID, RUN_ID,
+    SECOND_EXPORT_ID, SECOND_EXPORT_NAME, SECOND_RUN_ID, StandIn, Step, StoredFile, applicants_csv, cut, github,
     pdf_batch_json, pdf_zip_href, shell,
 };
 
@@ -53,7 +53,7 @@ fn the_message_gives_time_and_age_and_points_to_the_schedule() {
     let message = outcome.error();
     assert!(
         message.starts_with(&format!(
-            "run {RUN_ID} of export {EXPORT_ID}: the latest file was created 8 days ago ({CREATED_AT}), so it is older than max-age (26 h); no file was written; an existing file was left unchanged\nhint: check the schedule of the export in WebAdMIT"
+            "run {RUN_ID} of export {EXPORT_ID}: the latest file is older than max-age (26 h): created {CREATED_AT}, 8 days ago; no file was written; an existing file was left unchanged\nhint: WebAdMIT disables a schedule after failures; check the schedule of the export there; "
         )),
         "{message}"
     );
@@ -68,10 +68,8 @@ fn the_message_gives_time_and_age_and_points_to_the_schedule() {
 fn a_file_that_is_too_old_is_refused_before_its_body_is_read() {
     let stand_in = stand_in_with_age(27 * HOUR);
     // The rest of the body never arrives.
-    stand_in.next_store_response(|request, file| {
-        use crate::support::{Action, cut};
-        vec![Action::Send(cut(&file.respond(request, &[]), 10)), Action::Hang]
-    });
+    stand_in
+        .next_store_response(|request, file| vec![Action::Send(cut(&file.respond(request, &[]), 10)), Action::Hang]);
     latest(&stand_in, "26h").run().exited(6);
 }
 
@@ -129,7 +127,7 @@ fn only_latest_files_have_a_maximum_age() {
     let stand_in = stand_in_with_age(27 * HOUR);
     for step in [github(&stand_in), github(&stand_in).by_identity_id()] {
         let outcome = step.input("max-age", "26h").run().exited(2);
-        assert!(outcome.error().contains("max-age: `26h` is the maximum age of the latest file; set export-file-id"));
+        assert!(outcome.error().contains("max-age: `26h` applies only to latest; set export-file-id"));
     }
 
     // The batch is given by its id, so only the export has a maximum age.
@@ -178,13 +176,16 @@ fn the_age_of_a_batch_is_measured_against_the_date_of_the_api() {
         assert_eq!(outcome.outputs["created-at"], CREATED_AT);
         assert_eq!(outcome.files().is_empty(), code == 6);
     }
+}
 
+#[test]
+fn a_batch_without_a_time_fails_if_its_age_is_limited() {
     let stand_in = StandIn::builder()
         .pdf_template(PDF_TEMPLATE_ID, PDF_TEMPLATE_NAME, PDF_BATCH_ID, |batch| batch.updated_at("yesterday"))
         .start();
     let step = shell(&stand_in).input("export-id", "").input("export-file-id", "").input("identity", "SOPHAS");
     let step = step.input("pdf-template", PDF_TEMPLATE_NAME).input("pdf-batch-id", "latest").input("max-age", "26h");
-    let outcome = step.run().exited(1);
+    let outcome = step.run().exited(1).with_error("WebAdMIT sent no valid updated_at for this batch");
     assert!(outcome.files().is_empty());
 }
 

@@ -132,7 +132,9 @@ fn a_pipe_whose_reader_reads_nothing_does_not_block_the_step() {
     let step = with_large_outputs(&stand_in).input("output-file", "pipe.json");
     let _pipe = pipe(&step, "pipe.json");
     let outcome = step.run().exited(1);
-    outcome.with_error("cannot write the outputs to the output-file: the pipe is full, and its reader reads nothing");
+    outcome.with_error(
+        "cannot write the outputs to the output-file: the pipe is full, and its reader has read nothing for 2 s",
+    );
 }
 
 #[test]
@@ -261,20 +263,26 @@ fn unwritable_output_directories_fail_before_the_first_request() {
 
     let outcome = run().existing_file("results/status/x", b"").existing_file("results/path", b"stale").run().exited(1);
     assert_eq!((outcome.read("results/path"), outcome.read("results/export-id")), (vec![], b"86446".to_vec()));
-    outcome.with_error("cannot write the file status in the output-directory results: Is a directory");
+    outcome.with_error("cannot write results/status (output-directory): Is a directory");
 
-    let sealed = |step: Step, mode| {
-        fs::set_permissions(step.workspace().join("results"), Permissions::from_mode(mode)).unwrap();
-        step.with_ordinary_user().run()
-    };
-    let outcome = sealed(run().existing_file("results/x", b""), 0o555).exited(1);
-    outcome.with_error("cannot write the file status in the output-directory results: Permission denied");
+    let outcome = run_in_read_only_directory(run().existing_file("results/x", b"")).exited(1);
+    outcome.with_error("cannot write results/status (output-directory): Permission denied");
     assert!(stand_in.api_requests().is_empty());
+}
 
-    // In a directory of someone else, existing files may still be writable.
+/// Runs a step as a user who cannot create files in its output directory `results`.
+fn run_in_read_only_directory(step: Step) -> Outcome {
+    fs::set_permissions(step.workspace().join("results"), Permissions::from_mode(0o555)).unwrap();
+    step.with_ordinary_user().run()
+}
+
+#[test]
+fn existing_files_in_a_read_only_directory_are_overwritten() {
+    let stand_in = StandIn::start();
+    let step = github(&stand_in).input("output-directory", "results");
     let step =
-        OUTPUTS.iter().fold(run(), |step, output| step.existing_file(&format!("results/{}", output.name), b"stale"));
-    let outcome = sealed(step, 0o555).exited(0);
+        OUTPUTS.iter().fold(step, |step, output| step.existing_file(&format!("results/{}", output.name), b"stale"));
+    let outcome = run_in_read_only_directory(step).exited(0);
     assert_eq!((outcome.read("results/status"), outcome.read("results/pdf-batch-id")), (b"available".to_vec(), vec![]));
 }
 
@@ -287,7 +295,7 @@ fn a_read_only_output_directory_fails_before_the_first_request() {
     let script = "mkdir disk && mount -t tmpfs none disk && mount -o remount,bind,ro disk && exec \"$0\"";
     let wrapper = ["unshare", "--mount", "--map-root-user", "sh", "-c", script];
     let outcome = shell(&stand_in).input("output-directory", "disk").wrapped_in(&wrapper).run().exited(1);
-    outcome.with_error("cannot write the file status in the output-directory disk: Read-only file system");
+    outcome.with_error("cannot write disk/status (output-directory): Read-only file system");
     assert!(stand_in.api_requests().is_empty());
 }
 

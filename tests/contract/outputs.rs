@@ -325,11 +325,11 @@ fn outputs_with_the_path_of_another_file_are_rejected() {
     for (inputs, error) in [
         (
             &[("output-directory", "./out"), ("ca-file", "out/status")][..],
-            "output-directory: `out` gets a file status, which is also the ca-file; use another directory",
+            "output-directory: `out` would contain the output file `status`, which is also the ca-file; use another directory",
         ),
         (
             &[("output-directory", "out"), ("directory", "out"), ("filename", "path")],
-            "output-directory: `out` gets a file path, which is also the path of the export file; use another directory",
+            "output-directory: `out` would contain the output file `path`, which is also the path of the export file; use another directory",
         ),
     ] {
         let outcome = run(inputs).run().exited(2).with_error(error);
@@ -337,7 +337,7 @@ fn outputs_with_the_path_of_another_file_are_rejected() {
         assert_eq!((outcome.read("out/status"), outcome.read("out/path")), (authority.pem().into(), b"older".to_vec()));
     }
     for (output_file, error) in [
-        ("out/x/../path", "output-file: `out/path` is also the file path in the output-directory; use another path"),
+        ("out/x/../path", "output-file: `out/path` is also the file `path` in the output-directory; use another path"),
         ("out", "output-file: `out` is also the output-directory; use another path"),
     ] {
         let outcome =
@@ -364,7 +364,7 @@ fn the_export_file_never_replaces_a_file_in_the_output_directory() {
         .with_error(
             "cannot save the file as status: output-directory has a file of the same path; no file was written; ",
         )
-        .with_error("output-directory now contains the outputs of this step")
+        .with_error("status now contains outputs of this step, and its previous content is lost")
         .with_error("set filename, or another output-directory, then re-run the step");
 }
 

@@ -57,6 +57,21 @@ fn fail_on_selects_the_statuses_that_fail_the_step() {
 }
 
 #[test]
+fn fail_on_none_accepts_every_terminal_status() {
+    for status in ["Failed", "Empty List", "Success With Errors"] {
+        let stand_in = StandIn::with_statuses(&["Queued", status]);
+        let outcome = github(&stand_in).input("fail-on", "None").run().exited(0);
+        assert_eq!(outcome.files().is_empty(), status != "Success With Errors");
+        let is_warning = outcome.stdout.contains("::warning") && outcome.summary.contains("⚠️");
+        assert_eq!(is_warning, status != "Empty List", "{}", outcome.stdout);
+    }
+    let stand_in = StandIn::start();
+    let outcome = github(&stand_in).input("fail-on", "none, failed").run().exited(2);
+    let message = "fail-on: `none, failed` contains `none`, which cannot be combined with anything else";
+    assert!(outcome.error().contains(message), "{}", outcome.error());
+}
+
+#[test]
 fn downloads_the_file_before_its_status_fails_the_step() {
     let stand_in = StandIn::with_statuses(&["Success With Errors"]);
     let lenient = github(&stand_in).run().exited(0);

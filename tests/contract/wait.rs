@@ -1,4 +1,4 @@
-//! `wait: false` starts runs and ends at once; `fail-on: none` accepts every status.
+//! `wait: false` starts runs and ends at once.
 
 use serde_json::{Value, json};
 
@@ -98,19 +98,4 @@ fn only_new_runs_need_no_wait() {
     let outcome = github(&stand_in).by_identity_id().input("wait", "no").run().exited(2);
     assert!(outcome.error().contains("wait: `no` must be true or false"));
     assert!(stand_in.api_requests().is_empty());
-}
-
-#[test]
-fn fail_on_none_accepts_every_terminal_status() {
-    for status in ["Failed", "Empty List", "Success With Errors"] {
-        let stand_in = StandIn::with_statuses(&["Queued", status]);
-        let outcome = github(&stand_in).input("fail-on", "None").run().exited(0);
-        assert_eq!(outcome.files().is_empty(), status != "Success With Errors");
-        let is_warning = outcome.stdout.contains("::warning") && outcome.summary.contains("⚠️");
-        assert_eq!(is_warning, status != "Empty List", "{}", outcome.stdout);
-    }
-    let stand_in = StandIn::start();
-    let outcome = github(&stand_in).input("fail-on", "none, failed").run().exited(2);
-    let message = "fail-on: `none, failed` contains `none`, which cannot be combined with anything else";
-    assert!(outcome.error().contains(message), "{}", outcome.error());
 }

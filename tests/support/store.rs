@@ -37,7 +37,7 @@ impl StoredFile {
         Self { bytes: bytes.to_vec(), etag, last_modified: Some(fmt_http_date(created_at())), date: None }
     }
 
-    /// Sets the `Date` of the responses: the file is so old then, whatever the clock of this machine shows.
+    /// Sets `Date` so that the file has this age, whatever this machine's clock shows.
     pub fn aged(self, age: Duration) -> Self {
         Self { date: Some(fmt_http_date(created_at() + age)), ..self }
     }

@@ -1,4 +1,4 @@
-//! The default command: fetches the files of exports and PDF Manager templates.
+//! The default command, which fetches the files of exports and PDF Manager templates; and `check`, which only verifies.
 
 mod job;
 mod plan;
@@ -11,7 +11,7 @@ use std::io::Write;
 use tokio::time::Instant;
 
 use crate::commands::help;
-use crate::config::{Action, ApiConfig, FetchRequest, ParsedInputs, RunSelector, UnknownInput};
+use crate::config::{Action, ApiConfig, FetchRequest, Mode, ParsedInputs, RunSelector, UnknownInput};
 use crate::context::Step;
 use crate::environment::Environment;
 use crate::error::{ExitCode, StepError};
@@ -39,7 +39,7 @@ pub(crate) fn run(environment: &Environment) -> u8 {
     let (mut sinks, prepared) = prepare::prepare(environment, &inputs, &log);
     let has_begun = prepared.is_ok();
     let (error, history) = match prepared {
-        Ok(prepared) => fetch(prepared, start, &log),
+        Ok(prepared) => run_job(prepared, start, &log),
         Err(error) => {
             // With invalid inputs, no run was requested, even if the inputs that select runs are valid.
             let request = inputs.request.as_ref().filter(|_| error.exit_code() != ExitCode::Inputs);
@@ -82,7 +82,7 @@ fn warn_unknown_inputs(inputs: &ParsedInputs, log: &Log) {
 }
 
 /// Runs the job until it ends or a signal ends it. Returns the error that ended the step, if there is one.
-fn fetch(prepared: Prepared<'_>, start: Instant, log: &Log) -> (Option<StepError>, History) {
+fn run_job(prepared: Prepared<'_>, start: Instant, log: &Log) -> (Option<StepError>, History) {
     let Prepared { api_config, request, clients, destination } = prepared;
     log.plain(&headline(api_config, request));
 
@@ -117,10 +117,10 @@ fn headline(api_config: &ApiConfig, request: &FetchRequest) -> String {
         Some(identity) if request.uses_identity() => format!(", {identity}"),
         _ => String::new(),
     };
-    let (verb, at) = match request.action {
-        _ if request.is_check => ("checking the inputs for", "at"),
-        Action::Fetch => ("fetching", "from"),
-        Action::Start => ("starting", "at"),
+    let (verb, at) = match request.mode {
+        Mode::Execute(Action::Fetch) => ("fetching", "from"),
+        Mode::Execute(Action::Start) => ("starting", "at"),
+        Mode::Check(_) => ("checking the inputs for", "at"),
     };
     format!("{}: {verb} {what}{identity} {at} {}", help::VERSION, api_config.base_url.host())
 }
@@ -144,10 +144,10 @@ fn write_outputs(report: &Report<'_>, sinks: &mut OutputSinks, log: &Log) -> Opt
 fn log_outputs(outputs: &[Output], log: &Log) {
     log.plain("outputs:");
     for (name, value) in outputs::with_value(outputs) {
-        log.plain(&format!("  {name}={}", value.in_one_line(", ")));
+        log.plain(&format!("  {name}={}", value.join_lines(", ")));
     }
     for (name, value) in outputs::with_value(outputs) {
-        log.set_output_variable(&outputs::variable(name), &value.in_one_line("\n"));
+        log.set_output_variable(&outputs::variable(name), &value.join_lines("\n"));
     }
 }
 
@@ -170,7 +170,7 @@ fn write_summary(environment: &Environment, summary: &Summary<'_>, log: &Log) {
     let Some(path) = environment.variable("GITHUB_STEP_SUMMARY") else { return };
     let text = summary.markdown();
     let text = log.redactor().redact(&text);
-    let file = outputs::writable().append(true).create(true).open(path);
+    let file = outputs::nonblocking_options().append(true).create(true).open(path);
     if let Err(error) = file.and_then(|mut file| file.write_all(text.as_bytes())) {
         log.line(&format!("cannot write the step summary: {}", workspace::error_text(&error)));
     }

@@ -34,7 +34,7 @@ impl Plan<'_> {
     pub(super) async fn resolve(&self) -> Result<Option<Id>, StepError> {
         let identity = match &self.request.identity {
             // A check also verifies an identity that the runs do not need.
-            Some(identity) if self.request.uses_identity() || self.request.is_check => {
+            Some(identity) if self.request.uses_identity() || self.request.is_check() => {
                 Some(self.resolve_identity(identity).await?)
             }
             _ => None,
@@ -49,7 +49,7 @@ impl Plan<'_> {
 
     async fn resolve_identity(&self, selector: &IdentitySelector) -> Result<Id, StepError> {
         let resolved = match selector {
-            IdentitySelector::Id(id) if !self.request.is_check => ResolvedName::from_id(*id),
+            IdentitySelector::Id(id) if !self.request.is_check() => ResolvedName::from_id(*id),
             selector => {
                 let all = self.request_list(async |timeout| self.api.identities(timeout).await).await?;
                 let found = match selector {
@@ -74,7 +74,7 @@ impl Plan<'_> {
 
     /// Resolves the names of exports or templates, with one list for all of them. Returns those that cannot be resolved.
     async fn resolve_sources(&self, kind: RunKind, identity: Option<Id>) -> Result<Vec<Unresolved>, StepError> {
-        if !self.request.runs.iter().any(|run| self.is_looked_up(run, kind)) {
+        if !self.request.runs.iter().any(|run| self.needs_lookup(run, kind)) {
             return Ok(Vec::new());
         }
         self.context.history.borrow_mut().kind = kind;
@@ -92,17 +92,17 @@ impl Plan<'_> {
         }
     }
 
-    /// Whether the export or template of a run is searched for in the list. One that is given by its id only needs that if it is to
-    /// be verified, and no status check does so.
-    fn is_looked_up(&self, run: &RunRequest, kind: RunKind) -> bool {
-        let is_unverified = self.request.is_check && !matches!(run.run, RunSelector::Id(_));
+    /// Whether to look up the export or template in the list: to resolve its name, or for a check, to verify an id that no status
+    /// request verifies.
+    fn needs_lookup(&self, run: &RunRequest, kind: RunKind) -> bool {
+        let is_unverified = self.request.is_check() && !matches!(run.run, RunSelector::Id(_));
         run.kind == kind && (run.name().is_some() || is_unverified)
     }
 
     fn find_sources<T: NamedEntry>(&self, kind: RunKind, all: &[T]) -> Vec<Unresolved> {
         let mut unresolved = Vec::new();
         for (index, (run, history)) in self.request.runs.iter().zip(self.histories).enumerate() {
-            let found = match run.source.as_ref().filter(|_| self.is_looked_up(run, kind)) {
+            let found = match run.source.as_ref().filter(|_| self.needs_lookup(run, kind)) {
                 Some(SourceSelector::Name(name)) => resolve::by_name(all, name),
                 Some(SourceSelector::Id(id)) => resolve::by_id(all, *id),
                 None => continue,

@@ -11,7 +11,7 @@ use crate::error::StepError;
 use crate::http::Clients;
 use crate::http::tls::TrustStore;
 use crate::report::log::Log;
-use crate::report::outputs::{OutputPaths, OutputSinks};
+use crate::report::outputs::{OutputFileFormat, OutputPaths, OutputSinks};
 use crate::workspace::{PathError, Workspace};
 
 /// Everything that a step needs.
@@ -92,7 +92,7 @@ impl ResolvedPaths {
         let directory = resolve("directory", &paths.directory).unwrap_or_default();
         let mut outputs = OutputPaths {
             output_file: paths.output_file.as_deref().and_then(|path| resolve("output-file", path)),
-            is_json: paths.output_file.as_deref().is_some_and(OutputPaths::is_json),
+            output_file_format: paths.output_file.as_deref().map(OutputFileFormat::of).unwrap_or_default(),
             output_directory: paths.output_directory.as_deref().and_then(|path| resolve("output-directory", path)),
         };
         errors.extend(connect::add_ca_file(trust_store, workspace, inputs));
@@ -104,9 +104,9 @@ impl ResolvedPaths {
             (ca_file, "the ca-file"),
         ];
         for (path, what) in taken {
-            errors.extend(path.into_iter().flat_map(|path| without_conflicts(&mut outputs, &path, what, workspace)));
+            errors.extend(path.into_iter().flat_map(|path| remove_conflicts(&mut outputs, &path, what, workspace)));
         }
-        errors.extend(without_conflict_of_outputs(&mut outputs, workspace));
+        errors.extend(remove_output_file_conflict(&mut outputs, workspace));
         Self { directory, outputs }
     }
 
@@ -128,9 +128,8 @@ impl ResolvedPaths {
     }
 }
 
-/// Removes the paths whose files would have a path that is taken, because what is there must be neither written nor cleared. Returns an
-/// error for each.
-fn without_conflicts(outputs: &mut OutputPaths, taken: &Path, what: &str, workspace: &Workspace) -> Vec<InputError> {
+/// Removes the output paths that would overwrite `taken`, so that opening them does not clear it. Returns an error for each.
+fn remove_conflicts(outputs: &mut OutputPaths, taken: &Path, what: &str, workspace: &Workspace) -> Vec<InputError> {
     let output_file = outputs.output_file.take_if(|path| path == taken).map(|path| {
         let reason = format!("is also {what}; use another path");
         InputError::with_value("output-file", &workspace.display_path(&path), &reason)
@@ -138,17 +137,17 @@ fn without_conflicts(outputs: &mut OutputPaths, taken: &Path, what: &str, worksp
     let output = outputs.output_in_directory(taken);
     let output_directory = output.and_then(|output| Some((output, outputs.output_directory.take()?)));
     let output_directory = output_directory.map(|(output, path)| {
-        let reason = format!("gets a file {output}, which is also {what}; use another directory");
+        let reason = format!("would contain the output file `{output}`, which is also {what}; use another directory");
         InputError::with_value("output-directory", &workspace.display_path(&path), &reason)
     });
     output_file.into_iter().chain(output_directory).collect()
 }
 
 /// Removes an output file that is the output directory or one of the files in it.
-fn without_conflict_of_outputs(outputs: &mut OutputPaths, workspace: &Workspace) -> Option<InputError> {
+fn remove_output_file_conflict(outputs: &mut OutputPaths, workspace: &Workspace) -> Option<InputError> {
     let path = outputs.output_file.clone()?;
     let what = match outputs.output_in_directory(&path) {
-        Some(output) => format!("the file {output} in the output-directory"),
+        Some(output) => format!("the file `{output}` in the output-directory"),
         None if outputs.output_directory.as_ref() == Some(&path) => "the output-directory".to_owned(),
         None => return None,
     };

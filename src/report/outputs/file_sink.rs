@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use crate::workspace::Workspace;
 
-/// How long the reader of a pipe may read nothing while the pipe is full.
+/// How long to wait for the reader of a full pipe.
 const PIPE_TIMEOUT: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
 
 /// A file that gets outputs.
@@ -51,7 +51,7 @@ impl FileSink {
             return Ok(Self::Stream(stream));
         }
 
-        let file = match writable().write(true).create(is_link).mode(0o644).open(path) {
+        let file = match nonblocking_options().write(true).create(is_link).mode(0o644).open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return replaced.write(cleared).map(|()| replaced);
@@ -85,14 +85,14 @@ impl FileSink {
 }
 
 /// Returns options that open a file without waiting. Opening a pipe that nobody reads fails.
-pub(crate) fn writable() -> OpenOptions {
+pub(crate) fn nonblocking_options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.custom_flags(OFlags::NONBLOCK.bits().cast_signed());
     options
 }
 
-/// Returns standard output or standard error if it is the file at this path. Opening `/dev/stdout` again is refused to other users and
-/// for sockets, and would overwrite the log if that is a regular file.
+/// Returns standard output or standard error if it is the file at this path. Opening `/dev/stdout` again fails for another user or a
+/// socket, and would overwrite a log that is a regular file.
 fn standard_stream(path: &Path) -> io::Result<Option<File>> {
     let Ok(metadata) = fs::metadata(path) else { return Ok(None) };
     let (stdout, stderr) = (io::stdout(), io::stderr());
@@ -146,7 +146,9 @@ pub(super) fn write_to_stream(file: &mut File, content: &str) -> io::Result<()> 
 
 fn wait_for_reader(pipe: &File) -> io::Result<()> {
     match poll(&mut [PollFd::new(pipe, PollFlags::OUT)], Some(&PIPE_TIMEOUT)) {
-        Ok(0) => Err(io::Error::new(io::ErrorKind::TimedOut, "the pipe is full, and its reader reads nothing")),
+        Ok(0) => {
+            Err(io::Error::new(io::ErrorKind::TimedOut, "the pipe is full, and its reader has read nothing for 2 s"))
+        }
         Ok(_) | Err(Errno::INTR) => Ok(()),
         Err(error) => Err(error.into()),
     }

@@ -84,7 +84,9 @@ fn entry<'a>(
         sha256: file.map(|file| file.sha256.as_str()),
         source_sha256: file.map(|file| file.source_sha256.as_str()),
         content_type: file.and_then(|file| file.content_type.as_deref()),
-        created_at: file.map_or_else(|| run.too_old_file(), |file| file.created).map(|created| created.to_string()),
+        created_at: file
+            .map_or_else(|| run.too_old_creation_time(), |file| file.created)
+            .map(|created| created.to_string()),
         error,
     }
 }

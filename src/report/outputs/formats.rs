@@ -17,7 +17,7 @@ pub(super) fn github(outputs: &[Output]) -> String {
                 }
                 text.push_str(&format!("{name}<<{delimiter}\n{}\n{delimiter}\n", lines.join("\n")));
             }
-            value => text.push_str(&format!("{name}={}\n", value.in_one_line("\n"))),
+            value => text.push_str(&format!("{name}={}\n", value.join_lines("\n"))),
         }
     }
     text
@@ -28,7 +28,7 @@ pub(super) fn github(outputs: &[Output]) -> String {
 pub(super) fn lines(outputs: &[Output]) -> String {
     let lines = with_value(outputs).filter_map(|(name, value)| match value {
         OutputValue::Line(_) | OutputValue::Number(_) => {
-            Some(format!("{}={}\n", variable(name), value.in_one_line("\n")))
+            Some(format!("{}={}\n", variable(name), value.join_lines("\n")))
         }
         OutputValue::Lines(_) | OutputValue::Json(_) => None,
     });

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use super::file_sink::{FileSink, Link, writable, write_to_stream};
-use super::{Output, OutputPaths, OutputValue, cleared, formats};
+use super::file_sink::{FileSink, Link, nonblocking_options, write_to_stream};
+use super::{Output, OutputFileFormat, OutputPaths, OutputValue, cleared, formats};
 use crate::workspace::Workspace;
 
 /// The files that get the outputs.
@@ -31,15 +31,16 @@ impl OutputSinks {
         let mut result = Ok(());
         let github_output = github_output.map(GithubOutput::open);
         let output_file = paths.output_file.as_deref().zip(workspace);
-        let output_file = output_file.map(|(path, workspace)| OutputFile::open(path, paths.is_json, workspace));
+        let output_file =
+            output_file.map(|(path, workspace)| OutputFile::open(path, paths.output_file_format, workspace));
         let output_directory = paths.output_directory.as_deref().zip(workspace);
         let output_directory = output_directory.map(|(path, workspace)| OutputDirectory::open(path, workspace));
 
         let sinks = Self {
-            github_output: github_output.and_then(|sink| or_first_error(sink, &mut result)),
-            output_file: output_file.and_then(|sink| or_first_error(sink, &mut result)),
+            github_output: github_output.and_then(|sink| keep_first_error(sink, &mut result)),
+            output_file: output_file.and_then(|sink| keep_first_error(sink, &mut result)),
             output_directory: output_directory.and_then(|(sink, opened)| {
-                or_first_error(opened, &mut result);
+                keep_first_error(opened, &mut result);
                 sink
             }),
         };
@@ -63,7 +64,7 @@ impl OutputSinks {
 }
 
 /// Returns the value, or keeps the error if it is the first one.
-fn or_first_error<T>(value: anyhow::Result<T>, first: &mut anyhow::Result<()>) -> Option<T> {
+fn keep_first_error<T>(value: anyhow::Result<T>, first: &mut anyhow::Result<()>) -> Option<T> {
     match value {
         Ok(value) => Some(value),
         Err(error) => {
@@ -81,7 +82,7 @@ struct GithubOutput(File);
 
 impl GithubOutput {
     fn open(path: &OsStr) -> anyhow::Result<Self> {
-        let file = writable().read(true).append(true).create(true).open(path);
+        let file = nonblocking_options().read(true).append(true).create(true).open(path);
         let file = file.with_context(|| format!("cannot write GITHUB_OUTPUT ({})", Path::new(path).display()))?;
         Ok(Self(file))
     }
@@ -108,8 +109,11 @@ struct OutputFile {
 
 impl OutputFile {
     /// Opens and clears the file.
-    fn open(path: &Path, is_json: bool, workspace: &Workspace) -> anyhow::Result<Self> {
-        let format = if is_json { formats::json } else { formats::lines };
+    fn open(path: &Path, format: OutputFileFormat, workspace: &Workspace) -> anyhow::Result<Self> {
+        let format = match format {
+            OutputFileFormat::Lines => formats::lines,
+            OutputFileFormat::Json => formats::json,
+        };
         let open = || {
             if let Some(directory) = path.parent() {
                 workspace.create_directories(directory)?;
@@ -149,9 +153,8 @@ impl OutputDirectory {
         let files = cleared.iter().filter_map(|(name, value)| {
             // A link could lead anywhere. The directory itself was checked, its content was not.
             let file = FileSink::open(&path.join(name), Link::Replaced, &text(value.as_ref()), workspace);
-            let file =
-                file.with_context(|| format!("cannot write the file {name} in the output-directory {displayed}"));
-            Some((*name, or_first_error(file, &mut result)?))
+            let file = file.with_context(|| format!("cannot write {displayed}/{name} (output-directory)"));
+            Some((*name, keep_first_error(file, &mut result)?))
         });
         let files = files.collect();
         (Some(Self { files }), result)
@@ -169,5 +172,5 @@ impl OutputDirectory {
 
 /// Returns the content of the file of an output: its value, or nothing if it has none.
 fn text(value: Option<&OutputValue>) -> String {
-    value.map(|value| value.in_one_line("\n")).unwrap_or_default()
+    value.map(|value| value.join_lines("\n")).unwrap_or_default()
 }

@@ -1,7 +1,7 @@
 //! The summary of a step with several runs: a row for each, and a section for each in the diagram.
 
 use super::{CHECK_FAILED, CHECK_PASSED, Summary, code, code_block, describe, headline};
-use crate::config::{Action, FetchRequest};
+use crate::config::{Action, FetchRequest, Mode};
 use crate::report::history::RunHistory;
 use crate::text::format::{self, duration};
 use crate::webadmit::RunKind;
@@ -36,9 +36,9 @@ impl Summary<'_> {
         let has_failed = runs.iter().any(|run| run.status() == Some(&Status::Failed));
         let has_errors = runs.iter().any(|run| run.status() == Some(&Status::SuccessWithErrors));
         match (self.error, self.request()) {
-            (None, Some(request)) if request.is_check => return CHECK_PASSED.to_owned(),
-            (Some(_), Some(request)) if request.is_check => return CHECK_FAILED.to_owned(),
-            (None, Some(FetchRequest { action: Action::Start, .. })) => {
+            (None, Some(request)) if request.is_check() => return CHECK_PASSED.to_owned(),
+            (Some(_), Some(request)) if request.is_check() => return CHECK_FAILED.to_owned(),
+            (None, Some(FetchRequest { mode: Mode::Execute(Action::Start), .. })) => {
                 return format!("✅ Started {}", format::count(runs.len(), "run"));
             }
             _ => {}

@@ -83,7 +83,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
                 &[outside_workspace],
             ),
             entry(
-                "is the maximum age of the latest file",
+                "applies only to latest",
                 "`max-age` limits how old an existing file may be that the step finds with `latest`. The file of a new run is always new.",
                 "",
                 Never,
@@ -422,7 +422,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
                 &[success_with_errors],
             ),
             entry(
-                "the latest file was created …, so it is older than max-age",
+                "the latest file is older than max-age",
                 "The newest run is older than `max-age` allows. WebAdMIT disables the schedule of an export after failures, without notice.",
                 "If the export is not scheduled, or nobody has run it, start a run in the step instead.",
                 Never,
@@ -615,7 +615,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
                 &[file_in_place_of_output_directory],
             ),
             entry(
-                "cannot write the file … in the output-directory",
+                "cannot write … (output-directory)",
                 "The user of this process may not write to the directory, the disk is read-only, or the name of an output is taken by a directory.",
                 "Check the owner and the mount options of the directory.",
                 Never,
@@ -629,7 +629,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
                 &[full_outputs],
             ),
             entry(
-                "the pipe is full, and its reader reads nothing",
+                "the pipe is full, and its reader has read nothing for 2 s",
                 "`output-file` is a named pipe that a program has opened without reading it. The step waits two seconds for it.",
                 "Check that program, or use a file.",
                 Never,
