@@ -10,7 +10,6 @@ use crate::error::StepError;
 use crate::http::error::{Endpoint, ErrorKind};
 use crate::http::retry::RetryFailure;
 use crate::text::format::{self, Progress};
-pub use crate::text::format::{Conversion, HtmlCharset};
 use crate::text::sanitize;
 use crate::webadmit::status::Status;
 use crate::webadmit::{CreationTime, Id, RunKind};
@@ -200,6 +199,49 @@ pub enum TextEncoding {
     NotConverted(String),
 }
 
+/// How a text was converted to UTF-8: `converted from windows-1252 to UTF-8`, `no charset declared; in UTF-8 already`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Conversion {
+    /// The charset of the bytes that the store sent.
+    pub charset: &'static str,
+    /// Whether the store declared a charset.
+    pub is_declared: bool,
+    /// Whether the text was UTF-8 with a byte-order mark, which was removed.
+    pub has_removed_mark: bool,
+    /// What became of the charset that an HTML file declares.
+    pub html: HtmlCharset,
+}
+
+/// What became of the charset that an HTML file declares.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HtmlCharset {
+    /// The file is not HTML, or declares no charset or UTF-8.
+    #[default]
+    Unchanged,
+    /// It was another one, and is utf-8 now.
+    Changed,
+    /// It is another one, and could not be changed for this reason.
+    NotChanged(&'static str),
+}
+
+impl fmt::Display for Conversion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.is_declared {
+            f.write_str("no charset declared; ")?;
+        }
+        match (self.charset, self.has_removed_mark) {
+            ("UTF-8", false) => f.write_str("in UTF-8 already")?,
+            ("UTF-8", true) => f.write_str("UTF-8, without its byte-order mark")?,
+            (charset, _) => write!(f, "converted from {charset} to UTF-8")?,
+        }
+        match self.html {
+            HtmlCharset::Unchanged => Ok(()),
+            HtmlCharset::Changed => f.write_str("; charset in the HTML changed to utf-8"),
+            HtmlCharset::NotChanged(_) => f.write_str("; charset in the HTML not changed"),
+        }
+    }
+}
+
 impl RunHistory {
     /// The history of a run that was not started yet.
     #[must_use]
@@ -308,5 +350,32 @@ impl RunHistory {
         });
         let new_urls = (self.new_urls > 0).then(|| format::count(self.new_urls, "new signed URL"));
         retries.chain(new_urls).collect::<Vec<_>>().join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_conversion_says_what_was_changed() {
+        let (utf_8, latin) = ("UTF-8", "windows-1252");
+        for (charset, is_declared, has_removed_mark, html, text) in [
+            (utf_8, true, false, HtmlCharset::Unchanged, "in UTF-8 already"),
+            (utf_8, false, false, HtmlCharset::Unchanged, "no charset declared; in UTF-8 already"),
+            (utf_8, true, true, HtmlCharset::Unchanged, "UTF-8, without its byte-order mark"),
+            (utf_8, true, false, HtmlCharset::Changed, "in UTF-8 already; charset in the HTML changed to utf-8"),
+            (latin, true, false, HtmlCharset::Unchanged, "converted from windows-1252 to UTF-8"),
+            (latin, false, false, HtmlCharset::Unchanged, "no charset declared; converted from windows-1252 to UTF-8"),
+            (
+                latin,
+                true,
+                false,
+                HtmlCharset::NotChanged("it is far away"),
+                "converted from windows-1252 to UTF-8; charset in the HTML not changed",
+            ),
+        ] {
+            assert_eq!(Conversion { charset, is_declared, has_removed_mark, html }.to_string(), text);
+        }
     }
 }

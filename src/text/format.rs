@@ -73,49 +73,6 @@ pub(crate) fn rate(count: u64, time: Duration) -> String {
     format!("{}/s", bytes(u64::try_from(per_second).unwrap_or(u64::MAX)))
 }
 
-/// How a text was converted to UTF-8: `converted from windows-1252 to UTF-8`, `no charset declared; in UTF-8 already`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Conversion {
-    /// The charset of the bytes that the store sent.
-    pub charset: &'static str,
-    /// Whether the store declared a charset.
-    pub is_declared: bool,
-    /// Whether a byte-order mark is all that was removed from a text in UTF-8.
-    pub has_removed_mark: bool,
-    /// What became of the charset that an HTML file names in itself.
-    pub html: HtmlCharset,
-}
-
-/// What became of the charset that an HTML file names in itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum HtmlCharset {
-    /// The file is not HTML, names no charset, or UTF-8.
-    #[default]
-    Unchanged,
-    /// It was another one, and is utf-8 now.
-    Changed,
-    /// It is another one, and could not be changed for this reason.
-    NotChanged(&'static str),
-}
-
-impl fmt::Display for Conversion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.is_declared {
-            f.write_str("no charset declared; ")?;
-        }
-        match (self.charset, self.has_removed_mark) {
-            ("UTF-8", false) => f.write_str("in UTF-8 already")?,
-            ("UTF-8", true) => f.write_str("UTF-8, without its byte-order mark")?,
-            (charset, _) => write!(f, "converted from {charset} to UTF-8")?,
-        }
-        match self.html {
-            HtmlCharset::Unchanged => Ok(()),
-            HtmlCharset::Changed => f.write_str("; charset in the HTML changed to utf-8"),
-            HtmlCharset::NotChanged(_) => f.write_str("; charset in the HTML not changed"),
-        }
-    }
-}
-
 /// Received and total bytes of a download.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Progress {
@@ -190,27 +147,5 @@ mod tests {
         }
         assert_eq!(rate(12_400_000, Duration::from_secs(2)), "6.2 MB/s");
         assert_eq!((count(1, "check"), count(2, "check")), ("1 check".to_owned(), "2 checks".to_owned()));
-    }
-
-    #[test]
-    fn a_conversion_says_what_was_changed() {
-        let (utf_8, latin) = ("UTF-8", "windows-1252");
-        for (charset, is_declared, has_removed_mark, html, text) in [
-            (utf_8, true, false, HtmlCharset::Unchanged, "in UTF-8 already"),
-            (utf_8, false, false, HtmlCharset::Unchanged, "no charset declared; in UTF-8 already"),
-            (utf_8, true, true, HtmlCharset::Unchanged, "UTF-8, without its byte-order mark"),
-            (utf_8, true, false, HtmlCharset::Changed, "in UTF-8 already; charset in the HTML changed to utf-8"),
-            (latin, true, false, HtmlCharset::Unchanged, "converted from windows-1252 to UTF-8"),
-            (latin, false, false, HtmlCharset::Unchanged, "no charset declared; converted from windows-1252 to UTF-8"),
-            (
-                latin,
-                true,
-                false,
-                HtmlCharset::NotChanged("it is far away"),
-                "converted from windows-1252 to UTF-8; charset in the HTML not changed",
-            ),
-        ] {
-            assert_eq!(Conversion { charset, is_declared, has_removed_mark, html }.to_string(), text);
-        }
     }
 }
