@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 
 use super::filename;
 use super::partial_file::{CompleteFile, PartialFile};
-use super::transcode::TextType;
+use super::text_type::TextType;
 use crate::error::StepError;
 use crate::report::history::TextEncoding;
 use crate::report::outputs::{OutputPathConflict, OutputPaths};

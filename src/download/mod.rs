@@ -11,8 +11,9 @@
 //! range                             what the head of a response means (pure)
 //! progress                          which bytes are new; the log lines about the progress
 //! destination, partial_file         the file on disk
-//! checksum, transcode               its SHA-256, and its conversion to UTF-8
-//! html_charset                      the charset that an HTML file names in itself (pure)
+//! checksum, transcode, utf8_writer  its SHA-256, and its conversion to UTF-8
+//! text_type                         whether it is text, and in which charset (pure)
+//! html_charset                      the charset that an HTML file declares (pure)
 //! filename                          its name (pure)
 //! age                               whether it is too old (pure)
 //! ```
@@ -32,8 +33,10 @@ mod range;
 mod rate;
 mod signed_url;
 mod store;
+mod text_type;
 mod transcode;
 mod transfer;
+mod utf8_writer;
 
 use std::time::Duration;
 

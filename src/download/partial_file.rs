@@ -8,7 +8,9 @@ use bytes::Bytes;
 use tempfile::NamedTempFile;
 
 use super::checksum::{Checksum, hexadecimal};
-use super::transcode::{TextType, Transcoded, Transcoder};
+use super::text_type::TextType;
+use super::transcode::Transcoder;
+use super::utf8_writer::Transcoded;
 use crate::report::history::TextEncoding;
 use crate::text::format;
 

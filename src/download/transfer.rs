@@ -15,7 +15,7 @@ use super::range::{RangeResponse, Rejection, RequestedRange};
 use super::rate::RateMeter;
 use super::signed_url::IssuedUrl;
 use super::store::{self, Body, Store};
-use super::transcode::{NotConvertible, TextType, with_utf8_charset};
+use super::text_type::{NotConvertible, TextType, with_utf8_charset};
 use super::{AttemptError, DownloadOptions, check_age, filename};
 use crate::config::Encoding;
 use crate::context::Context;
@@ -148,7 +148,7 @@ impl<'a> Transfer<'a> {
         self.parallel_tries = self.parallel_tries.saturating_sub(1);
     }
 
-    /// Records file name and content type, and starts the conversion of a text.
+    /// Records what the response says about the file, and starts the conversion of text.
     fn describe(&mut self, response: &Response, redactor: &Redactor) -> anyhow::Result<()> {
         let disposition = response.headers().get(CONTENT_DISPOSITION).map(HeaderValue::as_bytes);
         let disposition = disposition.filter(|value| value.len() <= MAX_TEXT_LENGTH);

@@ -54,7 +54,7 @@ fn leaves_other_files_as_sent_and_says_why() {
     for (content_type, bytes, why, is_warning) in [
         ("application/zip", &b"PK\x03\x04\xE9"[..], "application/zip is not text", false),
         ("application/vnd.ms-excel", b"\xD0\xCF\x11\xE0", "application/vnd.ms-excel is not text", false),
-        ("application/octet-stream", b"Zo\xEB", "application/octet-stream can be text or not", true),
+        ("application/octet-stream", b"Zo\xEB", "application/octet-stream may or may not be text", true),
         ("text/csv;charset=x-klingon", b"Zo\xEB", "unknown charset x-klingon", true),
         ("text/csv;charset=utf-8", b"Zo\xEB,", "its bytes are not valid UTF-8", true),
         ("text/csv;charset=utf-8", b"Zo\xC3", "its bytes are not valid UTF-8", true),
@@ -67,7 +67,7 @@ fn leaves_other_files_as_sent_and_says_why() {
         assert_eq!(outcome.outputs["sha256"], outcome.outputs["source-sha256"]);
         assert_eq!(
             outcome.outputs.get("content-type").map(String::as_str),
-            Some(content_type).filter(|it| !it.is_empty())
+            Some(content_type).filter(|value| !value.is_empty())
         );
         let warning = format!(
             "::warning title=webadmit-export::not converted to UTF-8: {why}; the file was saved as the store sent it; "

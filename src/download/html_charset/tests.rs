@@ -1,0 +1,153 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::testing::mutated;
+
+/// HTML with `*` in place of the charset that browsers find.
+const FOUND: &[&str] = &[
+    "<meta charset=*>",
+    "<meta charset=\"*\">",
+    "<META CHARSET='*' />",
+    "<!DOCTYPE html><html lang=en><head>\n<meta\tname=x charset\n=\x0C\"*\"></head>Zoë",
+    "<meta/charset='*'/>",
+    "<meta charset= \" * \">",
+    "<meta http-equiv=\"Content-Type\" content=\"text/html; charset=*\">",
+    "<meta content='text/html;charset = \"*\"' http-equiv=content-type>",
+    "<meta HTTP-EQUIV=content-type CONTENT=text/html;charset=*;x>",
+    "<meta http-equiv=Content-Type content='charset charset=*'>",
+    "<meta charset=* http-equiv=content-type content='charset=koi8-r'>",
+    "<meta http-equiv=content-type content='charset=koi8-r' charset=*>",
+    "<meta charset=* charset=koi8-r><meta charset=koi8-r>",
+    "<!-- <meta charset=koi8-r> --><meta charset=*>",
+    "<!--><meta charset=*>-->",
+    "<a title='<meta charset=koi8-r>' b><meta charset=*>",
+    "</p <meta charset=koi8-r><meta charset=*>",
+    "<?php <meta charset=koi8-r?><meta charset=*>",
+    "<script>'<meta charset=*>'</script>",
+    "<meta name=a content='charset=koi8-r'><meta charset=klingon><meta charset=*>",
+    "<?xml version='1.0' encoding='koi8-r'?><meta charset=*>",
+    "<?xml version=\"1.0\" encoding = \"*\"?><html>",
+    "< meta <<meta =charset=koi8-r charset=*>",
+];
+
+/// HTML in which browsers find no charset, and nothing seems to be wrong.
+const NOT_FOUND: &[&str] = &[
+    "",
+    "Zoë",
+    "<html><title>charset=*</title>",
+    "<!-- <meta charset=*> -->",
+    "<!-- <meta charset=*>",
+    "<metal charset=*>",
+    "<meta name=charset content=*>",
+    "<meta content='text/html; charset=*'>",
+    "<meta http-equiv=refresh content='text/html; charset=*'>",
+    "<meta http-equiv=content-type content='text/html; x=*'>",
+    "<meta http-equiv=content-type content='text/html; charset'>",
+    "<a href='<meta charset=*>'>",
+    "<meta name=description content='",
+    "<?xml version='1.0'?>",
+    "<?xml encoding=*?>",
+    "<?xml encoding '*'?>",
+    "<?xml encoding='klingon'?>",
+    " <?xml encoding='*'?>",
+    "<?xml encoding='*'",
+];
+
+/// HTML in which browsers find no charset because of a mistake.
+const MALFORMED: &[&str] = &[
+    "<meta charset=klingon>",
+    "<meta charset=>",
+    "<meta charset=*/>",
+    "<meta charset=\"*>",
+    "<meta charset=*",
+    "<meta http-equiv=content-type content='charset=klingon'>",
+    "<meta http-equiv=content-type content='charset=\"*'>",
+    "<meta charset=klingon><title>",
+];
+
+fn change(html: &[u8]) -> (HtmlCharset, Vec<u8>) {
+    let mut head = html.to_vec();
+    (change_to_utf8(&mut head), head)
+}
+
+#[test]
+fn changes_the_charset_that_browsers_find() {
+    for html in FOUND {
+        let utf_8 = html.replace('*', "utf-8").replace(" utf-8 ", "utf-8");
+        for label in ["iso-8859-1", "ISO-8859-1", "Latin1", "shift_jis", "utf-16", "x-user-defined", "l1"] {
+            let (result, changed) = change(html.replace('*', label).as_bytes());
+            assert_eq!((result, &*String::from_utf8_lossy(&changed)), (HtmlCharset::Changed, &*utf_8), "{label}");
+        }
+        for label in ["utf-8", "UTF8", "unicode-1-1-utf-8"] {
+            let html = html.replace('*', label);
+            assert_eq!(change(html.as_bytes()), (HtmlCharset::Unchanged, html.into_bytes()));
+        }
+    }
+}
+
+#[test]
+fn leaves_what_browsers_ignore() {
+    for (examples, is_malformed) in [(NOT_FOUND, false), (MALFORMED, true)] {
+        for html in examples {
+            let html = html.replace('*', "iso-8859-1");
+            let (result, changed) = change(html.as_bytes());
+            assert_eq!(
+                matches!(result, HtmlCharset::NotChanged(reason) if reason.contains("malformed")),
+                is_malformed,
+                "{html}"
+            );
+            assert_eq!(result == HtmlCharset::Unchanged, !is_malformed, "{html}");
+            assert_eq!(changed, html.as_bytes());
+        }
+    }
+}
+
+#[test]
+fn the_element_must_end_within_1024_bytes() {
+    let (unchanged, changed) = (Ok(false), Ok(true));
+    for (label, end, expected) in [
+        ("iso-8859-1", 1024, changed),
+        ("iso-8859-1", 1025, Err("the <meta> element that names it ends after the first 1,024 bytes")),
+        ("iso-8859-1", HEAD_LENGTH, Err("the <meta> element that names it ends after the first 1,024 bytes")),
+        ("iso-8859-1", HEAD_LENGTH + 100, unchanged),
+        ("utf-8", 1025, unchanged),
+        ("l1", 1021, changed),
+        ("l1", 1022, Err("the element that names it would end after the first 1,024 bytes")),
+    ] {
+        let meta = format!("é<meta charset={label}>");
+        let html = format!("{}{meta}<p>{}", " ".repeat(end - meta.len()), "x".repeat(5000));
+        let (result, changed) = change(html.as_bytes());
+        let result = match result {
+            HtmlCharset::NotChanged(reason) => Err(reason),
+            result => Ok(result == HtmlCharset::Changed),
+        };
+        assert_eq!(result, expected, "{label} {end}");
+        assert_eq!(changed != html.as_bytes(), expected == Ok(true));
+    }
+}
+
+fn examples() -> &'static [&'static str] {
+    [FOUND, NOT_FOUND, MALFORMED]
+        .concat()
+        .iter()
+        .map(|html| &*html.replace('*', "iso-8859-1").leak())
+        .collect::<Vec<_>>()
+        .leak()
+}
+
+proptest! {
+    #[test]
+    fn only_the_charset_of_any_text_changes(html in mutated(examples()), padding in 0..1100_usize) {
+        let html = [&b" ".repeat(padding)[..], &html].concat();
+        let (result, changed) = change(&html);
+        if result != HtmlCharset::Changed {
+            prop_assert_eq!(&changed, &html);
+            return Ok(());
+        }
+        prop_assert!(prescan(&changed).unwrap().is_utf8());
+        prop_assert_eq!(change(&changed), (HtmlCharset::Unchanged, changed.clone()));
+        let Label { range, encoding } = prescan(&html).unwrap();
+        prop_assert!(encoding.is_some_and(|encoding| encoding != UTF_8));
+        prop_assert_eq!(changed, [&html[..range.start], b"utf-8", &html[range.end..]].concat());
+    }
+}
