@@ -13,40 +13,31 @@ use crate::report::history::HtmlCharset;
 /// Number of bytes that browsers search.
 const PRESCAN_LENGTH: usize = 1024;
 
-/// Number of bytes that are searched here, to warn of a charset that browsers find only later.
+/// Number of bytes that are searched here: the prescan is not the end of a browser's search, and a later charset counts, too.
 pub(super) const HEAD_LENGTH: usize = 4096;
 
-/// Changes the charset at the beginning of an HTML file in UTF-8, if it names another one than UTF-8.
+/// Changes the charset at the beginning of an HTML file in UTF-8, if it declares another one than UTF-8.
 pub(super) fn change_to_utf8(head: &mut Vec<u8>) -> HtmlCharset {
-    let Some(label) = prescan(head) else { return later_charset(head) };
+    let Some(label) = prescan(head) else {
+        let declared = find_meta(&head[..head.len().min(HEAD_LENGTH)]);
+        let is_other = declared.is_some_and(|label| !label.is_utf8());
+        return if is_other { HtmlCharset::NotChanged } else { HtmlCharset::Unchanged };
+    };
     if label.is_utf8() {
         return HtmlCharset::Unchanged;
     }
 
     let mut changed = head.clone();
     changed.splice(label.range, *b"utf-8");
-    // A label that was shorter can move the end of the element.
+    // A label that was shorter can move the end of the element past the prescan.
     if !prescan(&changed).is_some_and(|label| label.is_utf8()) {
-        return HtmlCharset::NotChanged("the element that names it would end after the first 1,024 bytes");
+        return HtmlCharset::NotChanged;
     }
     *head = changed;
     HtmlCharset::Changed
 }
 
-/// Returns what the beginning of an HTML file says that the prescan does not find.
-fn later_charset(head: &[u8]) -> HtmlCharset {
-    match find_meta(&head[..head.len().min(HEAD_LENGTH)]) {
-        Meta::Charset(label) if !label.is_utf8() => {
-            HtmlCharset::NotChanged("the <meta> element that names it ends after the first 1,024 bytes")
-        }
-        Meta::Malformed => {
-            HtmlCharset::NotChanged("the <meta> element that names it is malformed, or the name is unknown")
-        }
-        Meta::Charset(_) | Meta::None => HtmlCharset::Unchanged,
-    }
-}
-
-/// The name of a charset, and where it is in the file.
+/// The label of a charset, and where it is in the file.
 #[derive(Debug, PartialEq, Eq)]
 struct Label {
     range: Range<usize>,
@@ -67,34 +58,18 @@ impl Label {
 /// Returns the charset that a browser finds.
 fn prescan(bytes: &[u8]) -> Option<Label> {
     let bytes = &bytes[..bytes.len().min(PRESCAN_LENGTH)];
-    match find_meta(bytes) {
-        Meta::Charset(label) => Some(label),
-        Meta::Malformed | Meta::None => xml_declaration(bytes),
-    }
+    find_meta(bytes).filter(|label| label.encoding.is_some()).or_else(|| xml_declaration(bytes))
 }
 
-/// The first `<meta>` element that names a charset.
-#[derive(Debug, PartialEq, Eq)]
-enum Meta {
-    Charset(Label),
-    /// There is one, but browsers ignore it, because they do not know the charset or the element does not end.
-    Malformed,
-    None,
-}
-
-fn find_meta(bytes: &[u8]) -> Meta {
+/// Returns the first known charset that a `<meta>` element declares, or if there is none, one that no browser knows.
+fn find_meta(bytes: &[u8]) -> Option<Label> {
     let mut scanner = Scanner { bytes, position: 0 };
-    let mut ignored = Meta::None;
+    let mut unknown = None;
     loop {
-        let start = scanner.position;
         match scanner.next_charset() {
-            Ok(Some(label)) if label.encoding.is_some() => return Meta::Charset(label),
-            Ok(Some(_)) => ignored = Meta::Malformed,
-            Ok(None) => {}
-            Err(OutOfBytes) if is_meta(&bytes[start..]) && find(&bytes[start..], b"charset").is_some() => {
-                return Meta::Malformed;
-            }
-            Err(OutOfBytes) => return ignored,
+            Ok(Some(label)) if label.encoding.is_some() => return Some(label),
+            Ok(label) => unknown = label.or(unknown),
+            Err(OutOfBytes) => return unknown,
         }
     }
 }
@@ -129,7 +104,7 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    /// Moves to the next byte after a part of the file, and returns the charset that the part names.
+    /// Moves to the next byte after a part of the file, and returns the charset that the part declares.
     fn next_charset(&mut self) -> Result<Option<Label>, OutOfBytes> {
         let mut label = None;
         match self.rest() {
@@ -153,7 +128,7 @@ impl Scanner<'_> {
         Ok(label)
     }
 
-    /// Returns the charset that the attributes of a `<meta>` element name.
+    /// Returns the charset that the attributes of a `<meta>` element declare.
     fn meta(&mut self) -> Result<Option<Label>, OutOfBytes> {
         let bytes = self.bytes;
         let (mut names, mut charset, mut content, mut is_content_type) = (Vec::new(), None, None, false);
@@ -222,7 +197,7 @@ fn charset_of_content(bytes: &[u8], value: Range<usize>) -> Option<Label> {
 
     at = skip_white_space(at + 1);
     let (start, length) = match content.get(at)? {
-        // Without its second quotation mark, there is no name.
+        // Without its second quotation mark, there is no label.
         quote @ (b'"' | b'\'') => (at + 1, content[at + 1..].iter().position(|byte| byte == quote).unwrap_or(0)),
         _ => (at, content[at..].iter().take_while(|&&byte| !is_white_space(byte) && byte != b';').count()),
     };
@@ -230,7 +205,7 @@ fn charset_of_content(bytes: &[u8], value: Range<usize>) -> Option<Label> {
     Some(Label::new(bytes, start..start + length))
 }
 
-/// Returns the charset of an XML declaration, which browsers use if no `<meta>` element names one.
+/// Returns the charset of an XML declaration, which browsers use if no `<meta>` element declares one.
 fn xml_declaration(bytes: &[u8]) -> Option<Label> {
     const NAME: &[u8] = b"encoding";
 

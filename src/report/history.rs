@@ -220,8 +220,8 @@ pub enum HtmlCharset {
     Unchanged,
     /// It was another one, and is utf-8 now.
     Changed,
-    /// It is another one, and could not be changed for this reason.
-    NotChanged(&'static str),
+    /// It is another one, and could not be changed.
+    NotChanged,
 }
 
 impl fmt::Display for Conversion {
@@ -237,7 +237,7 @@ impl fmt::Display for Conversion {
         match self.html {
             HtmlCharset::Unchanged => Ok(()),
             HtmlCharset::Changed => f.write_str("; charset in the HTML changed to utf-8"),
-            HtmlCharset::NotChanged(_) => f.write_str("; charset in the HTML not changed"),
+            HtmlCharset::NotChanged => f.write_str("; charset in the HTML not changed"),
         }
     }
 }
@@ -371,7 +371,7 @@ mod tests {
                 latin,
                 true,
                 false,
-                HtmlCharset::NotChanged("it is far away"),
+                HtmlCharset::NotChanged,
                 "converted from windows-1252 to UTF-8; charset in the HTML not changed",
             ),
         ] {

@@ -217,10 +217,6 @@ pub(super) fn late_html_charset() -> Outcome {
     converted("text/html;charset=iso-8859-1", html.as_bytes())
 }
 
-pub(super) fn unknown_html_charset() -> Outcome {
-    converted("text/html;charset=iso-8859-1", b"<meta charset=\"latin-1\">")
-}
-
 pub(super) fn overloaded() -> Outcome {
     let stand_in = StandIn::start();
     stand_in.next_api_status(503).next_api_status(503);

@@ -77,11 +77,11 @@ impl Run<'_> {
             TextEncoding::AsSent => {}
             TextEncoding::Converted(conversion) => {
                 self.context.line(&format!("encoding: {conversion}"));
-                if let HtmlCharset::NotChanged(reason) = conversion.html {
-                    self.context.warning(&format!(
-                        "the charset in the HTML was not changed to utf-8: {reason}; the file is in UTF-8, but a browser can show \
-                         wrong characters; declare charset=utf-8 wherever it is published, or set encoding to as-sent"
-                    ));
+                if conversion.html == HtmlCharset::NotChanged {
+                    self.context.warning(
+                        "the HTML declares another charset, which was not changed to utf-8; the file is in UTF-8, but a browser \
+                         can show wrong characters; declare charset=utf-8 wherever it is published, or set encoding to as-sent",
+                    );
                 }
             }
             TextEncoding::NotText(reason) => self.context.line(&format!("not converted to UTF-8: {reason}")),
