@@ -142,7 +142,7 @@ impl Destination {
     ///
     /// [`StepError::PathConflict`] if a run that comes earlier has a file of this path, or an error of this machine. An existing
     /// file is left unchanged then.
-    pub(super) fn save(&self, partial: PartialFile, filename: &str, run: usize) -> Result<WrittenFile, StepError> {
+    pub(super) fn save(&self, complete: CompleteFile, filename: &str, run: usize) -> Result<WrittenFile, StepError> {
         let filename = self.distinct_name(filename, run);
         let path = self.path(&filename)?;
         let owner = self.owners.borrow().get(&path).copied();
@@ -151,8 +151,7 @@ impl Destination {
         }
 
         let displayed = self.workspace.display_path(&path);
-        let CompleteFile { file, size, sha256, source_sha256, encoding } = partial.finish()?;
-
+        let CompleteFile { file, size, sha256, source_sha256, encoding } = complete;
         let result = file.persist(&path).map_err(|error| error.error);
         result.with_context(|| format!("cannot move the complete file to {displayed}"))?;
         self.has_file.set(true);

@@ -113,7 +113,7 @@ pub async fn download(
         context.back_off(error, attempts).await?;
     }
 
-    transfer.save(context.deadline().elapsed().saturating_sub(started))
+    transfer.save(context.deadline().elapsed().saturating_sub(started)).await
 }
 
 /// Requests what is missing and receives it, over several connections if one is slow. Succeeds only if the file is complete.

@@ -169,15 +169,17 @@ impl PartialFile {
     /// # Errors
     ///
     /// If the converted text cannot be written.
-    pub(super) fn finish(self) -> anyhow::Result<CompleteFile> {
+    pub(super) async fn finish(self) -> anyhow::Result<CompleteFile> {
         let source_sha256 = self.checksum.finish()?;
-        let encoding = match self.transcoder.map(Transcoder::finish).transpose()? {
-            Some(Ok(Transcoded { conversion, file, hash, size })) => {
-                let (sha256, encoding) = (hexadecimal(hash), TextEncoding::Converted(conversion));
-                return Ok(CompleteFile { file, size, sha256, source_sha256, encoding });
-            }
-            Some(Err(reason)) => TextEncoding::NotConverted(reason),
+        let encoding = match self.transcoder {
             None => TextEncoding::AsSent,
+            Some(transcoder) => match transcoder.finish().await? {
+                Ok(Transcoded { conversion, file, hash, size }) => {
+                    let (sha256, encoding) = (hexadecimal(hash), TextEncoding::Converted(conversion));
+                    return Ok(CompleteFile { file, size, sha256, source_sha256, encoding });
+                }
+                Err(reason) => TextEncoding::NotConverted(reason),
+            },
         };
         let (size, sha256) = (self.contiguous_len, source_sha256.clone());
         Ok(CompleteFile { file: self.file, size, sha256, source_sha256, encoding })
@@ -196,8 +198,8 @@ mod tests {
         PartialFile::new(NamedTempFile::new().unwrap())
     }
 
-    #[test]
-    fn bytes_after_a_gap_count_once_the_gap_is_closed() {
+    #[tokio::test]
+    async fn bytes_after_a_gap_count_once_the_gap_is_closed() {
         let mut partial = partial_file();
         for (offset, bytes, contiguous_len, received) in [
             (2, &b"cd"[..], 0, 2),
@@ -213,7 +215,7 @@ mod tests {
             assert_eq!(missing, 9 - received, "{offset}");
         }
 
-        let complete = partial.finish().unwrap();
+        let complete = partial.finish().await.unwrap();
         assert_eq!(fs::read(complete.file.path()).unwrap(), b"abcdefghi");
         assert_eq!(complete.sha256, hexadecimal(Sha256::new_with_prefix(b"abcdefghi")));
         assert_eq!((complete.size, complete.encoding), (9, TextEncoding::AsSent));
@@ -230,8 +232,8 @@ mod tests {
         assert_eq!(partial.missing_ranges(8), [2..3, 5..6]);
     }
 
-    #[test]
-    fn bytes_after_a_closed_gap_are_hashed_in_steps() {
+    #[tokio::test]
+    async fn bytes_after_a_closed_gap_are_hashed_in_steps() {
         let mut partial = partial_file();
         let bytes: Vec<u8> = (0..CATCH_UP_STEP * 5 / 2).map(|at| (at % 251) as u8).collect();
         let (first, later) = bytes.split_at(1);
@@ -247,7 +249,7 @@ mod tests {
         assert_eq!(partial.contiguous_len(), 1 + 2 * CATCH_UP_STEP);
         assert!(!partial.catch_up().unwrap());
         assert_eq!(partial.contiguous_len(), bytes.len() as u64 + 3);
-        let sha256 = partial.finish().unwrap().sha256;
+        let sha256 = partial.finish().await.unwrap().sha256;
         assert_eq!(sha256, hexadecimal(Sha256::new_with_prefix([&bytes[..], b"end"].concat())));
     }
 }

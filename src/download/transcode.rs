@@ -4,12 +4,15 @@
 //! A file whose bytes are not valid in its charset stays as sent, so that nothing is lost.
 
 use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, anyhow};
 use bytes::Bytes;
 use tempfile::NamedTempFile;
+use tokio::sync::oneshot;
 
 use super::text_type::TextType;
 use super::utf8_writer::{TranscodeResult, Utf8Writer};
@@ -29,6 +32,10 @@ pub(super) struct Transcoder {
     /// `None` once all batches are sent.
     queue: Option<SyncSender<Bytes>>,
     thread: Option<JoinHandle<TranscodeResult>>,
+    /// Closed when the thread ends.
+    ended: oneshot::Receiver<()>,
+    /// Whether the thread ends before the text is complete.
+    is_cancelled: Arc<AtomicBool>,
 }
 
 impl Transcoder {
@@ -39,15 +46,19 @@ impl Transcoder {
     /// If the system has no thread left.
     pub(super) fn new(text_type: TextType, source: File, file: NamedTempFile) -> anyhow::Result<Self> {
         let (queue, batches) = sync_channel::<Bytes>(QUEUE_LENGTH);
+        let (end, ended) = oneshot::channel();
+        let is_cancelled = Arc::new(AtomicBool::new(false));
+        let mut writer = Utf8Writer::new(text_type, source, file, Arc::clone(&is_cancelled));
         let work = move || {
-            let mut writer = Utf8Writer::new(text_type, source, file);
+            let _end = end;
             for batch in batches {
                 writer.write(&batch)?;
             }
             writer.finish()
         };
         let thread = thread::Builder::new().spawn(work).context("cannot start a thread for the conversion to UTF-8")?;
-        Ok(Self { batch: Vec::with_capacity(BATCH_SIZE), queue: Some(queue), thread: Some(thread) })
+        let batch = Vec::with_capacity(BATCH_SIZE);
+        Ok(Self { batch, queue: Some(queue), thread: Some(thread), ended, is_cancelled })
     }
 
     /// Converts the next bytes of the file.
@@ -67,13 +78,16 @@ impl Transcoder {
         Ok(())
     }
 
-    /// Returns the converted file, or the reason why it cannot be converted.
+    /// Returns the converted file, or the reason why it cannot be converted. Can take seconds, if a large file is read again.
     ///
     /// # Errors
     ///
     /// If the text cannot be written.
-    pub(super) fn finish(mut self) -> TranscodeResult {
+    pub(super) async fn finish(mut self) -> TranscodeResult {
         self.send_batch()?;
+        self.queue = None;
+        // Nothing is sent, so this waits until the sender is dropped.
+        let _ = (&mut self.ended).await;
         self.join()
     }
 
@@ -94,8 +108,9 @@ impl Transcoder {
 }
 
 impl Drop for Transcoder {
-    /// Waits until the thread has removed its file.
+    /// Cancels the conversion, and waits until the thread has removed its file.
     fn drop(&mut self) {
+        self.is_cancelled.store(true, Ordering::Relaxed);
         drop(self.join());
     }
 }

@@ -278,11 +278,11 @@ impl<'a> Transfer<'a> {
     }
 
     /// Moves the complete file to its destination.
-    pub(super) fn save(self, download_duration: Duration) -> Result<SavedFile, StepError> {
+    pub(super) async fn save(self, download_duration: Duration) -> Result<SavedFile, StepError> {
         let Self { destination, options, partial, description, .. } = self;
         let filename = options.filename.or(description.filename.as_deref()).unwrap_or(options.fallback_name).to_owned();
         let WrittenFile { path, filename, size, sha256, source_sha256, encoding } =
-            destination.save(partial, &filename, options.run)?;
+            destination.save(partial.finish().await?, &filename, options.run)?;
 
         let encoding = description.not_converted.unwrap_or(encoding);
         let content_type = match &encoding {

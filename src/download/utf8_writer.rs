@@ -3,8 +3,10 @@
 use std::fs::File;
 use std::io::{Seek, Write};
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use encoding_rs::{Decoder, DecoderResult, Encoding, UTF_8, WINDOWS_1252};
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
@@ -44,10 +46,12 @@ pub(super) struct Utf8Writer {
     is_ascii: bool,
     /// Whether all bytes so far are valid in the charset.
     is_valid: bool,
+    is_cancelled: Arc<AtomicBool>,
 }
 
 impl Utf8Writer {
-    pub(super) fn new(text_type: TextType, source: File, file: NamedTempFile) -> Self {
+    /// If `is_cancelled` is set, the next block of the text is an error.
+    pub(super) fn new(text_type: TextType, source: File, file: NamedTempFile, is_cancelled: Arc<AtomicBool>) -> Self {
         Self {
             text_type,
             source,
@@ -58,17 +62,22 @@ impl Utf8Writer {
             decoded: 0,
             is_ascii: true,
             is_valid: true,
+            is_cancelled,
         }
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
         self.received += bytes.len() as u64;
         self.decode(bytes, false)?;
-        self.fall_back_to_windows_1252()
+        // Any other text is read again only at the end. That takes long, so the queue would fill up, and the download would wait.
+        if self.is_ascii { self.fall_back_to_windows_1252() } else { Ok(()) }
     }
 
     fn decode(&mut self, mut bytes: &[u8], is_last: bool) -> anyhow::Result<()> {
         while self.is_valid {
+            if self.is_cancelled.load(Ordering::Relaxed) {
+                bail!("the conversion to UTF-8 was cancelled");
+            }
             let (result, read, written) =
                 self.decoder.decode_to_utf8_without_replacement(bytes, &mut self.buffer, is_last);
             // The decoder removes one byte-order mark. There can be more, and some charsets keep theirs.

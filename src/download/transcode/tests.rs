@@ -1,12 +1,18 @@
-use std::io::Write;
+use std::io::{PipeReader, Read, Write};
+use std::os::fd::OwnedFd;
 
 use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
+use futures_util::future::poll_immediate;
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::download::utf8_writer::BUFFER_SIZE;
 use crate::report::history::{Conversion, HtmlCharset};
+
+fn finish(conversion: Transcoder) -> TranscodeResult {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(conversion.finish())
+}
 
 fn transcode(content_type: &str, parts: &[&[u8]]) -> Result<(Vec<u8>, Conversion), String> {
     let text_type = TextType::parse(Some(content_type)).unwrap();
@@ -18,7 +24,7 @@ fn transcode(content_type: &str, parts: &[&[u8]]) -> Result<(Vec<u8>, Conversion
         conversion.write(part).unwrap();
         assert!(conversion.batch.len() < BATCH_SIZE, "a batch is sent once it is full");
     }
-    let converted = conversion.finish().unwrap()?;
+    let converted = finish(conversion).unwrap()?;
     let text = std::fs::read(converted.file.path()).unwrap();
     assert_eq!((converted.size, converted.hash.finalize()), (text.len() as u64, Sha256::digest(&text)));
     Ok((text, converted.conversion))
@@ -120,7 +126,57 @@ fn a_partial_file_that_cannot_be_read_ends_the_conversion() {
     let (empty, file) = (tempfile::tempfile().unwrap(), NamedTempFile::new().unwrap());
     let mut conversion = Transcoder::new(text_type, empty, file).unwrap();
     conversion.write(b"Zo\xEB").unwrap();
-    assert_eq!(conversion.finish().unwrap_err().to_string(), "cannot read the partial file");
+    assert_eq!(finish(conversion).unwrap_err().to_string(), "cannot read the partial file");
+}
+
+#[test]
+fn a_mixture_is_read_again_only_at_the_end() {
+    let text_type = TextType::parse(Some("text/csv")).unwrap();
+    let (empty, file) = (tempfile::tempfile().unwrap(), NamedTempFile::new().unwrap());
+    let mut conversion = Transcoder::new(text_type, empty, file).unwrap();
+    conversion.write("Zoë".as_bytes()).unwrap();
+    (0..=2 * QUEUE_LENGTH).for_each(|_| conversion.write(&[b'\xEB'; BATCH_SIZE]).unwrap());
+    assert_eq!(finish(conversion).unwrap_err().to_string(), "cannot read the partial file");
+}
+
+/// Starts the conversion of this many batches into a pipe, which is full before the text is complete.
+fn transcode_into_pipe(batches: usize) -> (Transcoder, PipeReader) {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let path = NamedTempFile::new().unwrap().into_temp_path();
+    let file = NamedTempFile::from_parts(File::from(OwnedFd::from(writer)), path);
+    let text_type = TextType::parse(Some("text/csv;charset=utf-8")).unwrap();
+    let mut conversion = Transcoder::new(text_type, tempfile::tempfile().unwrap(), file).unwrap();
+    (0..batches).for_each(|_| conversion.write(&[b'a'; BATCH_SIZE]).unwrap());
+    (conversion, reader)
+}
+
+#[tokio::test]
+async fn other_tasks_continue_while_the_conversion_is_finished() {
+    let (conversion, mut reader) = transcode_into_pipe(QUEUE_LENGTH);
+    let mut finish = Box::pin(conversion.finish());
+    assert!(poll_immediate(&mut finish).await.is_none());
+
+    let mut text = Vec::new();
+    let reading = thread::spawn(move || reader.read_to_end(&mut text).unwrap());
+    let converted = finish.await.unwrap().unwrap();
+    assert_eq!(converted.size, (QUEUE_LENGTH * BATCH_SIZE) as u64);
+    drop(converted);
+    assert_eq!(reading.join().unwrap(), QUEUE_LENGTH * BATCH_SIZE);
+}
+
+#[test]
+fn a_conversion_that_is_dropped_ends_before_its_text_is_complete() {
+    let (conversion, mut reader) = transcode_into_pipe(QUEUE_LENGTH);
+    let is_cancelled = Arc::clone(&conversion.is_cancelled);
+    let dropping = thread::spawn(move || drop(conversion));
+    while !is_cancelled.load(Ordering::Relaxed) {
+        thread::yield_now();
+    }
+
+    let mut text = Vec::new();
+    reader.read_to_end(&mut text).unwrap();
+    assert!(text.len() < 2 * BATCH_SIZE, "{} bytes", text.len());
+    dropping.join().unwrap();
 }
 
 #[test]
