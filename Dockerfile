@@ -2,7 +2,7 @@
 
 FROM docker.io/library/rust:1-slim-bookworm AS build
 WORKDIR /build
-# The time of the commit, which a release sets.
+# Timestamp for the metadata of the image; releases set it to the time of their commit.
 ARG SOURCE_DATE_EPOCH
 
 # Builds the dependencies in a layer of their own, which is rebuilt only when they change.

@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import pathlib
-import re
 import statistics
 import subprocess
 import time
@@ -92,7 +91,7 @@ def cpu_seconds(pid):
 
 
 def build_program():
-    """Builds the program as in the image: static and optimized."""
+    """Builds the program as it is released."""
     return cargo_build("--bin", "webadmit-export") / "webadmit-export"
 
 
@@ -102,8 +101,5 @@ def build_hash_pass():
 
 
 def cargo_build(*target):
-    host = re.search(r"^host: (.*)$", output(["rustc", "-vV"]), re.M).group(1)
-    arguments = ["--quiet", "--release", "--locked", "--target", host, "--target-dir", str(TARGET), *target]
-    environment = dict(os.environ, RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs")
-    subprocess.run(["cargo", "build", *arguments], check=True, cwd=ROOT, env=environment)
-    return TARGET / host / "release"
+    subprocess.run([ROOT / "scripts/build-release", "--quiet", "--target-dir", TARGET, *target], check=True)
+    return TARGET / output(["rustc", "--print", "host-tuple"]).strip() / "release"

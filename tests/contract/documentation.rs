@@ -56,8 +56,8 @@ fn action_yml_declares_every_input_and_output() {
 #[test]
 fn the_action_without_docker_passes_on_every_input_and_output() {
     const PATH: &str = "binary/action.yml";
-    const BINARY_PATH: &str = "  binary-path:\n    description: \"Program on the runner to use instead of the one of the \
-                               release, which is downloaded; relative to the workspace.\"\n    required: false\n";
+    const BINARY_PATH: &str = "  binary-path:\n    description: \"Path of a binary on the runner to use instead of downloading \
+                               the one of the release; relative to the workspace.\"\n    required: false\n";
 
     let mut section = inputs_section() + BINARY_PATH + "\noutputs:\n";
     for output in &outputs::OUTPUTS {
@@ -70,7 +70,7 @@ fn the_action_without_docker_passes_on_every_input_and_output() {
     let inputs = config::INPUTS.iter().map(|input| (input.variable(), input.name));
     let variables = inputs.chain([("BINARY_PATH".to_owned(), "binary-path")]);
     let lines = variables.map(|(variable, name)| format!("        {variable}: ${{{{ inputs.{name} }}}}\n"));
-    assert_section(PATH, ("\n      env:\n", "      # With exec"), &lines.collect::<String>());
+    assert_section(PATH, ("\n      env:\n", "      # exec, "), &lines.collect::<String>());
 }
 
 /// Returns the inputs of an action.yml.
