@@ -11,6 +11,7 @@ use crate::support::{Outcome, UNKNOWN_HOST};
 use entries::SECTIONS;
 pub(crate) use entries::{NO_RESPONSE, OUTSIDE_WORKSPACE, STALLED_DOWNLOAD};
 
+pub(crate) mod composite;
 mod entries;
 mod scenarios;
 
@@ -86,7 +87,7 @@ GitHub shows it as the annotation of the step and in the step summary. Other CI 
   failed step it is out of date, so check the result of the step before you use it.
 - The exit code shows the kind of problem: see [exit codes](../README.md#exit-codes).
 
-In the messages on this page, `…` stands for times and numbers.
+In the messages on this page, `…` stands for times, numbers, paths and URLs.
 
 ### Retries
 
@@ -146,6 +147,13 @@ fn contains_in_order(text: &str, heading: &str) -> bool {
         rest = rest.and_then(|rest| rest.split_once(part.trim())).map(|(_, after)| after);
     }
     rest.is_some()
+}
+
+/// Whether a text is a message of the page, in which each `…` stands for any text.
+pub(crate) fn is_message(text: &str, message: &str) -> bool {
+    let Some((start, message)) = message.split_once('…') else { return text == message };
+    let rests = |text: &str| (0..=text.len()).any(|at| text.is_char_boundary(at) && is_message(&text[at..], message));
+    text.strip_prefix(start).is_some_and(rests)
 }
 
 /// Returns the text of an entry and the exit code of its steps.

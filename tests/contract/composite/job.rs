@@ -26,25 +26,10 @@ pub(super) fn script(commands: &str) -> Vec<u8> {
     format!("#!/bin/sh\n{commands}\n").into_bytes()
 }
 
-/// Parses an action.yml of the project.
-pub(super) fn load(path: &str) -> YamlOwned {
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+/// Parses the composite action.
+fn load_action() -> YamlOwned {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("binary/action.yml")).unwrap();
     YamlOwned::load_from_str(&text).unwrap().remove(0)
-}
-
-/// Returns what an action.yml declares: the value of each field of each input and output.
-pub(super) fn declarations(path: &str) -> BTreeMap<(&'static str, String, String), YamlOwned> {
-    let action = load(path);
-    let mut declarations = BTreeMap::new();
-    for section in ["inputs", "outputs"] {
-        for (name, fields) in action[section].as_mapping().unwrap() {
-            for (field, value) in fields.as_mapping().unwrap() {
-                let [name, field] = [name, field].map(|key| key.as_str().unwrap().to_owned());
-                declarations.insert((section, name, field), value.clone());
-            }
-        }
-    }
-    declarations
 }
 
 /// A release with one program. As on GitHub, its address redirects to another one.
@@ -180,7 +165,7 @@ impl Job {
 
     /// Prepares the step of the composite action, with these inputs.
     pub(super) fn step(&self, with: &[(&str, String)]) -> Step {
-        let action = load("binary/action.yml");
+        let action = load_action();
         let [step] = action["runs"]["steps"].as_vec().unwrap().as_slice() else { panic!("the action has one step") };
         assert_eq!(step["shell"].as_str(), Some("bash"));
         let script = step["run"].as_str().unwrap();
@@ -214,7 +199,7 @@ impl Job {
 
     /// Returns the outputs of the composite action after its step.
     pub(super) fn outputs(&self, outcome: &Outcome) -> BTreeMap<String, String> {
-        let action = load("binary/action.yml");
+        let action = load_action();
         let id = action["runs"]["steps"][0]["id"].as_str().unwrap();
         let outputs = action["outputs"].as_mapping().unwrap().iter().map(|(name, output)| {
             let of_step = expression(&output["value"], &format!("steps.{id}.outputs."));

@@ -2,7 +2,7 @@
 
 use super::Retry::{Download, Never, NotApplicable, UntilTimeout};
 use super::scenarios::*;
-use super::{Entry, entry, fixed};
+use super::{Entry, composite, entry, fixed};
 
 /// Takes two minutes: `slow.rs` sees the program print it.
 pub(crate) const NO_RESPONSE: &str = "run 74780 of export 86446: no valid response from api.webadmit.org within 2 min: cannot connect to api.webadmit.org: connection refused (… attempts in …); no file was written; an existing file was left unchanged\nhint: check base-url, and whether this machine needs a proxy";
@@ -692,6 +692,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
             ),
         ],
     ),
+    ("The action without Docker", composite::ENTRIES),
     (
         "webadmit-export list",
         &[
