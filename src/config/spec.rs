@@ -69,7 +69,7 @@ inputs! {
     pdf_batch_id: "pdf-batch-id", false, None,
         "Id of an existing PDF Manager batch, or latest, as for export-file-id; an id needs no template.";
     max_age: "max-age", false, None,
-        "Oldest file that is accepted with latest, with a unit, such as 26h or 2d; an older file is not downloaded, and fails the step.";
+        "Maximum age of the latest file, with a unit, such as 26h or 2d; only with latest; an older file is not downloaded and fails the step.";
     wait: "wait", false, Some("true"),
         "Set to false to start the runs and end at once, with their ids as outputs; a later step can fetch their files.";
     base_url: "base-url", false, Some("https://api.webadmit.org"),
@@ -79,19 +79,19 @@ inputs! {
     filename: "filename", false, None,
         "Name for the file of a single export, instead of the server's file name.";
     encoding: "encoding", false, Some("as-sent"),
-        "Set to utf-8 to convert text files to UTF-8 from the charset that the server declares, or else from windows-1252; as-sent leaves files unchanged.";
+        "Set to utf-8 to convert text files to UTF-8, from the charset that the server declares; without one, text that is not UTF-8 is read as windows-1252; as-sent leaves files unchanged.";
     timeout: "timeout", false, Some("1h"),
         "Maximum duration of the whole step, such as 90s, 45m or 1h30m; a plain number is seconds.";
     poll_interval: "poll-interval", false, Some("15s"),
         "Maximum time between two status checks and before a retry, as for timeout; longer if the key has few calls left.";
     fail_on: "fail-on", false, Some("failed,empty_list"),
-        "Statuses that fail the step, separated by commas, spaces or newlines: failed, empty_list, success_with_errors; or none.";
+        "All statuses that fail the step, separated by commas, spaces or newlines: failed, empty_list, success_with_errors; or none.";
     allow_http: "allow-http", false, Some("false"),
         "Set to true to allow plain http to a host that is not loopback, for tests only.";
     ca_file: "ca-file", false, None,
         "PEM file with additional certificate authorities to trust, relative to the workspace.";
     output_file: "output-file", false, None,
-        "File that also gets the outputs: one JSON object if its name ends in .json, else `WEBADMIT_<NAME>=value` lines without paths and files; relative to the workspace, and overwritten.";
+        "File that also gets the outputs, relative to the workspace, and overwritten: a JSON object if its name ends in .json, else `WEBADMIT_<NAME>=value` lines, which omit the outputs paths and files.";
     output_directory: "output-directory", false, None,
         "Directory that also gets a file for each output, named like the output, and empty if the output has no value; relative to the workspace, and created if missing.";
     command: "command", false, None,

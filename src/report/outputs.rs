@@ -109,7 +109,7 @@ pub const OUTPUTS: [OutputSpec; 15] = [
     },
     OutputSpec {
         name: "created-at",
-        description: "When the file was created, in UTC, such as 2026-11-28T04:19:31Z, if the server says so; also if max-age refused the file.",
+        description: "Time when the file was created, in UTC, such as 2026-11-28T04:19:31Z, if the server sent one; also if the file was older than max-age.",
         value: |report| line(report.history.created()),
     },
     OutputSpec {
