@@ -616,7 +616,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
             ),
             entry(
                 "cannot write … (output-directory)",
-                "The user of this process may not write to the directory, the disk is read-only, or the name of an output is taken by a directory.",
+                "The user of this process may not write to the directory, the disk is read-only, or a directory has the name of an output.",
                 "Check the owner and the mount options of the directory.",
                 Never,
                 &[sealed_output_directory],
