@@ -239,8 +239,9 @@ pub fn parse(variables: &[(OsString, OsString)]) -> ParsedInputs {
 /// Returns the command that the input `command` selects. `None` if it is not given, or invalid.
 #[must_use]
 pub(crate) fn command(variables: &[(OsString, OsString)]) -> Option<Command> {
-    let (raw, _) = raw::collect(variables, &mut InputErrors::default());
-    parse::command(raw.command.as_deref()?).ok()
+    let mut errors = InputErrors::default();
+    let (raw, _) = raw::collect(variables, &mut errors);
+    if errors.has("command") { None } else { parse::command(raw.command.as_deref()?).ok() }
 }
 
 /// Sets the variable of an input, and removes its other spellings.
@@ -288,18 +289,19 @@ fn parse_request(raw: &RawInputs, command: Option<Command>, errors: &mut InputEr
     let max_age = errors.parse("max-age", &raw.max_age, parse::max_age);
     let waits = errors.parse("wait", &raw.wait, parse::boolean);
 
-    let runs = runs?;
-    if max_age.is_some() && !runs.iter().any(|run| run.run == RunSelector::Latest) {
-        errors.accept::<()>("max-age", parse::reject_without_latest(raw.max_age.as_deref().unwrap_or_default()));
-    }
-    if let (Some(false), Some(existing)) = (waits, runs.iter().find(|run| run.run != RunSelector::New)) {
-        let input = existing.kind.run_input();
+    let existing = [("export-file-id", &raw.export_file_id), ("pdf-batch-id", &raw.pdf_batch_id)];
+    let existing = existing.map(|(input, value)| Some((input, value.as_deref()?)));
+    let mut existing = existing.into_iter().flatten();
+    if let (Some(false), Some((input, _))) = (waits, existing.clone().next()) {
         errors
             .add("wait", format!("`false` only starts new runs, but {input} selects existing ones; omit one of them"));
     }
+    if max_age.is_some() && !existing.any(|(_, value)| parse::is_latest(value)) {
+        errors.accept::<()>("max-age", parse::reject_without_latest(raw.max_age.as_deref().unwrap_or_default()));
+    }
     let action = if waits? { Action::Fetch } else { Action::Start };
     let mode = if command == Some(Command::Check) { Mode::Check(action) } else { Mode::Execute(action) };
-    Some(FetchRequest { identity, runs, filename, encoding: encoding?, fail_on: fail_on?, max_age, mode })
+    Some(FetchRequest { identity, runs: runs?, filename, encoding: encoding?, fail_on: fail_on?, max_age, mode })
 }
 
 fn parse_identity(raw: &RawInputs, errors: &mut InputErrors) -> Option<IdentitySelector> {

@@ -356,8 +356,14 @@ fn the_mode_depends_on_wait_and_the_command() {
     {
         assert_eq!(command(&variables(&[("INPUT_COMMAND", text)])), selected);
     }
+    let twice = variables(&[("INPUT_COMMAND", "list"), ("INPUT_Command", "check")]);
+    assert_eq!((command(&twice), parse(&twice).errors[0].input), (None, "command"));
     assert!(error("command", "lists").contains("must be list or check"));
     assert!(error("wait", "false").contains("export-file-id selects existing ones"));
+    // All errors are reported at once.
+    let all = [("INPUT_EXPORT_ID", "x"), ("INPUT_WAIT", "false"), ("INPUT_MAX_AGE", "26h")];
+    let inputs = parse(&variables(&all)).errors.into_iter().map(|error| error.input);
+    assert_eq!(inputs.collect::<Vec<_>>(), ["export-id", "max-age", "wait"]);
 }
 
 #[test]

@@ -16,25 +16,27 @@ const PRESCAN_LENGTH: usize = 1024;
 /// Number of bytes that are searched here: the prescan is not the end of a browser's search, and a later charset counts, too.
 pub(super) const HEAD_LENGTH: usize = 4096;
 
-/// Changes the charset at the beginning of an HTML file in UTF-8, if it declares another one than UTF-8.
+/// Changes the charsets that browsers search for at the beginning of an HTML file in UTF-8, if they are others than UTF-8.
 pub(super) fn change_to_utf8(head: &mut Vec<u8>) -> HtmlCharset {
-    let Some(label) = prescan(head) else {
-        let declared = find_meta(&head[..head.len().min(HEAD_LENGTH)]);
-        let is_other = declared.is_some_and(|label| !label.is_utf8());
-        return if is_other { HtmlCharset::NotChanged } else { HtmlCharset::Unchanged };
-    };
-    if label.is_utf8() {
-        return HtmlCharset::Unchanged;
-    }
-
+    let others = other_charsets(&head[..head.len().min(PRESCAN_LENGTH)]);
     let mut changed = head.clone();
-    changed.splice(label.range, *b"utf-8");
-    // A label that was shorter can move the end of the element past the prescan.
-    if !prescan(&changed).is_some_and(|label| label.is_utf8()) {
+    for label in others.iter().rev() {
+        changed.splice(label.range.clone(), *b"utf-8");
+    }
+    // A label that was shorter can move the end of an element past the prescan.
+    if !others.is_empty() && !prescan(&changed).is_some_and(|label| label.is_utf8()) {
         return HtmlCharset::NotChanged;
     }
+
     *head = changed;
-    HtmlCharset::Changed
+    let labels = declarations(&head[..head.len().min(HEAD_LENGTH)]);
+    let declares_utf8 = labels.iter().any(Label::is_utf8);
+    let is_other = |label: &Label| label.encoding.map_or(!declares_utf8, |encoding| encoding != UTF_8);
+    match (labels.iter().any(is_other), others.is_empty()) {
+        (true, _) => HtmlCharset::NotChanged,
+        (false, true) => HtmlCharset::Unchanged,
+        (false, false) => HtmlCharset::Changed,
+    }
 }
 
 /// The label of a charset, and where it is in the file.
@@ -57,21 +59,29 @@ impl Label {
 
 /// Returns the charset that a browser finds.
 fn prescan(bytes: &[u8]) -> Option<Label> {
-    let bytes = &bytes[..bytes.len().min(PRESCAN_LENGTH)];
-    find_meta(bytes).filter(|label| label.encoding.is_some()).or_else(|| xml_declaration(bytes))
+    let labels = declarations(&bytes[..bytes.len().min(PRESCAN_LENGTH)]);
+    labels.into_iter().find(|label| label.encoding.is_some())
 }
 
-/// Returns the first known charset that a `<meta>` element declares, or if there is none, one that no browser knows.
-fn find_meta(bytes: &[u8]) -> Option<Label> {
+/// Returns the known charsets other than UTF-8 that are declared.
+fn other_charsets(bytes: &[u8]) -> Vec<Label> {
+    let labels = declarations(bytes).into_iter();
+    labels.filter(|label| label.encoding.is_some_and(|encoding| encoding != UTF_8)).collect()
+}
+
+/// Returns the charsets that `<meta>` elements declare. If browsers know none of them, the one of an XML declaration follows.
+///
+/// The prescan ends at the first known charset. It is only tentative, so a browser also obeys a later element.
+fn declarations(bytes: &[u8]) -> Vec<Label> {
     let mut scanner = Scanner { bytes, position: 0 };
-    let mut unknown = None;
-    loop {
-        match scanner.next_charset() {
-            Ok(Some(label)) if label.encoding.is_some() => return Some(label),
-            Ok(label) => unknown = label.or(unknown),
-            Err(OutOfBytes) => return unknown,
-        }
+    let mut labels = Vec::new();
+    while let Ok(label) = scanner.next_charset() {
+        labels.extend(label);
     }
+    if labels.iter().all(|label| label.encoding.is_none()) {
+        labels.extend(xml_declaration(bytes));
+    }
+    labels
 }
 
 /// The end of the bytes was reached, which ends the search.

@@ -20,9 +20,9 @@ use super::utf8_writer::{TranscodeResult, Utf8Writer};
 /// Number of received bytes that are passed to the thread at a time.
 const BATCH_SIZE: usize = 256 * 1024;
 
-/// Number of batches that wait for the thread before the download waits for it, too: 8 MiB, since the bytes after a gap
-/// become available all at once.
-const QUEUE_LENGTH: usize = 32;
+/// Number of batches that wait for the thread before the download waits for it, too: 2 MiB. Eight downloads can convert text at the
+/// same time.
+const QUEUE_LENGTH: usize = 8;
 
 /// Converts a file in a thread of its own: at the rate of a fast store, decoding, hashing and writing take as long as
 /// receiving.

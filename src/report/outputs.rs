@@ -194,10 +194,10 @@ impl OutputPaths {
         self.output_in_directory(path).map(|_| "output-directory")
     }
 
-    /// Returns the name of the output whose file in the output directory has this path.
+    /// Returns the name of the output whose file in the output directory has this path, or would have to be a directory above it.
     pub(crate) fn output_in_directory(&self, path: &Path) -> Option<&'static str> {
         let directory = self.output_directory.as_ref()?;
-        OUTPUTS.iter().map(|output| output.name).find(|name| directory.join(name) == path)
+        OUTPUTS.iter().map(|output| output.name).find(|name| path.starts_with(directory.join(name)))
     }
 }
 

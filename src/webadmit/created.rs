@@ -25,6 +25,28 @@ impl CreationTime {
     }
 }
 
+/// Parses a time as RFC 3339 with any offset: `2026-11-25T03:50:00Z`, `2026-11-25T03:50:00.000-05:00`.
+pub(super) fn parse_time(text: &str) -> Option<SystemTime> {
+    let text = text.trim().to_ascii_uppercase();
+    if text.ends_with('Z') {
+        return humantime::parse_rfc3339(&text).ok();
+    }
+
+    let (local, offset) = text.split_at_checked(text.len().checked_sub("+00:00".len())?)?;
+    let (hours, minutes) = offset.get(1..)?.split_once(':')?;
+    let two_digits = |text: &str| {
+        let is_valid = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+        is_valid.then(|| text.parse::<u64>().ok())?
+    };
+    let offset_length = Duration::from_secs(two_digits(hours)? * 3600 + two_digits(minutes)? * 60);
+    let local = humantime::parse_rfc3339(&format!("{local}Z")).ok()?;
+    match offset.as_bytes()[0] {
+        b'+' => local.checked_sub(offset_length),
+        b'-' => local.checked_add(offset_length),
+        _ => None,
+    }
+}
+
 /// Writes the time as RFC 3339 in UTC, in whole seconds: `2026-11-25T03:50:00Z`.
 impl fmt::Display for CreationTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -35,6 +57,8 @@ impl fmt::Display for CreationTime {
 #[cfg(test)]
 mod tests {
     use std::time::UNIX_EPOCH;
+
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -48,8 +72,37 @@ mod tests {
     }
 
     #[test]
+    fn a_time_has_any_offset() {
+        for (text, utc) in [
+            ("2026-11-25T03:50:00Z", Some("2026-11-25T03:50:00Z")),
+            (" 2026-11-25t03:50:00.123z ", Some("2026-11-25T03:50:00Z")),
+            ("2026-11-25T03:50:00+02:00", Some("2026-11-25T01:50:00Z")),
+            ("2026-11-25T03:50:00.000-05:30", Some("2026-11-25T09:20:00Z")),
+            ("2026-11-25T03:50:00-00:00", Some("2026-11-25T03:50:00Z")),
+            ("2026-11-25T03:50:00", None),
+            ("2026-11-25T03:50:00 02:00", None),
+            ("2026-11-25T03:50:00+2:000", None),
+            ("2026-11-25T03:50:00+é0:0", None),
+            ("2026-11-25", None),
+            ("+02:00", None),
+            ("yesterday", None),
+            ("", None),
+        ] {
+            let parsed = parse_time(text).map(|time| CreationTime::new(time, time).to_string());
+            assert_eq!(parsed.as_deref(), utc, "{text:?}");
+        }
+    }
+
+    #[test]
     fn it_is_written_in_utc_and_whole_seconds() {
         let created_at = UNIX_EPOCH + Duration::from_millis(1_795_578_600_999);
         assert_eq!(CreationTime::new(created_at, created_at).to_string(), "2026-11-25T03:50:00Z");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_time_or_none(text in "[0-9TZtz:.+ é-]{0,30}|.*") {
+            let _ = parse_time(&text);
+        }
     }
 }

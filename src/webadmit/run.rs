@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::bounded_list::BoundedList;
 use super::client::{ApiClient, MAX_RESPONSE_SIZE};
+use super::created;
 use super::kind::{RunKind, RunRef};
 use super::lists::Label;
 use super::remote_file::{MAX_ZIPS, RemoteFile};
@@ -178,13 +179,13 @@ impl ApiClient {
             let name = Some(self.label(&template.name)).filter(|name| !name.is_empty());
             Some(Source { id: template.id.id()?, name })
         });
-        let updated_at = humantime::parse_rfc3339(batch.updated_at.text().trim());
+        let updated_at = created::parse_time(&batch.updated_at.text());
         Ok(RunResponse {
             run_id,
             source,
             status,
             files,
-            created: updated_at.ok().map(|updated_at| CreationTime::new(updated_at, headers::date(headers))),
+            created: updated_at.map(|updated_at| CreationTime::new(updated_at, headers::date(headers))),
         })
     }
 }

@@ -74,6 +74,11 @@ impl Status {
         self.has_file() || matches!(self, Self::EmptyList | Self::Failed)
     }
 
+    /// Returns whether the run is known to be in progress. With an unknown status, it may have ended.
+    pub(crate) fn is_in_progress(&self) -> bool {
+        matches!(self, Self::Initializing | Self::Queued | Self::InProgress)
+    }
+
     /// Returns whether there is a file to download.
     pub(crate) fn has_file(&self) -> bool {
         matches!(self, Self::Available | Self::SuccessWithErrors)
@@ -123,6 +128,7 @@ mod tests {
                 assert_eq!(Status::parse(spelling), status, "{spelling:?}");
             }
             assert_eq!((status.is_terminal(), status.has_file()), (terminal, file), "{status}");
+            assert_eq!(status.is_in_progress(), !terminal, "{status}");
             assert_eq!(Status::parse(status.name()), status);
         }
     }
@@ -138,7 +144,7 @@ mod tests {
         ] {
             let status = Status::parse(text);
             assert_eq!(status, Status::Unknown(name.to_owned()), "{text:?}");
-            assert!(!status.is_terminal() && !status.has_file());
+            assert!(!status.is_terminal() && !status.has_file() && !status.is_in_progress());
         }
     }
 

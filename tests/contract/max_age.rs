@@ -115,6 +115,13 @@ fn a_run_in_progress_has_a_new_file() {
 }
 
 #[test]
+fn a_run_with_an_unknown_status_may_have_an_old_file() {
+    let file = StoredFile::new(&applicants_csv(40)).aged(99 * HOUR);
+    let stand_in = StandIn::builder().statuses(&["Available", "Almost There", "Available"]).file(file).start();
+    latest(&stand_in, "26h").run().exited(6);
+}
+
+#[test]
 fn a_run_without_a_file_is_judged_by_fail_on() {
     for (status, fail_on, code) in [("Failed", "failed", 3), ("Empty List", "none", 0)] {
         let stand_in = StandIn::with_statuses(&[status]);

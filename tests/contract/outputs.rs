@@ -175,14 +175,14 @@ fn json_and_output_directory_are_written_however_the_step_ends() {
     let stand_in = StandIn::with_statuses(&["Queued", "Failed"]);
     let run = || {
         let step = shell(&stand_in).input("output-file", "out.json").input("output-directory", "new/results");
-        let step = step.existing_file("out.json", b"{\"path\":\"stale.csv\"}");
+        let step = step.existing_file("out.json", b"{\"path\":\"stale.csv\"}").existing_file("taken", b"");
         step.existing_file("new/results/path", b"stale.csv").existing_file("new/results/files", b"[{}]")
     };
     let ids = ["export_file_id", "export_id", "files"];
     for (name, value, code, expected) in [
         ("poll-interval", "1ms", 3, &["export_file_id", "export_id", "files", "status"][..]),
         ("api-key", "another", 5, &ids),
-        ("directory", "new/results/path", 1, &ids),
+        ("directory", "taken", 1, &ids),
         ("timeout", "never", 2, &[]),
         ("export-id", "", 2, &[]),
         ("ca-file", "none.pem", 2, &[]),
@@ -344,6 +344,33 @@ fn outputs_with_the_path_of_another_file_are_rejected() {
             run(&[("output-directory", "out"), ("output-file", output_file)]).run().exited(2).with_error(error);
         // The directory is valid.
         assert!(with_value(&read_directory(&outcome, "out")).is_empty());
+    }
+    for (inputs, error) in [
+        (
+            &[("output-file", "new"), ("directory", "new")][..],
+            "`new` is also the directory for the files; use another path",
+        ),
+        (
+            &[("output-file", "new"), ("directory", "new/a")],
+            "`new` must be a file, but the directory for the files is below it",
+        ),
+        (
+            &[("output-file", "new"), ("output-directory", "new/a")],
+            "`new` must be a file, but the output-directory is below it",
+        ),
+        (
+            &[("output-directory", "new"), ("directory", "new/status")],
+            "`new` would contain the output file `status`, which is also the directory for the files",
+        ),
+    ] {
+        let outcome = run(inputs).run().exited(2).with_error(error);
+        assert!(!outcome.workspace().join("new").is_file(), "{inputs:?}");
+    }
+    for variable in ["GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"] {
+        let step = github(&stand_in).existing_file("runner-file", b"");
+        let path = step.workspace().join("runner-file");
+        let step = step.env(variable, &path).input("output-file", "runner-file");
+        step.run().exited(2).with_error(&format!("output-file: `runner-file` is also {variable}; use another path"));
     }
     let same = run(&[("output-directory", "file"), ("output-file", "file")]).existing_file("file", b"precious");
     assert_eq!(same.run().exited(2).read("file"), b"precious");

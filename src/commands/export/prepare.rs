@@ -99,9 +99,13 @@ impl ResolvedPaths {
 
         let filename = inputs.request.as_ref().and_then(|request| request.filename.as_deref());
         let ca_file = paths.ca_file.as_deref().and_then(|path| fs::canonicalize(workspace.root().join(path)).ok());
+        let runner_file = |name| environment.variable(name).and_then(|path| fs::canonicalize(path).ok());
         let taken = [
             (filename.map(|filename| directory.join(filename)), "the path of the export file"),
+            (Some(directory.clone()), "the directory for the files"),
             (ca_file, "the ca-file"),
+            (runner_file("GITHUB_OUTPUT"), "GITHUB_OUTPUT"),
+            (runner_file("GITHUB_STEP_SUMMARY"), "GITHUB_STEP_SUMMARY"),
         ];
         for (path, what) in taken {
             errors.extend(path.into_iter().flat_map(|path| remove_conflicts(&mut outputs, &path, what, workspace)));
@@ -130,10 +134,8 @@ impl ResolvedPaths {
 
 /// Removes the output paths that would overwrite `taken`, so that opening them does not clear it. Returns an error for each.
 fn remove_conflicts(outputs: &mut OutputPaths, taken: &Path, what: &str, workspace: &Workspace) -> Vec<InputError> {
-    let output_file = outputs.output_file.take_if(|path| path == taken).map(|path| {
-        let reason = format!("is also {what}; use another path");
-        InputError::with_value("output-file", &workspace.display_path(&path), &reason)
-    });
+    let output_file = outputs.output_file.take_if(|path| taken.starts_with(&path));
+    let output_file = output_file.map(|path| output_file_conflict(&path, taken, what, workspace));
     let output = outputs.output_in_directory(taken);
     let output_directory = output.and_then(|output| Some((output, outputs.output_directory.take()?)));
     let output_directory = output_directory.map(|(output, path)| {
@@ -143,15 +145,24 @@ fn remove_conflicts(outputs: &mut OutputPaths, taken: &Path, what: &str, workspa
     output_file.into_iter().chain(output_directory).collect()
 }
 
-/// Removes an output file that is the output directory or one of the files in it.
+/// Removes an output file that is one of the files in the output directory, or the directory or one above it.
 fn remove_output_file_conflict(outputs: &mut OutputPaths, workspace: &Workspace) -> Option<InputError> {
-    let path = outputs.output_file.clone()?;
-    let what = match outputs.output_in_directory(&path) {
-        Some(output) => format!("the file `{output}` in the output-directory"),
-        None if outputs.output_directory.as_ref() == Some(&path) => "the output-directory".to_owned(),
+    let (path, directory) = (outputs.output_file.clone()?, outputs.output_directory.clone()?);
+    let (taken, what) = match outputs.output_in_directory(&path) {
+        Some(output) => (path.clone(), format!("the file `{output}` in the output-directory")),
+        None if directory.starts_with(&path) => (directory, "the output-directory".to_owned()),
         None => return None,
     };
     outputs.output_file = None;
-    let reason = format!("is also {what}; use another path");
-    Some(InputError::with_value("output-file", &workspace.display_path(&path), &reason))
+    Some(output_file_conflict(&path, &taken, &what, workspace))
+}
+
+/// Returns the error of an output file whose path is `taken`, or would have to be a directory above it.
+fn output_file_conflict(path: &Path, taken: &Path, what: &str, workspace: &Workspace) -> InputError {
+    let reason = if path == taken {
+        format!("is also {what}; use another path")
+    } else {
+        format!("must be a file, but {what} is below it; use another path")
+    };
+    InputError::with_value("output-file", &workspace.display_path(path), &reason)
 }

@@ -189,7 +189,7 @@ impl<'a> Run<'a> {
         let is_new = self.request.run == RunSelector::New;
         let check = async || {
             let (response, connection) = self.request_status(run).await?;
-            self.was_in_progress.set(self.was_in_progress.get() || !response.status.is_terminal());
+            self.was_in_progress.set(self.was_in_progress.get() || response.status.is_in_progress());
             Ok((response.status.clone(), (response, connection)))
         };
         let record = |status: &Status| self.record_status(status);

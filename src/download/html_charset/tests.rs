@@ -17,7 +17,9 @@ const FOUND: &[&str] = &[
     "<meta http-equiv=Content-Type content='charset charset=*'>",
     "<meta charset=* http-equiv=content-type content='charset=koi8-r'>",
     "<meta http-equiv=content-type content='charset=koi8-r' charset=*>",
-    "<meta charset=* charset=koi8-r><meta charset=koi8-r>",
+    "<meta charset=* charset=koi8-r>",
+    "<meta charset=*><meta http-equiv=content-type content='text/html; charset=*'>",
+    "<script>'<meta charset=*>'</script><meta charset=*>",
     "<!-- <meta charset=koi8-r> --><meta charset=*>",
     "<!--><meta charset=*>-->",
     "<a title='<meta charset=koi8-r>' b><meta charset=*>",
@@ -97,6 +99,19 @@ fn leaves_what_browsers_ignore() {
 }
 
 #[test]
+fn a_later_element_that_declares_another_charset_counts() {
+    let late = format!("<meta charset=utf-8>{}<meta charset=koi8-r>", " ".repeat(1024));
+    for (html, changed, expected) in [
+        ("<meta charset=utf-8><meta charset=koi8-r>", "<meta charset=utf-8><meta charset=utf-8>", HtmlCharset::Changed),
+        ("<meta charset=l1><meta charset=klingon>", "<meta charset=utf-8><meta charset=klingon>", HtmlCharset::Changed),
+        (&late, &late, HtmlCharset::NotChanged),
+        (&late.replacen("utf-8", "latin1", 1), &late, HtmlCharset::NotChanged),
+    ] {
+        assert_eq!(change(html.as_bytes()), (expected, changed.as_bytes().to_vec()), "{html}");
+    }
+}
+
+#[test]
 fn the_element_must_end_within_1024_bytes() {
     for (label, end, expected) in [
         ("iso-8859-1", 1024, HtmlCharset::Changed),
@@ -126,17 +141,19 @@ fn examples() -> &'static [&'static str] {
 
 proptest! {
     #[test]
-    fn only_the_charset_of_any_text_changes(html in mutated(examples()), padding in 0..1100_usize) {
+    fn only_the_charsets_of_any_text_change(html in mutated(examples()), padding in 0..1100_usize) {
         let html = [&b" ".repeat(padding)[..], &html].concat();
         let (result, changed) = change(&html);
-        if result != HtmlCharset::Changed {
-            prop_assert_eq!(&changed, &html);
-            return Ok(());
+
+        let mut expected = html.clone();
+        for label in other_charsets(&html[..html.len().min(PRESCAN_LENGTH)]).into_iter().rev() {
+            expected.splice(label.range, *b"utf-8");
         }
-        prop_assert!(prescan(&changed).unwrap().is_utf8());
-        prop_assert_eq!(change(&changed), (HtmlCharset::Unchanged, changed.clone()));
-        let Label { range, encoding } = prescan(&html).unwrap();
-        prop_assert!(encoding.is_some_and(|encoding| encoding != UTF_8));
-        prop_assert_eq!(changed, [&html[..range.start], b"utf-8", &html[range.end..]].concat());
+        prop_assert!(changed == expected || changed == html && result == HtmlCharset::NotChanged);
+        prop_assert_eq!(result == HtmlCharset::Unchanged, changed == html && result != HtmlCharset::NotChanged);
+        if result == HtmlCharset::Changed {
+            prop_assert!(prescan(&changed).unwrap().is_utf8());
+            prop_assert_eq!(change(&changed), (HtmlCharset::Unchanged, changed));
+        }
     }
 }
