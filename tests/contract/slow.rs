@@ -1,6 +1,11 @@
 //! Tests that take too long for every run: `cargo test --release --test contract -- --ignored`.
 
+use std::fs::{self, DirEntry};
+use std::io;
+use std::thread;
 use std::time::Duration;
+
+use rustix::process::Signal;
 
 use crate::troubleshooting::{NO_RESPONSE, STALLED_DOWNLOAD, steady};
 
@@ -56,17 +61,7 @@ fn downloads_2_gib(encoding: &str, connections: usize) {
 #[test]
 #[ignore = "needs 6 GiB of disk and half a minute"]
 fn reads_2_gib_without_a_charset_again_in_under_32_mib_of_memory() {
-    const BLOCKS: usize = 2048;
-    let valid = "é".repeat(1 << 19).into_bytes();
-    let length = BLOCKS * valid.len() + 1;
-    // Only the last byte is not valid UTF-8.
-    let store = Server::start(move |_| {
-        let head = head(200, &[("Content-Type", "text/csv")], length);
-        vec![Action::Send(head), Action::Repeat(valid.clone(), BLOCKS as u64), Action::Send(b"\xE9".to_vec())]
-    });
-    let url = store.url() + "/file.csv";
-    let api = Server::start(move |_| respond(200, &[], run_json_with_url("Available", &url).to_string()));
-
+    let (api, _store, length) = serve_long_mixture(2048);
     let running = github_at(&api.url()).input("encoding", "utf-8").spawn();
     let peak = running.wait_for_peak_memory();
     eprintln!("peak memory: {peak} KiB");
@@ -75,6 +70,38 @@ fn reads_2_gib_without_a_charset_again_in_under_32_mib_of_memory() {
     // Each byte is a character of two bytes.
     assert_eq!(outcome.outputs["size"], (2 * length).to_string());
     assert!(peak > 1024 && peak < 32 * 1024, "{peak} KiB");
+}
+
+#[test]
+#[ignore = "needs 3 GiB of disk and some seconds"]
+fn a_signal_ends_the_step_while_a_large_text_is_read_again() {
+    let (api, _store, length) = serve_long_mixture(1024);
+    let step = github_at(&api.url()).input("encoding", "utf-8");
+    let workspace = step.workspace();
+    let running = step.spawn();
+
+    let is_complete = |file: io::Result<DirEntry>| {
+        file.and_then(|file| file.metadata()).is_ok_and(|metadata| metadata.len() == length as u64)
+    };
+    while !fs::read_dir(&workspace).unwrap().any(is_complete) {
+        thread::yield_now();
+    }
+    running.signal(Signal::TERM);
+    assert!(running.wait().exited(143).files().is_empty());
+}
+
+/// Starts an API and a store with a text of this many MiB without a charset, of which only the last byte is not valid UTF-8.
+/// Returns its length in bytes, too.
+fn serve_long_mixture(blocks: usize) -> (Server, Server, usize) {
+    let valid = "é".repeat(1 << 19).into_bytes();
+    let length = blocks * valid.len() + 1;
+    let store = Server::start(move |_| {
+        let head = head(200, &[("Content-Type", "text/csv")], length);
+        vec![Action::Send(head), Action::Repeat(valid.clone(), blocks as u64), Action::Send(b"\xE9".to_vec())]
+    });
+    let url = store.url() + "/file.csv";
+    let api = Server::start(move |_| respond(200, &[], run_json_with_url("Available", &url).to_string()));
+    (api, store, length)
 }
 
 #[test]
