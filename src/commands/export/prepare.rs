@@ -134,7 +134,7 @@ impl ResolvedPaths {
 
 /// Removes the output paths that would overwrite `taken`, so that opening them does not clear it. Returns an error for each.
 fn remove_conflicts(outputs: &mut OutputPaths, taken: &Path, what: &str, workspace: &Workspace) -> Vec<InputError> {
-    let output_file = outputs.output_file.take_if(|path| taken.starts_with(&path));
+    let output_file = outputs.output_file.take_if(|path| taken.starts_with(path));
     let output_file = output_file.map(|path| output_file_conflict(&path, taken, what, workspace));
     let output = outputs.output_in_directory(taken);
     let output_directory = output.and_then(|output| Some((output, outputs.output_directory.take()?)));
