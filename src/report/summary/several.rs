@@ -107,12 +107,18 @@ fn row(run: &RunHistory) -> String {
     let status = run.status().map(|status| code(status.name())).unwrap_or_default();
     let files = || run.saved.iter().take(MAX_FILES);
     let mut paths: Vec<String> = files().map(|file| code(&file.path)).collect();
-    let sizes: Vec<String> = files().map(|file| format::bytes(file.size)).collect();
-    let created = files().map(|file| file.created.map(|created| format!("{} ago", format::age(created.age()))));
+    let sizes: Vec<String> = files().map(|file| unbroken(&format::bytes(file.size))).collect();
+    let created =
+        files().map(|file| file.created.map(|created| unbroken(&format!("{} ago", format::age(created.age())))));
     let created: Vec<String> = created.map(Option::unwrap_or_default).collect();
     if run.saved.len() > MAX_FILES {
         paths.push(format!("… and {} more", run.saved.len() - MAX_FILES));
     }
     let [paths, sizes, created] = [paths, sizes, created].map(|cells| cells.join("<br>"));
     format!("| {outcome} | {source} | {id} | {status} | {paths} | {sizes} | {created} |")
+}
+
+/// Returns a value with no-break spaces, so that the lines of the columns stay side by side.
+fn unbroken(value: &str) -> String {
+    value.replace(' ', "\u{a0}")
 }
