@@ -4,7 +4,8 @@ A local process takes the place of each pod or container: it gets the command an
 rendered by Airflow, and temporary folders in place of the mounts. Everything else is Airflow: the import, the arguments of the
 operators, the order of the tasks, XComs, connections, the masking of secrets.
 
-Arguments: the folder of the programs, the API key, the base URL, and success or failure, which is how the runs of the stand-in end.
+Arguments: the folder of the programs, the API key, the base URL, and how the runs of the stand-in end: success, failure or no-file, a
+failure that the input fail-on accepts. With stop, they do not end: the task of the DockerOperator gets SIGTERM.
 """
 
 import json
@@ -41,13 +42,24 @@ class Volumes:
 
     def run(self, command, directory, variables):
         """Runs a command. Prints its output and returns it."""
+        with self.start(command, directory, variables) as process:
+            output = process.stdout.read()
+        print(output)
+        if process.returncode:
+            raise AirflowException(f"exit code {process.returncode}")
+        return output
+
+    def start(self, command, directory, variables):
         environment = {
             "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
             "INPUT_BASE_URL": BASE_URL,
             "INPUT_POLL_INTERVAL": "100ms",
+            # If a signal does not reach the program.
+            "INPUT_TIMEOUT": "1m",
+            "INPUT_FAIL_ON": "none" if ENDING == "no-file" else "failed",
             **{name: self.local(value) for name, value in variables.items()},
         }
-        done = subprocess.run(
+        return subprocess.Popen(
             [self.local(word) for word in command],
             cwd=self.local(directory),
             env=environment,
@@ -55,10 +67,6 @@ class Volumes:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        print(done.stdout)
-        if done.returncode:
-            raise AirflowException(f"exit code {done.returncode}")
-        return done.stdout
 
 
 volumes = Volumes()
@@ -111,19 +119,37 @@ def check(dag):
     run = dag.test()
     states = {instance.task_id: str(instance.state) for instance in run.get_task_instances()}
     files = list(pathlib.Path(volumes.root, "files/exports").glob("*"))
-    if ENDING == "success":
+    if ENDING in ("success", "no-file"):
         [outputs] = xcom(run)
-        assert outputs["status"] == "available" and outputs["size"] == 2053, outputs
+        expected = ("available", 2053) if ENDING == "success" else ("failed", None)
+        assert (outputs["status"], outputs["size"]) == expected, outputs
         assert states == {"export": "success", "load": "success"}, states
-        # The second task deletes the file that the XCom of the first one names.
+        # The second task deletes the files.
         assert not files, f"the file was not deleted: {files}"
     else:
         assert states == {"export": "failed", "load": "upstream_failed"}, states
         assert not xcom(run) and not files, (xcom(run), files)
 
 
+def check_stop(dag):
+    """Stops the first task like Docker, with SIGTERM to the first process of its container."""
+    operator = dag.get_task("export")
+    variables = operator.environment | {"INPUT_API_KEY": KEY}
+    with volumes.start([*operator.entrypoint, *operator.command], operator.working_dir, variables) as process:
+        while "status: queued" not in (line := process.stdout.readline()):
+            assert line, "the run did not start"
+        process.terminate()
+        assert process.wait() == 143, process.returncode
+        print(process.stdout.read())
+    outputs = json.loads(pathlib.Path(volumes.root, "files/outputs.json").read_text())
+    assert outputs["status"] == "queued", outputs
+
+
 KubernetesPodOperator.execute = run_pod
 DockerOperator.execute = run_docker
 for dag in import_dags().values():
-    check(dag)
+    if ENDING != "stop":
+        check(dag)
+    elif dag.dag_id == "webadmit_docker":
+        check_stop(dag)
     print(f"ok: {dag.dag_id}: {ENDING}")

@@ -1,11 +1,11 @@
 """Downloads a WebAdMIT export every night with the DockerOperator, and loads the file in another container.
 
-Replace the export name, the identity and OWNER (the owner of the image). Needs the Airflow provider docker. Store the API key as the
-password of the Airflow connection "webadmit" (of the type generic), which Airflow encrypts. While the container exists, everyone who
-may use Docker on its host can read the key.
+Replace the export name, the identity and OWNER (the owner of the image). Needs Airflow 3 and its provider docker. Store the API key as
+the password of the Airflow connection "webadmit" (of the type generic), which Airflow encrypts. While the container exists, everyone
+who may use Docker on its host can read the key.
 
-Run with scripts/check-airflow, which replaces the containers by local processes, and once in containers, through the Docker API of
-Podman 4.3, with a stand-in for WebAdMIT. Not run with Docker itself.
+Run with scripts/check-airflow, which replaces the containers by local processes. An earlier version was run once in containers, through
+the Docker API of Podman 4.3, with a stand-in for WebAdMIT. Not run with Docker itself.
 """
 
 import json
@@ -25,6 +25,23 @@ CONTAINER = {
     "auto_remove": "force",
 }
 
+# Airflow stops a container with SIGTERM, which the shell passes on: the program removes partial files and writes the outputs. The XCom is
+# the last line of the container's output. The output file is one line of JSON, without personal data.
+EXPORT = """
+trap 'kill "$program"' TERM
+webadmit-export & program=$!
+wait "$program" || { wait "$program"; exit; }
+cat outputs.json
+"""
+
+# Your loader instead of wc. The files are deleted in the end, also if the loader fails; those of a failed export, after the next load.
+LOAD = """
+trap 'rm -rf exports' EXIT
+echo "The run ended as $STATUS"
+[ -n "$FILE" ] || exit 0  # with another fail-on, the export can succeed without a file
+wc -l "$FILE"
+"""
+
 
 @dag(
     schedule="17 4 * * *",  # UTC
@@ -40,9 +57,8 @@ def webadmit_docker():
         task_id="export",
         image="ghcr.io/OWNER/webadmit-export:v1",
         force_pull=True,  # the tag v1 moves with each release
-        # The XCom is the last line of the container's output. The output file is one line of JSON, without personal data.
         entrypoint=["sh", "-c"],
-        command=["webadmit-export && cat outputs.json"],
+        command=[EXPORT],
         environment={
             # Airflow hides the value in its log and in the rendered templates.
             "INPUT_API_KEY": "{{ conn.webadmit.password }}",
@@ -60,12 +76,11 @@ def webadmit_docker():
     load = DockerOperator(
         task_id="load",
         image="busybox:1-musl",
-        # Your loader instead of wc. The file is deleted when it has been loaded.
         entrypoint=["sh", "-ec"],
-        command=['echo "The run ended as $STATUS"; wc -l "$FILE"; rm "$FILE"'],
-        # In variables, the values cannot change the script.
+        command=[LOAD],
+        # In variables, the values cannot change the script. Several exports have no path: pass "{{ (…)['paths'] | join('\n') }}".
         environment={
-            "FILE": "{{ (ti.xcom_pull(task_ids='export') | from_json)['path'] }}",
+            "FILE": "{{ (ti.xcom_pull(task_ids='export') | from_json)['path'] or '' }}",
             "STATUS": "{{ (ti.xcom_pull(task_ids='export') | from_json)['status'] }}",
         },
         **CONTAINER,

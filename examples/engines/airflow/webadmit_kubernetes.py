@@ -1,10 +1,14 @@
 """Downloads a WebAdMIT export every night with the KubernetesPodOperator, and loads the file in another pod.
 
-Replace the export name, the identity and OWNER (the owner of the image). Needs the Airflow provider cncf.kubernetes, and in the
-namespace webadmit the volume claim webadmit-files and a secret. Everyone who can create pods in a namespace can read its secrets
-and volumes, so use a namespace of its own:
+Replace the export name, the identity and OWNER (the owner of the image). Needs Airflow 3 and its provider cncf.kubernetes 10.20 or
+later. Everyone who can create pods in a namespace can read its secrets and volumes, so use a namespace of its own.
+webadmit_kubernetes.yaml has the volume claim, and what Airflow's service account may do there; replace the name of this account:
 
+    kubectl create namespace webadmit
     kubectl --namespace webadmit create secret generic webadmit --from-file=api-key=FILE_WITH_THE_KEY
+    kubectl --namespace webadmit apply --filename webadmit_kubernetes.yaml
+
+Then delete FILE_WITH_THE_KEY.
 
 Run with scripts/check-airflow, which replaces the pods by local processes. Not run on Kubernetes.
 """
@@ -45,6 +49,14 @@ POD = {
     "termination_grace_period": 10,
 }
 
+# Your loader instead of wc. The files are deleted in the end, also if the loader fails; those of a failed export, after the next load.
+LOAD = """
+trap 'rm -rf /files/exports' EXIT
+echo "The run ended as $STATUS"
+[ "$FILE" != / ] || exit 0  # with another fail-on, the export can succeed without a file
+wc -l "$FILE"
+"""
+
 
 @dag(
     schedule="17 4 * * *",  # UTC
@@ -78,12 +90,12 @@ def webadmit_kubernetes():
     load = KubernetesPodOperator(
         task_id="load",
         image="busybox:1-musl",
-        # Your loader instead of wc. The file is deleted when it has been loaded.
         cmds=["sh", "-ec"],
-        arguments=['echo "The run ended as $STATUS"; wc -l "$FILE"; rm "$FILE"'],
-        # In variables, the values cannot change the script. The path is relative to the working directory, which is the root.
+        arguments=[LOAD],
+        # In variables, the values cannot change the script. The path is relative to the working directory, which is the root. Several
+        # exports have no path: pass "{{ ti.xcom_pull(task_ids='export')['paths'] | join('\n') }}", and put the slash before each line.
         env_vars={
-            "FILE": "/{{ ti.xcom_pull(task_ids='export')['path'] }}",
+            "FILE": "/{{ ti.xcom_pull(task_ids='export')['path'] or '' }}",
             "STATUS": "{{ ti.xcom_pull(task_ids='export')['status'] }}",
         },
         **POD,
