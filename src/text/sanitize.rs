@@ -123,6 +123,13 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
+    fn the_number_of_an_error_of_the_system_is_removed() {
+        let error = std::io::Error::from_raw_os_error(28).to_string();
+        assert_eq!(without_os_code(&error), "No space left on device");
+        assert_eq!(without_os_code("connection refused"), "connection refused");
+    }
+
+    #[test]
     fn an_excerpt_has_no_line_breaks_commands_or_queries() {
         for (text, expected) in [
             ("Not Found", "Not Found"),

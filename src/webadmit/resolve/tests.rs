@@ -265,6 +265,19 @@ fn exports_whose_names_contain_all_words_are_the_first_candidates() {
 }
 
 #[test]
+fn templates_are_found_like_exports() {
+    let template = |id, name| {
+        let [list_name, document_source_title] = [(); 2].map(|()| Label::default());
+        Template { id: Id(id), name: label(name), list_name, document_source_title }
+    };
+    let all = [template(2, "Accepted Offers"), template(7, "Interviews")];
+    assert_eq!(by_name(&all, "accepted offers").map(|found| found.id), Ok(Id(2)));
+    let error = by_name(&all, "Interview").unwrap_err();
+    let candidates = error.candidates.iter().map(|candidate| (candidate.id.0, candidate.title.as_str()));
+    assert_eq!(candidates.collect::<Vec<_>>(), [(7, "Interviews"), (2, "Accepted Offers")]);
+}
+
+#[test]
 fn an_id_that_is_not_found_has_similar_ids_as_candidates() {
     let all = [named(5, "a"), named(86446, "b"), named(86447, "c")];
     assert_eq!(by_id(&all, Id(86447)).map(|found| found.id), Ok(Id(86447)));
