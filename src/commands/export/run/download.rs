@@ -146,7 +146,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Requests the signed URL of a zip file. `acquire` is as in [`Context::request_with`].
+    /// Requests the signed URL of a zip file. `acquire` is as in [`crate::context::Context::request_with`].
     async fn request_zip_url<R>(
         &self,
         zip: Id,
