@@ -101,9 +101,9 @@ def tasks_of(pipeline):
 def validate_pipeline_run(run, pipeline, task):
     spec = run["spec"]
     assert set(spec) == TEKTON_PIPELINE_RUN, f"the PipelineRun has {set(spec)}"
-    assert spec["pipelineRef"] == {"name": pipeline["metadata"]["name"]}, spec["pipelineRef"]
+    assert spec["pipelineRef"] == {"name": pipeline["metadata"]["name"]}, f"pipelineRef is {spec['pipelineRef']}"
     export = find(pipeline["spec"]["tasks"], "export")
-    assert export["taskRef"] == {"name": task["metadata"]["name"]}, export["taskRef"]
+    assert export["taskRef"] == {"name": task["metadata"]["name"]}, f"taskRef is {export['taskRef']}"
 
     assert set(spec["timeouts"]) == {"pipeline", "tasks"}, spec["timeouts"]
     timeouts = [export["timeout"], spec["timeouts"]["tasks"], spec["timeouts"]["pipeline"]]
@@ -149,7 +149,7 @@ def validate_kestra():
         assert set(item) <= KESTRA[item["type"]], f"unknown fields: {set(item) - KESTRA[item['type']]}"
     assert all(item["id"] for item in items)
     export = find(flow["tasks"], "export")
-    assert parse_iso_duration(export["timeout"]) > INPUT_TIMEOUT, export["timeout"]
+    assert parse_iso_duration(export["timeout"]) > INPUT_TIMEOUT, f"the timeout is {export['timeout']}"
     parse_iso_duration(export["taskRunner"]["killGracePeriod"])
 
 
@@ -178,7 +178,7 @@ def validate_settings():
             given = [value for setting, value in settings if setting == name]
             assert given == [value], f"{name} is {given}, not {value}"
     [timeout] = [value for name, value in unit_settings("service") if name == "TimeoutStartSec"]
-    assert parse_duration(timeout, ["h", "min", "s"]) > INPUT_TIMEOUT, timeout
+    assert parse_duration(timeout, ["h", "min", "s"]) > INPUT_TIMEOUT, f"TimeoutStartSec is {timeout}"
 
 
 def validate_units():
