@@ -3,7 +3,9 @@
 
 mod job;
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 use std::sync::Arc;
 
 use rustix::process::Signal;
@@ -15,8 +17,8 @@ use crate::support::{
     sha256_hex,
 };
 use crate::troubleshooting::composite::{
-    CANNOT_DOWNLOAD, CANNOT_START, CHANGED_BINARY, NO_BINARIES, NO_CACHE, NO_FILE, NO_TOOL, NOT_EXECUTABLE,
-    OTHER_DOWNLOAD, OTHER_PLATFORM,
+    CANNOT_DOWNLOAD, CANNOT_START, CHANGED_BINARY, NO_BINARIES, NO_CACHE, NO_FILE, NO_TOOL, NOT_A_BINARY,
+    NOT_EXECUTABLE, OTHER_DOWNLOAD, OTHER_PLATFORM, UNREADABLE_BINARY,
 };
 use crate::troubleshooting::is_message;
 
@@ -76,6 +78,7 @@ fn assert_error(outcome: &Outcome, message: &str) {
     let error = outcome.error();
     assert!(is_message(&error, message), "{error:?} is not {message:?}\n{}", outcome.stdout);
     assert!(outcome.stdout.contains("::error title=webadmit-export::"), "{}", outcome.stdout);
+    assert_eq!(outcome.outputs.get("files").map(String::as_str), Some("[]"), "the output that is always set");
 }
 
 #[test]
@@ -103,6 +106,38 @@ fn runs_a_local_program_without_curl_or_checksums() {
     let step = job.step(&program_without_api("tools/a program")).existing_file("tools/a program.sh", greeting());
     job.install(&step.workspace().join("tools/a program.sh"), &step.workspace().join("tools/a program"));
     assert!(step.run().exited(0).stdout.contains(GREETING), "a path is relative to the workspace");
+}
+
+#[test]
+fn white_space_around_the_path_of_a_local_program_has_no_effect() {
+    let release = Release::of(greeting());
+    let job = Job::of(&release);
+    let program = job.executable("a program", greeting()).display().to_string();
+    for path in [format!("{program}\n"), format!(" \t{program} "), format!("\r\n{program}\r\n")] {
+        assert!(job.step(&program_without_api(&path)).run().exited(0).stdout.contains(GREETING), "{path:?}");
+    }
+    assert_eq!(release.downloads(), 0);
+
+    assert!(job.step(&program_without_api(" \n ")).run().exited(0).stdout.contains(GREETING));
+    assert_eq!(release.downloads(), 1, "a blank path is no path");
+}
+
+#[test]
+fn a_local_file_that_is_not_a_binary_is_not_run_as_a_script() {
+    let job = Job::with_checksums("");
+    for text in [
+        "",
+        "# only a comment\n",
+        "echo run >ran\n",
+        "\necho run >ran\n",
+        "ELF\necho run >ran\n",
+        "#!\necho run >ran\n",
+    ] {
+        let program = job.executable("program", text).display().to_string();
+        let outcome = job.step(&program_without_api(&program)).run().exited(2);
+        assert_error(&outcome, NOT_A_BINARY);
+        assert_eq!(outcome.files(), [""; 0], "{text:?}");
+    }
 }
 
 #[test]
@@ -157,6 +192,16 @@ fn a_download_that_keeps_failing_is_an_error() {
 }
 
 #[test]
+fn a_download_that_is_too_large_is_interrupted_and_retried() {
+    let release = Release::of(greeting());
+    let head = Action::Send(b"HTTP/1.1 200 OK\r\n\r\n".to_vec());
+    release.respond_first(vec![vec![head, Action::Send(vec![b'x'; 101 << 20]), Action::Close]]);
+    let outcome = without_api(&Job::of(&release)).run().exited(0);
+    assert!(outcome.stdout.contains(GREETING), "{}", outcome.stdout);
+    assert_eq!(release.downloads(), 2);
+}
+
+#[test]
 fn a_download_with_another_checksum_is_not_run() {
     let program = greeting();
     let until_close = vec![Action::Send(b"HTTP/1.1 200 OK\r\n\r\n#!/bin/sh\n".to_vec()), Action::Close];
@@ -188,6 +233,45 @@ fn a_cached_program_that_was_changed_is_not_run() {
         without_api(&job).run().exited(0).stdout.contains(GREETING),
         "after the file was deleted, as the error says"
     );
+}
+
+#[test]
+fn a_cached_program_that_is_not_a_regular_file_or_cannot_be_read_is_an_error() {
+    let release = Release::of(greeting());
+    let job = Job::of(&release);
+    without_api(&job).run().exited(0);
+    let cached = job.tool_cache().join(&job.cached_files()[0]);
+    for command in ["mkdir", "mkfifo", "ln --symbolic /dev/zero"] {
+        let replace = format!("rm -rf \"$0\" && {command} \"$0\"");
+        assert!(Command::new("bash").args(["-c", &replace]).arg(&cached).status().unwrap().success());
+        let outcome = without_api(&job).run().exited(1).with_error(cached.to_str().unwrap());
+        assert_error(&outcome, UNREADABLE_BINARY);
+    }
+
+    fs::remove_file(&cached).unwrap();
+    without_api(&job).run().exited(0);
+    job.executable("commands/sha256sum", script("echo Input/output error >&2; exit 1")); // root can read any file
+    assert_error(&without_api(&job).run().exited(1), UNREADABLE_BINARY);
+    assert_eq!(release.downloads(), 2);
+}
+
+#[test]
+fn a_cached_program_that_is_not_executable_is_made_executable() {
+    let release = Release::of(greeting());
+    let job = Job::of(&release);
+    without_api(&job).run().exited(0);
+    let cached = job.tool_cache().join(&job.cached_files()[0]);
+    let make_plain = || fs::set_permissions(&cached, Permissions::from_mode(0o644)).unwrap();
+    make_plain();
+    for _ in 0..2 {
+        assert!(without_api(&job).run().exited(0).stdout.contains(GREETING));
+    }
+
+    // As for a file of another user, or on a noexec mount.
+    make_plain();
+    job.executable("commands/chmod", script("exit 1"));
+    assert_error(&without_api(&job).run().exited(1).with_error(cached.to_str().unwrap()), CANNOT_START);
+    assert_eq!(release.downloads(), 1);
 }
 
 #[test]
@@ -272,6 +356,13 @@ fn each_platform_has_its_own_program() {
 }
 
 #[test]
+fn the_last_line_of_the_checksums_needs_no_newline() {
+    let release = Release::of(greeting());
+    let job = Job::with_checksums(release.checksums().trim_end()).trusting(&release);
+    assert!(without_api(&job).run().exited(0).stdout.contains(GREETING));
+}
+
+#[test]
 fn a_missing_tool_is_an_error() {
     for tool in ["curl", "sha256sum"] {
         let job = Job::with_checksums("");
@@ -315,8 +406,24 @@ fn a_job_that_is_cancelled_while_it_downloads_the_program_leaves_nothing_behind(
         let running = without_api(&job).spawn();
         release.wait_for_downloads(1);
         running.signal(signal);
-        running.wait().exited(code);
+        let outcome = running.wait().exited(code);
         assert_eq!((release.downloads(), job.cached_files()), (1, vec![]));
+        assert_eq!(job.outputs(&outcome)["files"], "[]");
+    }
+}
+
+#[test]
+fn a_job_that_is_cancelled_while_it_hashes_the_program_ends() {
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let hashing = Server::start(|_| vec![Action::Hang]);
+        let release = Release::of(greeting());
+        let job = Job::of(&release);
+        job.executable("commands/sha256sum", script(&format!("exec curl --silent {}", hashing.url())));
+        let running = without_api(&job).spawn();
+        hashing.wait_for_requests(1);
+        running.signal(signal);
+        running.wait().exited(code);
+        assert_eq!(job.cached_files(), [""; 0]);
     }
 }
 

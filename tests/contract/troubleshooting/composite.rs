@@ -11,6 +11,8 @@ pub(crate) const OTHER_DOWNLOAD: &str = "the download from … was not run: its 
 
 pub(crate) const CHANGED_BINARY: &str = "… was not run: its SHA-256 is …, not …; it was changed after it was downloaded. Find out what changed it, delete it, and re-run the job";
 
+pub(crate) const UNREADABLE_BINARY: &str = "… was not run: it is not a regular file that this user can read. Find out what changed it, delete it, and re-run the job";
+
 pub(crate) const NO_CACHE: &str =
     "cannot create a file in RUNNER_TOOL_CACHE (…) or RUNNER_TEMP (…); make one of them writable, or set binary-path";
 
@@ -19,6 +21,8 @@ pub(crate) const OTHER_PLATFORM: &str = "no binary for …, only for Linux x86_6
 pub(crate) const NO_TOOL: &str = "… not found; install it in an earlier step, or set binary-path";
 
 pub(crate) const NO_FILE: &str = "invalid input binary-path: no file …";
+
+pub(crate) const NOT_A_BINARY: &str = "invalid input binary-path: … is not a binary; use the binary of a release";
 
 pub(crate) const NOT_EXECUTABLE: &str =
     "invalid input binary-path: … is not executable; run chmod +x in an earlier step";
@@ -59,6 +63,14 @@ pub(super) const ENTRIES: &[Entry] = &[
         1,
     ),
     fixed(
+        "it is not a regular file that this user can read",
+        "In the cache, another program created a directory or a special file in place of the binary, or changed its permissions.",
+        "",
+        Never,
+        UNREADABLE_BINARY,
+        1,
+    ),
+    fixed(
         "cannot create a file in RUNNER_TOOL_CACHE",
         "The runner's user may not write to these directories, or their disk is full.",
         "",
@@ -84,6 +96,14 @@ pub(super) const ENTRIES: &[Entry] = &[
         2,
     ),
     fixed(
+        "invalid input binary-path: … is not a binary",
+        "The file is empty or a text, such as a saved web page or a pointer of Git LFS.",
+        "[GitHub without Docker](other-ci-systems.md#github-without-docker) shows how to get the binary.",
+        Never,
+        NOT_A_BINARY,
+        2,
+    ),
+    fixed(
         "invalid input binary-path: … is not executable",
         "Downloaded files are not executable, and artifacts lose this permission.",
         "",
@@ -93,7 +113,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     ),
     fixed(
         "cannot start …; the reason is in the log",
-        "Usually, the log has `Exec format error` (the binary is for another platform) or `Permission denied` (its file system is mounted with noexec).",
+        "Usually, the log has `Exec format error` (the binary is for another platform) or `Permission denied` (its file system is mounted with noexec, or the user may not make the file executable).",
         "",
         Never,
         CANNOT_START,
