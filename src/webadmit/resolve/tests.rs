@@ -246,6 +246,13 @@ fn an_export_is_found_by_its_whole_name() {
 }
 
 #[test]
+fn identities_that_contain_more_of_the_words_are_the_first_candidates() {
+    let all =
+        [user(2, "Alpha Organizatio", "", ""), user(1, "Alpha", "An organization whose name has many other words", "")];
+    assert_eq!(ids(&identity(&all, "alpha organization 2099").unwrap_err()), [1, 2]);
+}
+
+#[test]
 fn exports_whose_names_contain_all_words_are_the_first_candidates() {
     let names =
         ["Planner", "Bannerman", "Nightly Banner Export of all Applicants", "Panner", "Interviews 2026 for Banners"];
