@@ -61,7 +61,7 @@ pub(super) fn is_latest(value: &str) -> bool {
 /// Parses ids. `reason` rejects a single word, and `expected` says what one of several is not.
 fn parse_ids(value: &str, reason: &str, expected: &str) -> Parsed<Vec<Id>> {
     let mut ids = Vec::new();
-    for word in value.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty()) {
+    for word in words(value) {
         match id(word) {
             Ok(id) if ids.contains(&id) => return reject(word, "is given twice"),
             Ok(id) => ids.push(id),
@@ -70,6 +70,11 @@ fn parse_ids(value: &str, reason: &str, expected: &str) -> Parsed<Vec<Id>> {
         }
     }
     if ids.is_empty() { reject(value, reason) } else { Ok(ids) }
+}
+
+/// Returns the parts of a list that is separated by commas, spaces or newlines.
+fn words(value: &str) -> impl Iterator<Item = &str> {
+    value.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty())
 }
 
 /// Parses names, one per line.
@@ -114,30 +119,35 @@ pub(super) fn boolean(value: &str) -> Parsed<bool> {
 pub(super) fn duration(value: &str) -> Parsed<Duration> {
     const ACCEPTED: &str = "90s, 45m, 1h30m, 250ms, or a plain number of seconds";
 
-    // humantime reads `M` as months; here, 45M means minutes.
-    let text = value.to_lowercase();
-    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
-    let parsed =
-        if is_number { text.parse().ok().map(Duration::from_secs) } else { humantime::parse_duration(&text).ok() };
-
-    match parsed {
-        Some(Duration::ZERO) => reject(value, format!("must be greater than zero, such as {ACCEPTED}")),
-        Some(duration) => Ok(duration),
-        None => reject(value, format!("is not a duration; use {ACCEPTED}")),
-    }
+    let parsed = if is_number(value) { value.parse().ok().map(Duration::from_secs) } else { duration_with_unit(value) };
+    positive_duration(value, parsed, "a duration", ACCEPTED)
 }
 
 /// Parses a maximum age. It needs a unit, because nobody means `26` as seconds.
 pub(super) fn max_age(value: &str) -> Parsed<Duration> {
     const ACCEPTED: &str = "26h or 2d";
 
-    if value.bytes().all(|byte| byte.is_ascii_digit()) {
+    if is_number(value) {
         return reject(value, format!("has no unit; use an age such as {ACCEPTED}"));
     }
-    match humantime::parse_duration(&value.to_lowercase()) {
-        Ok(Duration::ZERO) => reject(value, format!("must be greater than zero, such as {ACCEPTED}")),
-        Ok(max_age) => Ok(max_age),
-        Err(_) => reject(value, format!("is not an age; use {ACCEPTED}")),
+    positive_duration(value, duration_with_unit(value), "an age", ACCEPTED)
+}
+
+fn is_number(value: &str) -> bool {
+    value.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn duration_with_unit(value: &str) -> Option<Duration> {
+    // humantime reads `M` as months; here, 45M means minutes.
+    humantime::parse_duration(&value.to_lowercase()).ok()
+}
+
+/// Accepts a parsed duration greater than zero. `noun` and `accepted` say what it should be.
+fn positive_duration(value: &str, parsed: Option<Duration>, noun: &str, accepted: &str) -> Parsed<Duration> {
+    match parsed {
+        Some(Duration::ZERO) => reject(value, format!("must be greater than zero, such as {accepted}")),
+        Some(duration) => Ok(duration),
+        None => reject(value, format!("is not {noun}; use {accepted}")),
     }
 }
 
@@ -157,9 +167,8 @@ pub(super) fn command(value: &str) -> Parsed<Command> {
 /// Parses statuses that fail the step. None of them is written as `none`.
 pub(super) fn statuses(value: &str) -> Parsed<Vec<Status>> {
     let accepted = || FAILING.iter().map(Status::name).chain(["none"]).collect::<Vec<_>>().join(", ");
-    let words = || value.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty());
-    if let Some(none) = words().find(|word| word.eq_ignore_ascii_case("none")) {
-        return match words().count() {
+    if let Some(none) = words(value).find(|word| word.eq_ignore_ascii_case("none")) {
+        return match words(value).count() {
             1 => Ok(Vec::new()),
             _ => reject_part(value, "contains", none, ", which cannot be combined with anything else".to_owned()),
         };

@@ -191,8 +191,8 @@ impl<'a> Transfer<'a> {
         context.line(&format!("downloading {name}{size} from {host}"));
     }
 
-    /// Receives a body that ends at the offset `end`, or if that is unknown with its last chunk. Returns the
-    /// rest of the file if the connection is slow and others are spare.
+    /// Receives a body that ends at the offset `end`, or if that is unknown with its last chunk. Returns the rest of the file if the
+    /// connection is slow and others are spare.
     async fn receive<'s, F: AsyncFnMut() -> Result<SignedUrl, StepError>>(
         &mut self,
         store: &Store<'s, F>,

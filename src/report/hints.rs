@@ -185,7 +185,7 @@ impl MessageBuilder<'_> {
     fn identity_hint(&self, error: &ResolveError) -> &'static str {
         match (error.matching, error.total) {
             _ if error.is_id => "this is an id; set it as user-identity-id, or set identity to words",
-            (1.., _) | (_, 1..) if self.words().is_empty() => "use an id from this list, or words as identity",
+            (_, 1..) if self.words().is_empty() => "use an id from this list, or words as identity",
             _ if self.is_yaml() => {
                 "set only the value, without `identity:` and without the single quotes, which belong to YAML"
             }

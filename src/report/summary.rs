@@ -15,9 +15,6 @@ mod several;
 /// Minimum duration of a bar in the diagram. A shorter one would be invisible.
 const MIN_BAR: Duration = Duration::from_secs(1);
 
-const CHECK_PASSED: &str = "✅ The check passed; no run was started";
-const CHECK_FAILED: &str = "❌ The check failed; no run was started";
-
 /// The data of the summary.
 #[derive(Debug)]
 pub(crate) struct Summary<'a> {
@@ -42,7 +39,7 @@ impl Summary<'_> {
             return vec![Some(headline("❌ No file was saved")), self.error.map(code_block)];
         };
         vec![
-            Some(headline(&self.outcome(run))),
+            Some(headline(&self.outcome_without_fetching().unwrap_or_else(|| self.outcome(run)))),
             self.error.map(code_block),
             self.report.context.map(|context| self.table(context, run)),
             self.inputs_for_later(),
@@ -61,14 +58,20 @@ impl Summary<'_> {
         self.request().is_some_and(|request| request.mode == Mode::Execute(Action::Fetch))
     }
 
-    fn outcome(&self, run: &RunHistory) -> String {
-        match (self.error, self.request(), run.id) {
-            (None, Some(request), _) if request.is_check() => return CHECK_PASSED.to_owned(),
-            (None, Some(FetchRequest { mode: Mode::Execute(Action::Start), .. }), Some(id)) => {
-                return format!("✅ Started {} {id}", run.kind.run_noun());
-            }
-            _ => {}
+    /// Returns the outcome of a check, or of a successful step that only started the runs.
+    fn outcome_without_fetching(&self) -> Option<String> {
+        match (self.request()?.mode, self.error) {
+            (Mode::Check(_), None) => Some("✅ The check passed; no run was started".to_owned()),
+            (Mode::Check(_), Some(_)) => Some("❌ The check failed; no run was started".to_owned()),
+            (Mode::Execute(Action::Start), None) => Some(match self.report.history.runs.as_slice() {
+                [RunHistory { kind, id: Some(id), .. }] => format!("✅ Started {} {id}", kind.run_noun()),
+                runs => format!("✅ Started {}", format::count(runs.len(), "run")),
+            }),
+            (Mode::Execute(_), _) => None,
         }
+    }
+
+    fn outcome(&self, run: &RunHistory) -> String {
         let saved = match run.saved.as_slice() {
             [] => None,
             [file] => Some(code(&file.path)),
@@ -90,7 +93,6 @@ impl Summary<'_> {
                 format!("✅ No file: the {} ended with status {}", run.kind.run_noun(), code(status.name()))
             }
             (None, None, None) => "✅ Done".to_owned(),
-            (None, Some(_), _) if self.request().is_some_and(FetchRequest::is_check) => CHECK_FAILED.to_owned(),
             (None, Some(_), _) => "❌ No file was saved".to_owned(),
         }
     }

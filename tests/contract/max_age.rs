@@ -8,7 +8,7 @@ use wiremock::ResponseTemplate;
 use crate::support::{
     Action, CREATED_AT, EXPORT_ID, FILENAME, PDF_BATCH_ID, PDF_TEMPLATE_ID, PDF_TEMPLATE_NAME, PDF_ZIP_ID, RUN_ID,
     SECOND_EXPORT_ID, SECOND_EXPORT_NAME, SECOND_RUN_ID, StandIn, Step, StoredFile, applicants_csv, cut, github,
-    pdf_batch_json, pdf_zip_href, shell,
+    pdf_batch_json, pdf_zip_href,
 };
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -21,6 +21,12 @@ fn stand_in_with_age(age: Duration) -> StandIn {
 /// Prepares a step that downloads the latest file if it is not older than this.
 fn latest(stand_in: &StandIn, max_age: &str) -> Step {
     github(stand_in).by_identity_id().input("export-file-id", "latest").input("max-age", max_age)
+}
+
+/// Prepares a step that downloads the files of the latest batch if they are not older than this.
+fn latest_batch(stand_in: &StandIn, max_age: &str) -> Step {
+    let step = github(stand_in).by_names().input("export-name", "").input("pdf-template", PDF_TEMPLATE_NAME);
+    step.input("pdf-batch-id", "latest").input("max-age", max_age)
 }
 
 #[test]
@@ -166,20 +172,12 @@ fn the_age_of_a_batch_is_measured_against_the_date_of_the_api() {
         .pdf_template(PDF_TEMPLATE_ID, PDF_TEMPLATE_NAME, PDF_BATCH_ID, |batch| batch.updated_at(CREATED_AT))
         .start();
     let path = format!("/pdf_manager_batches/{PDF_BATCH_ID}");
-    let step = |max_age| {
-        let step =
-            Step::on_github().download_from(&stand_in.api_url()).input("export-id", "").input("export-file-id", "");
-        step.input("pdf-template", PDF_TEMPLATE_NAME)
-            .input("identity", "SOPHAS")
-            .input("pdf-batch-id", "latest")
-            .input("max-age", max_age)
-    };
     for (date, code) in [("Sun, 29 Nov 2026 06:19:31 GMT", 0), ("Sun, 29 Nov 2026 06:19:32 GMT", 6)] {
         let hrefs = [pdf_zip_href(PDF_ZIP_ID)];
         let body = pdf_batch_json(PDF_BATCH_ID, PDF_TEMPLATE_ID, PDF_TEMPLATE_NAME, "available", CREATED_AT, &hrefs);
         let response = ResponseTemplate::new(200).set_body_json(body).insert_header("Date", date);
         stand_in.next_api_response_to("GET", &path, response);
-        let outcome = step("26h").run().exited(code);
+        let outcome = latest_batch(&stand_in, "26h").run().exited(code);
         assert_eq!(outcome.outputs["created-at"], CREATED_AT);
         assert_eq!(outcome.files().is_empty(), code == 6);
     }
@@ -190,9 +188,8 @@ fn a_batch_without_a_time_fails_if_its_age_is_limited() {
     let stand_in = StandIn::builder()
         .pdf_template(PDF_TEMPLATE_ID, PDF_TEMPLATE_NAME, PDF_BATCH_ID, |batch| batch.updated_at("yesterday"))
         .start();
-    let step = shell(&stand_in).input("export-id", "").input("export-file-id", "").input("identity", "SOPHAS");
-    let step = step.input("pdf-template", PDF_TEMPLATE_NAME).input("pdf-batch-id", "latest").input("max-age", "26h");
-    let outcome = step.run().exited(1).with_error("WebAdMIT sent no valid updated_at for this batch");
+    let outcome =
+        latest_batch(&stand_in, "26h").run().exited(1).with_error("WebAdMIT sent no valid updated_at for this batch");
     assert!(outcome.files().is_empty());
 }
 

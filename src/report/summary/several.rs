@@ -1,7 +1,6 @@
 //! The summary of a step with several runs: a row for each, and a section for each in the diagram.
 
-use super::{CHECK_FAILED, CHECK_PASSED, Summary, code, code_block, describe, headline};
-use crate::config::{Action, FetchRequest, Mode};
+use super::{Summary, code, code_block, describe, headline};
 use crate::report::history::RunHistory;
 use crate::text::format::{self, duration};
 use crate::webadmit::RunKind;
@@ -17,7 +16,7 @@ impl Summary<'_> {
     pub(super) fn several_runs(&self) -> Vec<Option<String>> {
         let runs: Vec<&RunHistory> = self.report.history.runs.iter().collect();
         vec![
-            Some(headline(&self.outcome_of_several())),
+            Some(headline(&self.outcome_without_fetching().unwrap_or_else(|| self.outcome_of_several()))),
             self.error.map(code_block),
             Some(self.runs_table()),
             Some(self.facts()),
@@ -35,14 +34,6 @@ impl Summary<'_> {
         let files = if saved == 0 { "no file was".to_owned() } else { format::count(saved, "file") };
         let has_failed = runs.iter().any(|run| run.status() == Some(&Status::Failed));
         let has_errors = runs.iter().any(|run| run.status() == Some(&Status::SuccessWithErrors));
-        match (self.error, self.request()) {
-            (None, Some(request)) if request.is_check() => return CHECK_PASSED.to_owned(),
-            (Some(_), Some(request)) if request.is_check() => return CHECK_FAILED.to_owned(),
-            (None, Some(FetchRequest { mode: Mode::Execute(Action::Start), .. })) => {
-                return format!("✅ Started {}", format::count(runs.len(), "run"));
-            }
-            _ => {}
-        }
         match (self.error, failed) {
             (None, _) if has_errors => {
                 format!("⚠️ {files} saved, but WebAdMIT reported errors; applicants may be missing")

@@ -141,8 +141,10 @@ impl<'a> Run<'a> {
         let (status, url) = self.context.request(RequestLimits::default(), send).await?;
         match url {
             Some(url) => Ok(url),
-            None if self.shared.request.fail_on.contains(&status) => Err(StepError::Status(status)),
-            None => Err(StepError::after_one_attempt(self.missing_url(&status), GiveUpReason::NotRetryable)),
+            None => {
+                self.apply_fail_on(&status)?;
+                Err(StepError::after_one_attempt(self.missing_url(&status), GiveUpReason::NotRetryable))
+            }
         }
     }
 
