@@ -98,6 +98,11 @@ fn a_batch_that_is_too_old_fails_the_check() {
     let stand_in = StandIn::start();
     let step = github(&stand_in).by_names().input("export-name", "").input("pdf-template", PDF_TEMPLATE_NAME);
     check(step.input("pdf-batch-id", "latest").input("max-age", "26h")).run().exited(6);
+
+    // The age of a newer one is known, too.
+    let step = github(&stand_in).by_names().input("export-name", "").input("pdf-template", PDF_TEMPLATE_NAME);
+    let outcome = check(step.input("pdf-batch-id", "latest").input("max-age", "36500d")).run().exited(0);
+    assert!(outcome.stdout.contains("would save its files in the workspace\n"), "{}", outcome.stdout);
 }
 
 #[test]

@@ -108,15 +108,17 @@ impl<'a> Run<'a> {
         let (response, _connection) = self.request_status(run).await?;
         let status = &response.status;
         self.apply_fail_on(status)?;
-        if self.request.kind == RunKind::PdfBatch && status.has_file() {
-            check_age(response.created, self.max_age())?;
-        }
 
-        let unless_too_old = match self.max_age() {
-            Some(max_age) if status.has_file() => {
+        let max_age = self.max_age().filter(|_| status.has_file());
+        let unless_too_old = match (self.request.kind, max_age) {
+            (RunKind::Export, Some(max_age)) => {
                 format!(", unless it is older than {}; a check does not request its age", format::duration(max_age))
             }
-            _ => String::new(),
+            (RunKind::Export, None) => String::new(),
+            (RunKind::PdfBatch, max_age) => {
+                check_age(response.created, max_age)?;
+                String::new()
+            }
         };
         self.context.line(&match (status.has_file(), status.is_terminal()) {
             (true, _) => format!("would save {files} in {directory}{unless_too_old}"),
