@@ -17,7 +17,7 @@
 //! webadmit      the API: client, data model, runs and their files, lists, names → ids
 //! http          both clients, TLS, response headers, request errors, the retry policy
 //! environment, workspace, deadline, signals
-//! text          redact, sanitize, format
+//! text          redact, sanitize, normalize, format
 //! ```
 //!
 //! `testing` has helpers for unit tests, and can use any module.

@@ -1,6 +1,6 @@
-"""What the fields of the examples may have. Schemas and models accept any text in most of them."""
+"""The values and names that the examples may use. Schemas and models accept any text in most fields."""
 
-# The only ones that Kubernetes, Argo and Kestra accept, by the end of the field's path.
+# The values of a field, by the end of its path: all that the engine accepts, and of the time zones the one that the examples use.
 CHOICES = {
     "concurrencyPolicy": {"Allow", "Forbid", "Replace"},
     "restartPolicy": {"Never", "OnFailure"},

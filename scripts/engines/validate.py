@@ -1,4 +1,5 @@
-"""Validates the files of the examples: the schemas and models of the engines, and the checks in references.py."""
+"""Validates the files of the examples: the schemas and models of the engines, and the checks in
+references.py and values.py."""
 
 import json
 import pathlib
@@ -13,16 +14,8 @@ from hera.workflows.models import CronWorkflow
 
 from engines.fields import KESTRA, TEKTON_PIPELINE, TEKTON_PIPELINE_RUN, TEKTON_PIPELINE_TASK, TEKTON_TASK, UNITS
 from engines.files import EXAMPLES, documents, find, find_kind, nightly_pipeline_run, read, unit_settings
-from engines.references import (
-    INPUT_TIMEOUT,
-    check_argo_references,
-    check_containers,
-    check_references,
-    check_schedule,
-    check_values,
-    parse_duration,
-    parse_iso_duration,
-)
+from engines.references import check_argo_references, check_containers, check_references
+from engines.values import INPUT_TIMEOUT, check_schedule, check_values, parse_duration, parse_iso_duration
 
 OBJECTS = ["kubernetes/cronjob.yaml", "argo/cronworkflow.yaml", "tekton/trigger.yaml", "airflow/webadmit_kubernetes.yaml"]
 

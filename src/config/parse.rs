@@ -7,7 +7,7 @@ use reqwest::Url;
 use super::input_error::{Rejection, reject, reject_hidden, reject_part};
 use super::{Command, Encoding};
 use crate::http;
-use crate::text::sanitize;
+use crate::text::{normalize, sanitize};
 use crate::webadmit::status::{FAILING, Status};
 use crate::webadmit::{ApiKey, BaseUrl, Id};
 
@@ -81,7 +81,7 @@ fn words(value: &str) -> impl Iterator<Item = &str> {
 pub(super) fn names(value: &str) -> Parsed<Vec<String>> {
     let (mut names, mut normalized) = (Vec::new(), Vec::new());
     for line in value.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        let key = sanitize::normalize(line);
+        let key = normalize(line);
         if normalized.contains(&key) {
             return reject(line, "is given twice");
         }
@@ -222,7 +222,7 @@ pub(super) fn name(value: &str) -> Parsed<String> {
 /// Parses the words of an identity, which may be on several lines.
 pub(super) fn identity_words(value: &str) -> Parsed<String> {
     let value = &value.replace(['\t', '\n', '\r'], " ");
-    if sanitize::normalize(value).matches('"').count() % 2 == 1 {
+    if normalize(value).matches('"').count() % 2 == 1 {
         return reject(value, "has a double quote that is not closed");
     }
     if !value.chars().any(char::is_alphanumeric) {

@@ -12,6 +12,7 @@ mod formats;
 mod sinks;
 
 pub(crate) use file_sink::nonblocking_options;
+pub(crate) use formats::OutputFileFormat;
 pub(crate) use sinks::OutputSinks;
 
 /// An output as users see it: in action.yml and in `--help`.
@@ -158,23 +159,6 @@ pub(crate) fn with_value(outputs: &[Output]) -> impl Iterator<Item = (&'static s
 #[must_use]
 pub fn variable(name: &str) -> String {
     format!("WEBADMIT_{}", name.replace('-', "_").to_uppercase())
-}
-
-/// What is written to the output file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum OutputFileFormat {
-    /// `WEBADMIT_<NAME>=value` lines.
-    #[default]
-    Lines,
-    /// One JSON object.
-    Json,
-}
-
-impl OutputFileFormat {
-    /// Returns the format of an output file of this name.
-    pub(crate) fn of(output_file: &str) -> Self {
-        if output_file.to_ascii_lowercase().ends_with(".json") { Self::Json } else { Self::Lines }
-    }
 }
 
 /// The paths in the inputs that get the outputs, resolved.

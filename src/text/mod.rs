@@ -2,5 +2,8 @@
 
 mod encoded;
 pub(crate) mod format;
+mod normalize;
 pub mod redact;
 pub mod sanitize;
+
+pub(crate) use normalize::normalize;

@@ -43,24 +43,6 @@ pub fn is_unprintable(c: char) -> bool {
         || matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Returns a text in the form in which names are compared: in lower case, with single spaces, and with plain quotes and dashes.
-pub(crate) fn normalize(text: &str) -> String {
-    // Upper case first: `ß` becomes `ss`.
-    let lower = line(text).to_uppercase().to_lowercase();
-    let plain: String = lower.chars().map(plain_punctuation).collect();
-    plain.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// Returns the quote or hyphen of a keyboard for a typographic quote or dash.
-fn plain_punctuation(c: char) -> char {
-    match c {
-        '“' | '”' | '„' | '‟' | '«' | '»' | '＂' => '"',
-        '‘' | '’' | '‚' | '‛' | '‹' | '›' | 'ʼ' | '＇' => '\'',
-        '\u{2010}'..='\u{2015}' | '−' | '﹘' | '﹣' | '－' => '-',
-        c => c,
-    }
-}
-
 /// Returns the message of an operating system's error without its number.
 pub(crate) fn without_os_code(message: &str) -> &str {
     message.split(" (os error").next().unwrap_or_default()
@@ -161,25 +143,6 @@ mod tests {
             assert_eq!(excerpt(text), expected, "{text:?}");
         }
         assert_eq!(excerpt(&"a".repeat(5000)).chars().count(), MAX_EXCERPT_LENGTH);
-    }
-
-    #[test]
-    fn case_white_space_and_typographic_punctuation_do_not_matter_in_normalized_texts() {
-        for (one, other) in [
-            (" Nightly  Applicants\n", "nightly applicants"),
-            ("Straße", "STRASSE"),
-            ("ΟΔΟΣ", "οδοσ"),
-            ("Zoë", "ZOË"),
-            ("a\u{202e}b", "A B"),
-            ("Cohort ##1", "cohort # #1"),
-            ("“a” „b‟ «c» ＂d＂", "\"a\" \"b\" \"c\" \"d\""),
-            ("‘a’ ‚b‛ ‹c› ʼd＇", "'a' 'b' 'c' 'd'"),
-            ("‐‑‒–—―−﹘﹣－", "----------"),
-        ] {
-            assert_eq!(normalize(one), normalize(other));
-        }
-        assert_ne!(normalize(&format!("{}a", "x".repeat(400))), normalize(&format!("{}b", "x".repeat(400))));
-        assert_ne!(normalize("Report w=1?a"), normalize("Report w=1?b"));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::scalar::Scalar;
 use super::{ApiClient, Id, RunKind};
 use crate::http::error::{ErrorKind, RequestError};
 use crate::text::redact::Redactor;
-use crate::text::sanitize;
+use crate::text::{normalize, sanitize};
 use crate::webadmit::status::Status;
 
 /// Maximum size of a list in bytes: enough for some thirty thousand exports.
@@ -34,7 +34,7 @@ pub(crate) struct Label {
 
 impl Label {
     pub(crate) fn new(text: &str, redactor: &Redactor) -> Self {
-        Self { redacted: redactor.redact_prefix(text).into_owned(), normalized: sanitize::normalize(text) }
+        Self { redacted: redactor.redact_prefix(text).into_owned(), normalized: normalize(text) }
     }
 
     pub(crate) fn is_empty(&self) -> bool {

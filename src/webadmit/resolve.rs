@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use query::Query;
 
 use super::lists::{Export, Identity, Label, ListedRun, Template};
-use crate::text::sanitize;
+use crate::text::normalize;
 use crate::webadmit::Id;
 
 mod input_value;
@@ -204,7 +204,7 @@ pub(crate) fn sort_newest_first(identities: &mut [Identity]) {
 /// [`ResolveError`] if no entry has this name, or several have it. If none has, entries whose names contain all words of it
 /// are the first candidates, followed by those with similar names.
 pub(crate) fn by_name<'a, T: NamedEntry>(all: &'a [T], name: &str) -> Result<&'a T, ResolveError> {
-    let normalized = sanitize::normalize(name);
+    let normalized = normalize(name);
     let matching: Vec<&T> = all.iter().filter(|entry| entry.name().normalized == normalized).collect();
     if let [only] = matching.as_slice() {
         return Ok(only);
@@ -253,7 +253,7 @@ pub(crate) fn latest(all: &[ListedRun], source: Id) -> Result<&ListedRun, Resolv
 /// Returns how similar two texts are, from 0 to 1000, by the pairs of letters that they share. Neither a typing error nor
 /// the order of the words matters much. Takes linear time.
 fn similarity(one: &str, other: &str) -> u32 {
-    (strsim::sorensen_dice(&sanitize::normalize(one), &sanitize::normalize(other)) * 1000.0) as u32
+    (strsim::sorensen_dice(&normalize(one), &normalize(other)) * 1000.0) as u32
 }
 
 #[cfg(test)]

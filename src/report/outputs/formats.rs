@@ -5,6 +5,23 @@ use serde_json::Value;
 use super::{Output, OutputValue, variable, with_value};
 use crate::text::sanitize;
 
+/// What is written to the output file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum OutputFileFormat {
+    /// `WEBADMIT_<NAME>=value` lines.
+    #[default]
+    Lines,
+    /// One JSON object.
+    Json,
+}
+
+impl OutputFileFormat {
+    /// Returns the format of an output file of this name.
+    pub(crate) fn of(output_file: &str) -> Self {
+        if output_file.to_ascii_lowercase().ends_with(".json") { Self::Json } else { Self::Lines }
+    }
+}
+
 /// Returns outputs for GitHub's runner: `name=value`, or several lines between `name<<DELIMITER` and the delimiter.
 pub(super) fn github(outputs: &[Output]) -> String {
     let mut text = String::new();

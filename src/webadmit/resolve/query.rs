@@ -1,6 +1,6 @@
 //! The words of the input `identity`, and the texts that they match.
 
-use crate::text::sanitize;
+use crate::text::normalize;
 
 /// The terms of a search. A query matches texts if each of its terms matches one of them.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ enum Term {
 impl Query {
     /// Parses words separated by white space or commas. Double quotes enclose a whole text. A hyphen can join two years.
     pub(super) fn parse(words: &str) -> Self {
-        let words = sanitize::normalize(words);
+        let words = normalize(words);
         let mut rest = words.trim_start_matches(is_separator);
         let mut terms = Vec::new();
 

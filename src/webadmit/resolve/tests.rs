@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::{self, IdentitySelector};
+use crate::text::normalize;
 use crate::text::redact::Redactor;
 use crate::webadmit::RunKind;
 use crate::webadmit::lists::Label;
@@ -386,7 +387,7 @@ proptest! {
     ) {
         let exports: Vec<Export> = names.iter().zip(1..).map(|(name, id)| named(id, name)).collect();
         match by_name(&exports, &words) {
-            Ok(found) => prop_assert_eq!(&found.name.normalized, &sanitize::normalize(&words)),
+            Ok(found) => prop_assert_eq!(&found.name.normalized, &normalize(&words)),
             Err(error) => prop_assert!(error.candidates.len() <= 20 && error.matching != 1),
         }
 
