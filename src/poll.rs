@@ -33,9 +33,9 @@ const MAX_RATE_LIMIT_DELAY: Duration = Duration::from_secs(300);
 /// Number of consecutive failures to list the statuses after which the runs are only checked individually.
 const MAX_LIST_FAILURES: u32 = 3;
 
-/// Checks a run at once, and repeats until its status is terminal. If it is one of several new runs, the first check is a second
-/// later, by the list. No delay extends past the timeout; the check at the timeout is the last one. `record` gets the statuses in
-/// the list.
+/// Checks a run, at once and then repeatedly, until its status is terminal. One of several new runs is not checked at once, but
+/// waits for the list, which is requested a second later. No delay extends past the timeout; the check at the timeout is the last
+/// one. `record` gets the statuses in the list.
 ///
 /// # Errors
 ///
@@ -68,7 +68,7 @@ pub(crate) async fn until_terminal<T>(
     }
 }
 
-/// Says when the runs of one kind are checked.
+/// Decides when the runs of one kind are checked.
 pub(crate) struct Poller {
     kind: RunKind,
     /// Whether the step has several runs of this kind.
@@ -83,7 +83,7 @@ pub(crate) struct Poller {
     has_no_list: Cell<bool>,
     /// Number of consecutive failures to list the statuses.
     list_failures: Cell<u32>,
-    /// Number of runs that the last list did not show as in progress.
+    /// Number of runs whose status the last list did not show, so that each needs calls of its own.
     unlisted: Cell<usize>,
     /// Number of calls that the key has left in this hour.
     remaining_calls: Rc<Cell<Option<u64>>>,
@@ -228,23 +228,21 @@ impl Poller {
     fn distribute(&self, context: &Context<'_>, listed: &[ListedRun]) {
         self.list_failures.set(0);
         let is_in_progress = |status: &&Status| !status.is_terminal() && !matches!(status, Status::Unknown(_));
-        let status_of = |waiting: &Waiting| {
-            let listed = listed.iter().find(|listed| listed.id == waiting.run);
-            listed.map(|listed| &listed.status).filter(is_in_progress)
-        };
-        let (mut in_progress, mut unlisted) = (Vec::new(), Vec::new());
+        let (mut in_progress, mut unlisted) = (Vec::new(), 0);
         for waiting in self.waiting.take() {
-            match status_of(&waiting) {
+            let status = listed.iter().find(|listed| listed.id == waiting.run).map(|listed| &listed.status);
+            match status.filter(is_in_progress) {
                 Some(status) => in_progress.push((waiting, status)),
-                None => unlisted.push(waiting),
+                None => {
+                    // A run that has ended is checked once more, the others each time.
+                    unlisted += usize::from(!status.is_some_and(Status::is_terminal));
+                    // If this fails, the run does not wait any more.
+                    let _ = waiting.events.send(Event::CheckNow);
+                }
             }
         }
 
-        self.unlisted.set(unlisted.len());
-        for waiting in unlisted {
-            // If this fails, the run does not wait any more.
-            let _ = waiting.events.send(Event::CheckNow);
-        }
+        self.unlisted.set(unlisted);
         for (mut waiting, status) in in_progress {
             waiting.next_check = self.next_check(context, waiting.since);
             if waiting.events.send(Event::Listed(status.clone())).is_ok() {
@@ -256,8 +254,9 @@ impl Poller {
     /// Returns when a run whose polling began at `since` is checked next: not after the timeout.
     fn next_check(&self, context: &Context<'_>, since: Duration) -> Duration {
         let now = context.deadline().elapsed();
-        // Each run that the list does not cover is a call of its own.
-        let calls = if self.has_no_list.get() { self.polling.get() } else { self.unlisted.get() };
+        // Each run that the list does not cover is a call of its own. Runs that have ended since the last list need none.
+        let polling = self.polling.get();
+        let calls = if self.has_no_list.get() { polling } else { self.unlisted.get().min(polling) };
         let delay = next_delay(
             now.saturating_sub(since),
             context.api_config().poll_interval,

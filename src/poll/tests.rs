@@ -181,12 +181,14 @@ async fn runs_that_are_checked_one_by_one_share_the_remaining_calls() {
     let (step, calls) = (fixture.step(), Rc::new(Cell::new(Some(360))));
     let context = step.context(&fixture.history);
     let poller = Poller::new(RunKind::Export, true, calls);
-    let polling: Vec<Polling<'_>> = (0..5).map(|_| Polling::begin(&poller.polling)).collect();
+    let mut polling: Vec<Polling<'_>> = (0..5).map(|_| Polling::begin(&poller.polling)).collect();
     assert_eq!(poller.next_check(&context, Duration::ZERO), Duration::from_secs(10), "one list for all");
     poller.unlisted.set(3);
     assert_eq!(poller.next_check(&context, Duration::ZERO), Duration::from_secs(30), "three are not in the list");
     poller.has_no_list.set(true);
     assert_eq!(poller.next_check(&context, Duration::ZERO), Duration::from_secs(50), "there is no list");
-    drop(polling);
-    assert_eq!(poller.next_check(&context, Duration::ZERO), Duration::from_secs(10), "all runs have ended");
+    polling.truncate(1);
+    assert_eq!(poller.next_check(&context, Duration::ZERO), Duration::from_secs(10), "one run is left");
+    poller.has_no_list.set(false);
+    assert_eq!(poller.next_check(&context, Duration::ZERO), Duration::from_secs(10), "the one that is left was not listed");
 }
