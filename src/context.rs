@@ -5,14 +5,16 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::config::ApiConfig;
 use crate::deadline::Deadline;
 use crate::error::StepError;
 use crate::http::error::{Endpoint, RequestError};
-use crate::http::retry::{self, AttemptLimits, Attempts, GiveUpReason, RetryDecision, RetryFailure, RetryState};
+use crate::http::retry::{
+    self, AttemptLimits, Attempts, ErrorClass, GiveUpReason, RetryDecision, RetryFailure, RetryState,
+};
 use crate::report::history::RunHistory;
 use crate::report::log::Log;
 use crate::text::format;
@@ -36,11 +38,13 @@ pub struct Step<'a> {
     has_responded: Cell<bool>,
     /// The last `Retry-After` of the API, which holds for all runs.
     pause: RefCell<Option<Pause>>,
+    /// The error after which the API is considered unavailable, because it has not responded at all. Ends the other runs, too.
+    unavailable: RefCell<Option<RequestError>>,
     /// Limits the requests to the API that are in progress.
     api_requests: Semaphore,
 }
 
-/// Until when the API asked for no requests.
+/// A period in which the API asked for no requests, by `Retry-After`.
 struct Pause {
     /// Since the start of the step.
     until: Duration,
@@ -59,6 +63,7 @@ impl<'a> Step<'a> {
             log,
             has_responded: Cell::new(false),
             pause: RefCell::default(),
+            unavailable: RefCell::default(),
             api_requests: Semaphore::new(MAX_API_REQUESTS),
         }
     }
@@ -156,7 +161,7 @@ impl<'a> Context<'a> {
     }
 
     /// Sends an API request and retries it, as [`Context::request`] does. Before each attempt, `acquire` waits for what the attempt
-    /// needs. It is passed to `send`, so it is given back while the next attempt is awaited.
+    /// needs. `send` gets it and drops it, so it is free during the backoff.
     ///
     /// # Errors
     ///
@@ -173,10 +178,10 @@ impl<'a> Context<'a> {
 
         let mut attempts = Attempts::with_limits(self.deadline().elapsed(), limits.attempts);
         loop {
-            self.wait_for_pause().await?;
-            let acquired = acquire().await?;
+            let (acquired, permit) = self.wait_to_send(&mut acquire).await?;
             attempts.record(false);
-            let response = self.attempt(limits.has_grace_period, async |timeout| send(acquired, timeout).await);
+            let send = async |timeout| send(acquired, timeout).await;
+            let response = self.attempt(permit, limits.has_grace_period, send);
             match self.with_heartbeat(response, || "waiting for a response from the API".to_owned()).await {
                 Ok(response) => {
                     self.history.borrow_mut().clear_failure(Endpoint::Api);
@@ -196,21 +201,54 @@ impl<'a> Context<'a> {
         &self,
         send: impl AsyncFnOnce(Duration) -> Result<T, RequestError>,
     ) -> Result<Result<T, RequestError>, StepError> {
-        self.wait_for_pause().await?;
-        Ok(self.attempt(false, send).await.inspect_err(|error| self.record_pause(error)))
+        let ((), permit) = self.wait_to_send(async || Ok(())).await?;
+        Ok(self.attempt(permit, false, send).await.inspect_err(|error| self.record_pause(error)))
     }
 
-    /// Sends a request once few enough others are in progress.
+    /// Waits until a request may be sent: until the API permits requests again, the request has what it needs, and fewer than
+    /// [`MAX_API_REQUESTS`] others are in progress.
+    async fn wait_to_send<R>(
+        &self,
+        mut acquire: impl AsyncFnMut() -> Result<R, StepError>,
+    ) -> Result<(R, Option<SemaphorePermit<'a>>), StepError> {
+        let wait = async {
+            loop {
+                self.wait_for_pause().await?;
+                let acquired = acquire().await?;
+                // This fails only if the semaphore is closed, which it never is.
+                let permit = self.step.api_requests.acquire().await.ok();
+                self.check_availability()?;
+                // Another run can have got a Retry-After in the meantime.
+                if self.current_pause().is_none() {
+                    return Ok((acquired, permit));
+                }
+            }
+        };
+        self.with_heartbeat(wait, || "waiting for other requests and downloads of this step".to_owned()).await
+    }
+
+    /// Returns an error if another run has waited for the first response of the API for too long.
+    fn check_availability(&self) -> Result<(), StepError> {
+        match &*self.step.unavailable.borrow() {
+            Some(error) if !self.step.has_responded.get() => {
+                Err(StepError::after_one_attempt(error.clone(), GiveUpReason::NoFirstResponse))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends a request. `permit` limits how many requests are in progress.
     async fn attempt<T>(
         &self,
+        permit: Option<SemaphorePermit<'_>>,
         has_grace_period: bool,
         send: impl AsyncFnOnce(Duration) -> Result<T, RequestError>,
     ) -> Result<T, RequestError> {
-        // This fails only if the semaphore is closed, which it never is.
-        let _permit = self.step.api_requests.acquire().await;
         let deadline = self.deadline();
         let remaining = if has_grace_period { deadline.remaining_with_grace() } else { deadline.remaining() };
-        send(remaining.min(REQUEST_TIMEOUT)).await.inspect(|_| self.step.has_responded.set(true))
+        let response = send(remaining.min(REQUEST_TIMEOUT)).await;
+        drop(permit);
+        response.inspect(|_| self.step.has_responded.set(true))
     }
 
     /// Waits until requests may be sent, if the API asked another run to retry later.
@@ -219,24 +257,31 @@ impl<'a> Context<'a> {
     ///
     /// If that is beyond the timeout.
     async fn wait_for_pause(&self) -> Result<(), StepError> {
-        loop {
+        while let Some((until, error)) = self.current_pause() {
             let now = self.deadline().elapsed();
-            let pause = self.step.pause.borrow().as_ref().map(|pause| (pause.until, pause.error.clone()));
-            let Some((until, error)) = pause.filter(|(until, _)| *until > now) else { return Ok(()) };
             if until > self.deadline().timeout() {
                 return Err(StepError::after_one_attempt(error, GiveUpReason::RetryAfterTooLong(until - now)));
             }
             let heartbeat = format!("waiting to retry: {error}");
-            self.sleep_with_heartbeat(until - now, || heartbeat.clone()).await;
+            self.sleep_with_heartbeat(until.saturating_sub(now), || heartbeat.clone()).await;
         }
+        Ok(())
     }
 
-    /// Records until when the API asked for no requests. It holds for all runs.
+    /// Returns until when the API asked for no requests, since the start of the step, and the response that asked for it.
+    fn current_pause(&self) -> Option<(Duration, RequestError)> {
+        let pause = self.step.pause.borrow();
+        let pause = pause.as_ref().filter(|pause| pause.until > self.deadline().elapsed())?;
+        Some((pause.until, pause.error.clone()))
+    }
+
+    /// Records how long the API asked for no requests. This holds for all runs, unless the error only concerns this one.
     fn record_pause(&self, error: &RequestError) {
         if error.endpoint == Endpoint::Api
+            && retry::classify(error.endpoint, error.kind) == ErrorClass::Retryable
             && let Some(delay) = error.retry_after
         {
-            // Of several responses that were in progress, the one that asks for the longest time counts.
+            // If several responses ask for a delay, the longest one counts.
             let until = self.deadline().elapsed().saturating_add(delay);
             let mut pause = self.step.pause.borrow_mut();
             if pause.as_ref().is_none_or(|pause| pause.until < until) {
@@ -293,7 +338,12 @@ impl<'a> Context<'a> {
                 self.history.borrow_mut().record_timeout(failure);
                 Err(StepError::TimedOut)
             }
-            RetryDecision::GiveUp(reason) => Err(StepError::Request { failure: Box::new(failure), reason }),
+            RetryDecision::GiveUp(reason) => {
+                if reason == GiveUpReason::NoFirstResponse {
+                    self.step.unavailable.replace(Some(failure.error.clone()));
+                }
+                Err(StepError::Request { failure: Box::new(failure), reason })
+            }
         }
     }
 
@@ -366,6 +416,58 @@ mod tests {
             (result, second.deadline().elapsed())
         };
         tokio::join!(paused, other).1
+    }
+
+    /// Sends the requests of 50 runs at the same time, each of which takes `duration` and fails with `error`. Returns how they end,
+    /// when, and how many were sent.
+    async fn request_for_many_runs(
+        duration: Duration,
+        error: &RequestError,
+    ) -> (Vec<Result<(), StepError>>, Duration, usize) {
+        let fixture = testing::Fixture::new(&[("TIMEOUT", "1h")]);
+        let step = fixture.step();
+        let (context, sent) = (step.context(&fixture.history), Cell::new(0));
+        let request = async |_| {
+            sent.set(sent.get() + 1);
+            tokio::time::sleep(duration).await;
+            Err(error.clone())
+        };
+        let requests = (0..50).map(|_| context.request(RequestLimits::default(), request));
+        let results = futures_util::future::join_all(requests).await;
+        (results, context.deadline().elapsed(), sent.get())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_that_wait_for_others_also_obey_retry_after() {
+        let error = RequestError::new(Endpoint::Api, ErrorKind::Status(429), "", "");
+        let error = RequestError { retry_after: Some(Duration::from_secs(7200)), ..error };
+        let (results, _, sent) = request_for_many_runs(Duration::from_secs(1), &error).await;
+        assert!(results.iter().all(|result| result.as_ref().is_err_and(StepError::is_timeout)), "{results:?}");
+        assert_eq!(sent, MAX_API_REQUESTS);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_runs_end_after_two_minutes_without_a_response() {
+        let error = RequestError::new(Endpoint::Api, ErrorKind::Timeout, "", "");
+        let (results, elapsed, _) = request_for_many_runs(Duration::from_secs(20), &error).await;
+        let is_expected = |result: &Result<(), StepError>| {
+            matches!(result, Err(StepError::Request { reason: GiveUpReason::NoFirstResponse, .. }))
+        };
+        assert!(results.iter().all(is_expected), "{results:?}");
+        // The requests in progress at that time end by themselves.
+        assert!(elapsed < Duration::from_secs(142), "{elapsed:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn retry_after_of_a_refused_request_ends_no_other_run() {
+        let fixture = testing::Fixture::new(&[("TIMEOUT", "1h")]);
+        let step = fixture.step();
+        let context = step.context(&fixture.history);
+        let refused = RequestError::new(Endpoint::Api, ErrorKind::Status(403), "", "");
+        let refused = RequestError { retry_after: Some(Duration::from_secs(7200)), ..refused };
+        let ended = context.request(RequestLimits::default(), async |_| Err::<(), _>(refused.clone())).await;
+        assert!(matches!(ended, Err(StepError::Request { reason: GiveUpReason::Refused, .. })), "{ended:?}");
+        context.request(RequestLimits::default(), async |_| Ok(())).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]

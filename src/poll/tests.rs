@@ -190,5 +190,9 @@ async fn runs_that_are_checked_one_by_one_share_the_remaining_calls() {
     polling.truncate(1);
     assert_eq!(poller.next_check(&context, Duration::ZERO), Duration::from_secs(10), "one run is left");
     poller.has_no_list.set(false);
-    assert_eq!(poller.next_check(&context, Duration::ZERO), Duration::from_secs(10), "the one that is left was not listed");
+    assert_eq!(
+        poller.next_check(&context, Duration::ZERO),
+        Duration::from_secs(10),
+        "the one that is left was not listed"
+    );
 }

@@ -560,6 +560,16 @@ fn retry_after_beyond_the_timeout_ends_the_step() {
 }
 
 #[test]
+fn runs_that_wait_for_the_requests_of_others_also_obey_retry_after() {
+    let stand_in = StandIn::builder().many_exports(20).start();
+    let busy = ResponseTemplate::new(429).insert_header("Retry-After", "7200");
+    stand_in.every_api_response_to("POST", "/export_files", busy);
+    let outcome = by_many_names(&stand_in, 20).input("timeout", "20s").run().exited(4);
+    assert_eq!(codes(&outcome), [4; 20]);
+    assert_eq!(count_requests(&stand_in, "POST "), 8, "{:?}", api_requests(&stand_in));
+}
+
+#[test]
 fn the_store_sends_at_most_eight_responses_at_a_time() {
     let (stand_in, gate) = (StandIn::builder().many_exports(20).start(), Gate::new());
     let (arrived, arrivals) = channel();
