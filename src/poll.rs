@@ -30,8 +30,11 @@ const RATE_LIMIT_PERIOD: Duration = Duration::from_secs(3600);
 /// Maximum delay, even if there are few calls left.
 const MAX_RATE_LIMIT_DELAY: Duration = Duration::from_secs(300);
 
-/// Number of consecutive failures to list the statuses after which the runs are only checked individually.
+/// Number of consecutive failures to list the statuses after which the runs are checked individually for [`TIME_WITHOUT_LIST`].
 const MAX_LIST_FAILURES: u32 = 3;
+
+/// How long the list is not requested again after it has failed several times.
+const TIME_WITHOUT_LIST: Duration = Duration::from_secs(300);
 
 /// Checks a run, at once and then repeatedly, until its status is terminal. One of several new runs is not checked at once, but
 /// waits for the list, which is requested a second later. No delay extends past the timeout; the check at the timeout is the last
@@ -79,8 +82,8 @@ pub(crate) struct Poller {
     waiting: RefCell<Vec<Waiting>>,
     /// Notified when a run begins to wait.
     changed: Notify,
-    /// Whether each run is checked individually, because the statuses cannot be listed.
-    has_no_list: Cell<bool>,
+    /// Until when each run is checked individually, because the statuses cannot be listed. Since the start of the step.
+    no_list_until: Cell<Duration>,
     /// Number of consecutive failures to list the statuses.
     list_failures: Cell<u32>,
     /// Number of runs whose status the last list did not show, so that each needs calls of its own.
@@ -132,7 +135,7 @@ impl Poller {
             polling: Cell::new(0),
             waiting: RefCell::default(),
             changed: Notify::new(),
-            has_no_list: Cell::new(false),
+            no_list_until: Cell::default(),
             list_failures: Cell::new(0),
             unlisted: Cell::new(0),
             remaining_calls,
@@ -192,36 +195,46 @@ impl Poller {
     ) {
         self.waiting.borrow_mut().retain(|waiting| !waiting.events.is_closed());
         let several = self.waiting.borrow().len() > 1;
-        if several && !self.has_no_list.get() && !context.deadline().has_passed() {
+        let requests_list = several && self.has_list(context) && !context.deadline().has_passed();
+        if requests_list {
             match context.request_once(list).await {
                 Ok(Ok(Some(listed))) => return self.distribute(context, &listed),
-                Ok(Ok(None)) => self.has_no_list.set(true),
                 Ok(Err(error)) => self.record_list_failure(context, &error),
-                // No request may be sent before the timeout. The checks say so.
-                Err(_) => self.has_no_list.set(true),
+                // There is no list; or no request may be sent before the timeout, as the checks will find.
+                Ok(Ok(None)) | Err(_) => self.no_list_until.set(Duration::MAX),
             }
             self.unlisted.set(self.polling.get());
         }
 
         let now = context.deadline().elapsed();
-        self.waiting.borrow_mut().retain(|waiting| {
+        // The list is requested again with the next check, and not several times within one failure of the API.
+        let earliest_list = if requests_list { now + MIN_DELAY.min(context.deadline().remaining()) } else { now };
+        self.waiting.borrow_mut().retain_mut(|waiting| {
             let is_due = waiting.next_check <= now;
             is_due.then(|| waiting.events.send(Event::CheckNow));
+            waiting.next_check = waiting.next_check.max(earliest_list);
             !is_due
         });
     }
 
-    /// After an error of the list, the runs that are due are checked individually. After several ones, or if another attempt would fail
-    /// as well, the list is not requested again.
+    /// Whether the statuses can be listed.
+    fn has_list(&self, context: &Context<'_>) -> bool {
+        context.deadline().elapsed() >= self.no_list_until.get()
+    }
+
+    /// After an error of the list, the runs that are due are checked individually. After several errors, the list is not requested
+    /// again for some minutes; if another attempt would fail as well, never again.
     fn record_list_failure(&self, context: &Context<'_>, error: &RequestError) {
         self.list_failures.set(self.list_failures.get() + 1);
         let is_retryable = retry::classify(error.endpoint, error.kind) == ErrorClass::Retryable;
-        if is_retryable && self.list_failures.get() < MAX_LIST_FAILURES {
-            return;
-        }
+        let now = context.deadline().elapsed();
+        self.no_list_until.set(match is_retryable {
+            true if self.list_failures.get() < MAX_LIST_FAILURES => return,
+            true => now + TIME_WITHOUT_LIST,
+            false => Duration::MAX,
+        });
         let (noun, plural) = (self.kind.run_noun(), self.kind.run_plural());
         context.line(&format!("cannot list the statuses of all {plural}: {error}; checking each {noun} individually"));
-        self.has_no_list.set(true);
     }
 
     /// Sends each run that waits its status in the list, or [`Event::CheckNow`].
@@ -256,7 +269,7 @@ impl Poller {
         let now = context.deadline().elapsed();
         // Each run that the list does not cover is a call of its own. Runs that have ended since the last list need none.
         let polling = self.polling.get();
-        let calls = if self.has_no_list.get() { polling } else { self.unlisted.get().min(polling) };
+        let calls = if self.has_list(context) { self.unlisted.get().min(polling) } else { polling };
         let delay = next_delay(
             now.saturating_sub(since),
             context.api_config().poll_interval,

@@ -102,6 +102,8 @@ async fn simulate_several(
                 let has_ended = context.deadline().elapsed() >= takes;
                 Ok((if has_ended { Status::Failed } else { Status::InProgress }, ()))
             };
+            // The requests that start them take some time.
+            tokio::time::sleep(Duration::from_millis(10 * id)).await;
             until_terminal(context, poller, Id(id), true, check, |_| {}).await.unwrap();
             context.deadline().elapsed()
         }
@@ -161,6 +163,22 @@ async fn runs_are_checked_one_by_one_if_they_cannot_be_listed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn after_an_outage_the_list_is_used_again() {
+    let takes = [Duration::from_secs(1800); 20];
+    let busy = || RequestError::new(Endpoint::Api, ErrorKind::Status(503), "", "");
+    let one = simulate(takes[0], "2h", None).await.calls;
+    // After a short outage, the list is used again at once; after a longer one, in five minutes, while each run is checked individually.
+    for (outage, min_checks, max_checks) in [(6, 20, 20 * 3), (60, 20 * 15, 20 * 40)] {
+        let outage = Duration::from_secs(60)..Duration::from_secs(60 + outage);
+        let (_, calls) = simulate_several(&takes, |now| {
+            if outage.contains(&now) { Err(busy()) } else { Ok(Some(listed_runs(&takes, 20, now))) }
+        })
+        .await;
+        assert!(calls.lists.get() <= one + 5 && (min_checks..=max_checks).contains(&calls.checks.get()), "{calls:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_run_whose_status_in_the_list_says_nothing_is_checked_by_itself() {
     let takes = [30, 60].map(Duration::from_secs);
     for status in [Status::parse(""), Status::Available] {
@@ -185,11 +203,11 @@ async fn runs_that_are_checked_one_by_one_share_the_remaining_calls() {
     assert_eq!(poller.next_check(&context, Duration::ZERO), Duration::from_secs(10), "one list for all");
     poller.unlisted.set(3);
     assert_eq!(poller.next_check(&context, Duration::ZERO), Duration::from_secs(30), "three are not in the list");
-    poller.has_no_list.set(true);
+    poller.no_list_until.set(Duration::MAX);
     assert_eq!(poller.next_check(&context, Duration::ZERO), Duration::from_secs(50), "there is no list");
     polling.truncate(1);
     assert_eq!(poller.next_check(&context, Duration::ZERO), Duration::from_secs(10), "one run is left");
-    poller.has_no_list.set(false);
+    poller.no_list_until.set(Duration::ZERO);
     assert_eq!(
         poller.next_check(&context, Duration::ZERO),
         Duration::from_secs(10),
