@@ -473,6 +473,17 @@ fn an_api_with_https_must_redirect_to_https() {
 }
 
 #[test]
+fn the_zips_of_a_new_batch_may_be_unknown_for_a_while() {
+    let stand_in = StandIn::start();
+    let missing = || ResponseTemplate::new(404);
+    stand_in.next_api_response_to("GET", "/pdf_manager_zip_files/", missing());
+    let step = of_identity(github(&stand_in)).input("pdf-template-id", &PDF_TEMPLATE_ID.to_string());
+    assert_eq!(step.run().exited(0).read(PDF_ZIP_FILENAME), stand_in.file_of(PDF_ZIP_ID));
+    stand_in.next_api_response_to("GET", "/pdf_manager_zip_files/", missing());
+    batch_step(&stand_in).run().exited(5);
+}
+
+#[test]
 fn an_expired_zip_url_gets_a_new_redirect() {
     let stand_in = StandIn::start();
     for _ in 0..2 {

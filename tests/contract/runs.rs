@@ -1,6 +1,12 @@
 //! Starting a run, polling it, and what its terminal status means for the step.
 
-use crate::support::{FILENAME, RUN_ID, StandIn, github, run_json, run_json_with_url};
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+
+use wiremock::ResponseTemplate;
+
+use crate::support::server::EVENT_TIMEOUT;
+use crate::support::{Action, FILENAME, Gate, RUN_ID, StandIn, error_response, github, run_json, run_json_with_url};
 
 #[test]
 fn polls_a_run_and_downloads_its_file() {
@@ -106,6 +112,30 @@ fn warns_once_about_unknown_statuses() {
     let outcome = github(&stand_in).input("poll-interval", "1ms").run().exited(0);
     assert_eq!(outcome.stdout.matches("::warning ").count(), 1, "{}", outcome.stdout);
     assert!(outcome.stdout.contains("  status: odd_19\n"), "{}", outcome.stdout);
+}
+
+#[test]
+fn warns_once_about_unknown_statuses_of_several_runs() {
+    let stand_in = StandIn::builder().many_exports(3).statuses(&["Odd", "Odder", "Available"]).start();
+    let names = "Export 1\nExport 2\nExport 3";
+    let outcome = github(&stand_in).by_names().input("export-name", names).run().exited(0);
+    assert_eq!(outcome.stdout.matches("::warning ").count(), 1, "{}", outcome.stdout);
+    assert!(outcome.stdout.contains("unknown status `odd"), "{}", outcome.stdout);
+}
+
+#[test]
+fn a_new_run_may_be_unknown_when_its_url_is_refreshed() {
+    let (stand_in, gate, (arrived, arrivals)) = (StandIn::start(), Gate::new(), channel());
+    let expired = vec![Action::WaitFor(Arc::clone(&gate)), Action::Send(error_response(403, "AccessDenied"))];
+    stand_in.next_store_response(move |_, _| {
+        let _ = arrived.send(());
+        expired.clone()
+    });
+    let running = github(&stand_in).by_identity_id().spawn();
+    arrivals.recv_timeout(EVENT_TIMEOUT).unwrap();
+    stand_in.next_api_response_to("GET", "/export_files/", ResponseTemplate::new(404));
+    gate.open();
+    assert_eq!(running.wait().exited(0).read(FILENAME), stand_in.file());
 }
 
 #[test]

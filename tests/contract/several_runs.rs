@@ -14,8 +14,8 @@ use crate::support::server::EVENT_TIMEOUT;
 use crate::support::{
     Action, BatchBuilder, Builder, CREATED_AT, EXPORT_ID, EXPORT_NAME, Gate, IDENTITY_ID, Outcome, PDF_BATCH_ID,
     PDF_TEMPLATE_ID, PDF_TEMPLATE_NAME, PDF_ZIP_FILENAME, RUN_ID, SECOND_EXPORT_ID, SECOND_EXPORT_NAME, SECOND_RUN_ID,
-    StandIn, Step, error_response, github, head, many_run_id, repeat_until, run_of_export_json, sha256_hex,
-    with_growing_timeout,
+    StandIn, Step, error_response, github, head, many_run_id, pdf_batch_json, repeat_until, run_of_export_json,
+    sha256_hex, with_growing_timeout,
 };
 
 /// All keys of an object in the output `files`.
@@ -589,6 +589,30 @@ fn the_store_sends_at_most_eight_responses_at_a_time() {
     assert_eq!(stand_in.max_store_responses(), 8);
     assert_eq!(stand_in.store().requests().len(), 20);
     assert_eq!(count_requests(&stand_in, "GET /api/v1/exports/"), 20, "{:?}", api_requests(&stand_in));
+}
+
+/// The response to a check of a batch has no signed URL.
+#[test]
+fn a_batch_is_checked_while_all_connections_are_used() {
+    let builder = StandIn::builder().many_exports(8);
+    let pdf = |batch: BatchBuilder| batch.statuses(&["in_progress"; 100]);
+    let stand_in = builder.pdf_template(PDF_TEMPLATE_ID, PDF_TEMPLATE_NAME, PDF_BATCH_ID, pdf).start();
+    let (gate, (arrived, arrivals)) = (Gate::new(), channel());
+    for export in 1..=8 {
+        wait_for(&stand_in, many_run_id(export), &gate, &format!("export-{export}.csv"), &arrived);
+    }
+    let running = by_many_names(&stand_in, 8).input("pdf-template", PDF_TEMPLATE_NAME).spawn();
+    for _ in 0..8 {
+        arrivals.recv_timeout(EVENT_TIMEOUT).unwrap();
+    }
+    let failed = pdf_batch_json(PDF_BATCH_ID, PDF_TEMPLATE_ID, PDF_TEMPLATE_NAME, "failed", CREATED_AT, &[]);
+    let failed = ResponseTemplate::new(200).set_body_json(failed);
+    stand_in.next_api_response_to("GET", "/pdf_manager_batches/", failed);
+    running.wait_for_stdout(&format!("{PDF_TEMPLATE_NAME}: failed: "));
+    // Silent downloads are retried after 20 s, which frees their connections.
+    assert_eq!(stand_in.store().requests().len(), 8, "the batch was checked before");
+    gate.open();
+    assert_eq!(codes(&running.wait().exited(3)), [0, 0, 0, 0, 0, 0, 0, 0, 3]);
 }
 
 /// Starts a stand-in with exports 1 and 2, whose files have the same name.

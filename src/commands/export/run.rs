@@ -32,6 +32,8 @@ pub(super) struct Run<'a> {
     started_at: Cell<Option<Duration>>,
     /// Whether a check has seen the run in progress. Then its file is new.
     was_in_progress: Cell<bool>,
+    /// Whether there was a warning that the run is of another export or template.
+    has_warned_of_source: Cell<bool>,
 }
 
 impl<'a> Run<'a> {
@@ -43,8 +45,17 @@ impl<'a> Run<'a> {
         context: Context<'a>,
         poller: &'a Poller,
     ) -> Self {
-        let (started_at, was_in_progress) = (Cell::new(None), Cell::new(false));
-        Self { shared, index, request, identity, context, poller, started_at, was_in_progress }
+        Self {
+            shared,
+            index,
+            request,
+            identity,
+            context,
+            poller,
+            started_at: Cell::default(),
+            was_in_progress: Cell::default(),
+            has_warned_of_source: Cell::default(),
+        }
     }
 
     /// Fetches, starts or checks the run, and records what happens in its history, including the error.
@@ -186,8 +197,8 @@ impl<'a> Run<'a> {
         Ok(id)
     }
 
-    /// Polls the run until its status is terminal. Returns the last response, and the connection that was taken for it.
-    async fn poll(&self, run: RunRef) -> Result<(RunResponse, PooledConnection<'a>), StepError> {
+    /// Polls the run until its status is terminal. Returns the last response, and the connection that was taken for it, if any.
+    async fn poll(&self, run: RunRef) -> Result<(RunResponse, Option<PooledConnection<'a>>), StepError> {
         let is_new = self.request.run == RunSelector::New;
         let check = async || {
             let (response, connection) = self.request_status(run).await?;
@@ -208,11 +219,13 @@ impl<'a> Run<'a> {
         acquired.map_err(|_| StepError::TimedOut)
     }
 
-    /// Requests the status of the run. A status that has files is an error if the response refers to none. A connection is taken
-    /// before each attempt, because the response can have a signed URL, which expires within seconds.
-    async fn request_status(&self, run: RunRef) -> Result<(RunResponse, PooledConnection<'a>), StepError> {
-        let not_found_until = self.started_at.get().map(|started_at| started_at + NEW_RUN_NOT_FOUND_PERIOD);
-        let attempts = AttemptLimits { not_found_until, max_attempts: None };
+    /// Requests the status of the run. A status that has files is an error if the response refers to none. For an export, a
+    /// connection is taken before each attempt, because the response can have a signed URL, which expires within seconds.
+    async fn request_status(&self, run: RunRef) -> Result<(RunResponse, Option<PooledConnection<'a>>), StepError> {
+        let acquire = async || match self.request.kind {
+            RunKind::Export => self.acquire_connection().await.map(Some),
+            RunKind::PdfBatch => Ok(None),
+        };
         let send = async |connection, timeout| {
             let response = self.request_status_once(run, timeout).await?;
             if response.status.has_file() && response.files.is_empty() {
@@ -220,8 +233,13 @@ impl<'a> Run<'a> {
             }
             Ok((response, connection))
         };
-        let limits = RequestLimits { has_grace_period: true, attempts };
-        self.context.request_with(limits, async || self.acquire_connection().await, send).await
+        self.context.request_with(self.limits(None), acquire, send).await
+    }
+
+    /// Returns the limits of a request about the run or its files.
+    fn limits(&self, max_attempts: Option<u32>) -> RequestLimits {
+        let not_found_until = self.started_at.get().map(|started_at| started_at + NEW_RUN_NOT_FOUND_PERIOD);
+        RequestLimits { has_grace_period: true, attempts: AttemptLimits { max_attempts, not_found_until } }
     }
 
     async fn request_status_once(&self, run: RunRef, timeout: Duration) -> Result<RunResponse, RequestError> {

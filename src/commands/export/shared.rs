@@ -1,6 +1,6 @@
 //! The state that the runs of a step share.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use tokio::sync::OnceCell;
 
@@ -25,8 +25,11 @@ pub(super) struct Shared<'a> {
     pub(super) destination: &'a Destination,
     pub(super) connections: ConnectionPool,
     pub(super) histories: &'a Histories,
-    /// The recent runs of the identity, once they were requested; or why the API refuses the list.
+    /// Whether there was a warning about an unknown status.
+    pub(super) has_warned_of_status: Cell<bool>,
+    /// The recent runs of the identity, once they have been requested, or why the API refuses the list.
     recent_exports: OnceCell<Result<Vec<ListedRun>, RequestError>>,
+    /// The same for batches.
     recent_batches: OnceCell<Result<Vec<ListedRun>, RequestError>>,
 }
 
@@ -87,6 +90,7 @@ impl<'a> Shared<'a> {
             destination,
             connections: ConnectionPool::new(MAX_CONNECTIONS),
             histories,
+            has_warned_of_status: Cell::default(),
             recent_exports: OnceCell::new(),
             recent_batches: OnceCell::new(),
         }

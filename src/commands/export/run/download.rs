@@ -4,11 +4,10 @@ use std::collections::VecDeque;
 
 use super::{Run, required};
 use crate::config::Encoding;
-use crate::context::RequestLimits;
 use crate::download::{DownloadOptions, ParallelConfig, PooledConnection, check_age, download};
 use crate::error::StepError;
 use crate::http::error::{Endpoint, ErrorKind};
-use crate::http::retry::{AttemptLimits, GiveUpReason, RetryFailure};
+use crate::http::retry::{GiveUpReason, RetryFailure};
 use crate::report::history::SavedFile;
 use crate::webadmit::{Id, RemoteFile, RunKind, RunRef, RunResponse, SignedUrl};
 
@@ -22,10 +21,14 @@ impl<'a> Run<'a> {
         &self,
         run: RunRef,
         response: &RunResponse,
-        connection: PooledConnection<'a>,
+        connection: Option<PooledConnection<'a>>,
     ) -> Result<(), StepError> {
         let zips: Vec<Id> = match response.files.as_slice() {
             [RemoteFile::Url(url)] => {
+                let connection = match connection {
+                    Some(connection) => connection,
+                    None => self.acquire_connection().await?,
+                };
                 let refresh = async || self.refresh_url(run).await;
                 let saved = self.download_file(run, response, url.clone(), refresh, connection).await?;
                 self.record_saved(saved);
@@ -138,7 +141,7 @@ impl<'a> Run<'a> {
             Ok((response.status, url))
         };
 
-        let (status, url) = self.context.request(RequestLimits::default(), send).await?;
+        let (status, url) = self.context.request(self.limits(None), send).await?;
         match url {
             Some(url) => Ok(url),
             None => {
@@ -156,10 +159,9 @@ impl<'a> Run<'a> {
         acquire: impl AsyncFnMut() -> Result<R, StepError>,
     ) -> Result<(SignedUrl, R), StepError> {
         let identity = required(self.identity)?;
-        let attempts = AttemptLimits { max_attempts, not_found_until: None };
         let send =
             async |acquired, timeout| self.shared.api.zip_url(identity, zip, timeout).await.map(|url| (url, acquired));
-        self.context.request_with(RequestLimits { has_grace_period: true, attempts }, acquire, send).await
+        self.context.request_with(self.limits(max_attempts), acquire, send).await
     }
 }
 

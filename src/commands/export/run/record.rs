@@ -3,22 +3,22 @@
 use std::time::Duration;
 
 use super::Run;
+use crate::config::{Action, Mode};
 use crate::report::history::{HtmlCharset, ResolvedName, SavedFile, TextEncoding};
 use crate::text::format;
 use crate::webadmit::RunResponse;
 use crate::webadmit::status::Status;
 
 impl Run<'_> {
-    /// Records the export or template in a response, and warns if it is another one than the requested one.
+    /// Records the export or template in a response, and warns if it differs from the requested one.
     pub(super) fn record_source(&self, response: &RunResponse) {
         let Some(source) = &response.source else { return };
         let mut history = self.context.history.borrow_mut();
-        let is_first = history.checks == 0;
         let name = || source.name.as_ref().map(ToString::to_string);
         match &mut history.source {
             None => history.source = Some(ResolvedName { id: source.id, name: name(), is_newest_cycle: false }),
             Some(requested) if requested.id == source.id && requested.name.is_none() => requested.name = name(),
-            Some(requested) if is_first && requested.id != source.id => {
+            Some(requested) if requested.id != source.id && !self.has_warned_of_source.replace(true) => {
                 let (noun, run_noun) = (self.request.kind.source_noun(), self.request.kind.run_noun());
                 self.context.warning(&format!(
                     "the {run_noun} belongs to {noun} {} according to WebAdMIT, not to {noun} {}",
@@ -32,25 +32,20 @@ impl Run<'_> {
     /// Records a status in the history, and logs what is new.
     pub(super) fn record_status(&self, status: &Status) {
         let mut history = self.context.history.borrow_mut();
-        // GitHub shows at most ten warnings of a step, so there is one for all unknown statuses.
-        let is_unknown = |status: &Status| matches!(status, Status::Unknown(_));
-        let has_warned = history
-            .statuses
-            .iter()
-            .any(|seen| seen.status == *status || is_unknown(&seen.status) && is_unknown(status));
-
+        let is_repeated = history.statuses.iter().any(|seen| seen.status == *status);
         if !history.record_status(status, self.context.deadline().elapsed()) {
             return;
         }
-        match self.context.is_labelled() {
-            true => self.context.line(status.name()),
-            false => self.context.line(&format!("status: {status}")),
-        }
+        let label = if self.context.is_labelled() { "" } else { "status: " };
+        self.context.line(&format!("{label}{status}"));
         match status {
-            Status::Unknown(name) if !has_warned => {
-                self.context.warning(&format!("unknown status `{name}`; polling continues"));
+            // GitHub shows at most ten warnings of a step, so there is one for all unknown statuses.
+            Status::Unknown(name) if !self.shared.has_warned_of_status.replace(true) => {
+                let polls = self.shared.request.mode == Mode::Execute(Action::Fetch);
+                let next = if polls { "; polling continues" } else { "" };
+                self.context.warning(&format!("unknown status `{name}`{next}"));
             }
-            Status::SuccessWithErrors if !has_warned => {
+            Status::SuccessWithErrors if !is_repeated => {
                 self.context.warning("WebAdMIT reported errors while it created the file; applicants may be missing");
             }
             _ => {}
