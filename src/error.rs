@@ -17,7 +17,7 @@ use crate::webadmit::{CreationTime, Id, RunKind};
 pub enum StepError {
     /// Invalid inputs.
     Inputs(Vec<InputError>),
-    /// An unknown argument.
+    /// An unexpected argument.
     Argument(String),
     /// A failed request.
     Request {
@@ -32,7 +32,7 @@ pub enum StepError {
     Unresolved(Vec<Unresolved>),
     /// The list lacks the exports or the PDF templates of some identities.
     IncompleteList {
-        /// These identities, in the order of the list; at least one for each kind.
+        /// The kinds that are incomplete, each with these identities (at least one) in the order of the list.
         missing: Vec<(RunKind, Vec<Id>)>,
         /// The first error.
         cause: Box<StepError>,
@@ -101,7 +101,7 @@ impl fmt::Display for StepError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Inputs(errors) => f.write_str(&format::count(errors.len(), "invalid input")),
-            Self::Argument(argument) => write!(f, "unknown argument {argument}"),
+            Self::Argument(argument) => write!(f, "unexpected argument {argument}"),
             Self::Request { failure, .. } => failure.error.fmt(f),
             Self::TimedOut => f.write_str("timed out"),
             Self::Unresolved(names) => match names.as_slice() {
@@ -209,7 +209,7 @@ impl ExitCode {
 }
 
 impl StepError {
-    /// The error of a request that is not repeated, after one attempt.
+    /// The error of a request that failed in a single attempt, and is not retried.
     #[must_use]
     pub(crate) fn after_one_attempt(error: RequestError, reason: GiveUpReason) -> Self {
         let mut attempts = Attempts::new(Duration::ZERO);

@@ -55,6 +55,7 @@ pub(crate) fn run(environment: &Environment, format: ListFormat) -> u8 {
     let start = Instant::now();
     let log = Log::to(io::stderr(), io::stderr(), environment.ci_system(), start);
     let inputs = super::parse_inputs(environment, &log);
+    super::warn_unknown_inputs(&inputs, &log);
 
     let (result, history) = match prepare(environment, &inputs, &log) {
         Ok((api_config, clients)) => {
@@ -80,7 +81,7 @@ fn prepare<'a>(
     log: &Log,
 ) -> Result<(&'a ApiConfig, Clients), StepError> {
     let mut trust_store = connect::system_trust_store(environment);
-    // It ignores all other inputs, valid or not.
+    // The command ignores all other inputs, valid or not.
     let mut errors: Vec<_> = inputs.errors.iter().filter(|error| API_INPUTS.contains(&error.input)).cloned().collect();
     if inputs.paths.ca_file.is_some() {
         let workspace = super::find_workspace(environment)?;
@@ -147,13 +148,13 @@ struct ListRequests<'a> {
     context: &'a Context<'a>,
     missing: Vec<(RunKind, Vec<Id>)>,
     first_error: Option<StepError>,
-    /// Whether any other request would fail as well.
-    has_ended: bool,
+    /// Whether the time is up, so that no other request is sent.
+    has_timed_out: bool,
 }
 
 impl<'a> ListRequests<'a> {
     fn new(context: &'a Context<'a>) -> Self {
-        Self { context, missing: Vec::new(), first_error: None, has_ended: false }
+        Self { context, missing: Vec::new(), first_error: None, has_timed_out: false }
     }
 
     /// Requests the list of each identity. Returns `None` for one whose list could not be requested, and logs that.
@@ -168,7 +169,7 @@ impl<'a> ListRequests<'a> {
         let (mut lists, mut missing, mut unavailable) = (Vec::new(), Vec::new(), Vec::new());
 
         for &Identity { id, .. } in identities {
-            let result = if self.has_ended {
+            let result = if self.has_timed_out {
                 Err(StepError::TimedOut)
             } else {
                 self.context.request(limits, async |timeout| send(id, timeout).await).await
@@ -179,7 +180,7 @@ impl<'a> ListRequests<'a> {
                     return;
                 }
                 self.log_failure(kind, id, &error);
-                self.has_ended |= error.is_timeout();
+                self.has_timed_out |= error.is_timeout();
                 if !is_refusal(&error) {
                     missing.push(id);
                     self.first_error.get_or_insert(error);

@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use tokio::time::Instant;
 
-use crate::config::{self, Command, ParsedInputs};
+use crate::config::{self, Command, ParsedInputs, UnknownInput};
 use crate::environment::Environment;
 use crate::error::StepError;
 use crate::report::history::History;
@@ -18,6 +18,9 @@ mod connect;
 pub(crate) mod export;
 pub(crate) mod help;
 pub(crate) mod list;
+
+/// Maximum number of unknown inputs that become warnings. GitHub shows at most ten warnings of a step.
+const MAX_UNKNOWN_INPUT_WARNINGS: usize = 3;
 
 /// Runs the command that the arguments or the input `command` name, and returns the exit code of the process.
 #[must_use]
@@ -35,9 +38,11 @@ pub(crate) fn run(environment: &Environment) -> u8 {
         ["check"] => export::run(&with_command(environment, "check")),
         ["list"] => list::run(environment, ListFormat::Table),
         ["list", "--json"] | ["--json", "list"] => list::run(environment, ListFormat::Json),
-        ["--help" | "-h", ..] | ["list" | "check", "--help" | "-h"] => print(environment, &help::text()),
+        arguments if arguments.iter().any(|argument| matches!(*argument, "--help" | "-h")) => {
+            print(environment, &help::text())
+        }
         ["--version" | "-V", ..] => print(environment, help::VERSION),
-        arguments => fail(environment, &StepError::Argument(unknown_argument(arguments))),
+        arguments => export::reject(environment, StepError::Argument(unexpected_argument(arguments))),
     }
 }
 
@@ -50,21 +55,18 @@ fn with_command(environment: &Environment, command: &str) -> Environment {
 
 fn print(environment: &Environment, text: &str) -> u8 {
     let printed = log::print_page(text).context("cannot write to stdout");
-    printed.map_or_else(|error| fail(environment, &StepError::Local(error)), |()| 0)
-}
+    let Err(error) = printed else { return 0 };
 
-fn fail(environment: &Environment, error: &StepError) -> u8 {
-    let log = Log::new(environment.ci_system(), Instant::now());
-    parse_inputs(environment, &log);
-    log.error(&message::render(error, None, &History::default()));
+    let (log, error) = (Log::new(environment.ci_system(), Instant::now()), StepError::Local(error));
+    log.error(&message::render(&error, None, &History::default()));
     error.exit_code().into()
 }
 
-/// Returns the first unknown argument as a message shows it: without a value, which could be the key.
-fn unknown_argument(arguments: &[&str]) -> String {
+/// Returns the first unexpected argument as a message shows it: without a value, which could be the key.
+fn unexpected_argument(arguments: &[&str]) -> String {
     let unknown = arguments.iter().find(|argument| !["check", "list", "--json"].contains(argument));
-    let unknown = unknown.or(arguments.last()).map_or("", |argument| argument.split('=').next().unwrap_or_default());
-    if config::looks_like_a_key(unknown) { "that looks like a key".to_owned() } else { sanitize::excerpt(unknown) }
+    let argument = unknown.or(arguments.last()).map_or("", |argument| argument.split('=').next().unwrap_or_default());
+    if config::looks_like_a_key(argument) { "that looks like a key".to_owned() } else { sanitize::excerpt(argument) }
 }
 
 /// Parses the inputs, and masks the key before anything else is logged.
@@ -74,6 +76,21 @@ fn parse_inputs(environment: &Environment, log: &Log) -> ParsedInputs {
         log.mask(key.reveal());
     }
     inputs
+}
+
+fn warn_unknown_inputs(inputs: &ParsedInputs, log: &Log) {
+    for (index, UnknownInput { variable, similar }) in inputs.unknown.iter().enumerate() {
+        let hint = match similar {
+            Some(input) => format!("did you mean {input}?"),
+            None => "--help lists all inputs".to_owned(),
+        };
+        let message = format!("unknown input {variable} ignored; {hint}");
+        if index < MAX_UNKNOWN_INPUT_WARNINGS {
+            log.warning(&message);
+        } else {
+            log.line(&format!("warning: {message}"));
+        }
+    }
 }
 
 /// Finds the workspace.

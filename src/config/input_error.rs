@@ -89,6 +89,12 @@ impl InputErrors {
         self.found.push(InputError { input, message: message.into() });
     }
 
+    /// Adds an error whose message begins with the value.
+    pub(super) fn reject(&mut self, input: &'static str, value: &str, reason: &str) {
+        let value = self.display_value(value);
+        self.add(input, format!("{value} {reason}"));
+    }
+
     /// Whether there is an error of this input.
     pub(super) fn has(&self, input: &str) -> bool {
         self.found.iter().any(|error| error.input == input)

@@ -44,7 +44,7 @@ pub(crate) struct FetchRequest {
     pub(crate) identity: Option<IdentitySelector>,
     /// The runs, at least one, in the order of the inputs.
     pub(crate) runs: Vec<RunRequest>,
-    /// Name of the file, if not the server's. Only with a single run.
+    /// Name of the file, instead of the server's. Only with a single export.
     pub(crate) filename: Option<String>,
     /// Whether text is converted.
     pub(crate) encoding: Encoding,
@@ -55,7 +55,7 @@ pub(crate) struct FetchRequest {
     pub(crate) mode: Mode,
 }
 
-/// Whether a step does its work.
+/// Whether a step executes the request or only checks it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     Execute(Action),
@@ -80,7 +80,7 @@ pub(crate) enum Command {
 }
 
 impl FetchRequest {
-    /// Whether the identity is needed: to look up a name, or to start or find a run.
+    /// Whether a run uses the identity, if one is given.
     #[must_use]
     pub(crate) fn uses_identity(&self) -> bool {
         self.runs.iter().any(RunRequest::uses_identity)
@@ -118,7 +118,8 @@ impl RunRequest {
         }
     }
 
-    /// Whether the identity is needed: to look up a name, or to start or find the run. The URL of a PDF batch contains it.
+    /// Whether the run uses the identity, if one is given: to look up a name, or to start or find the run. The URL of a PDF batch
+    /// contains it.
     #[must_use]
     pub(crate) fn uses_identity(&self) -> bool {
         self.kind == RunKind::PdfBatch || self.name().is_some() || !matches!(self.run, RunSelector::Id(_))
@@ -140,8 +141,10 @@ impl fmt::Display for RunRequest {
 /// The paths in the inputs, not resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Paths {
-    /// Directory for the file.
+    /// Directory for the files.
     pub(crate) directory: String,
+    /// Name of the file, instead of the server's. No file of outputs may have its path, even if other inputs are invalid.
+    pub(crate) filename: Option<String>,
     /// File with additional certificate authorities.
     pub(crate) ca_file: Option<String>,
     /// File for the outputs.
@@ -202,7 +205,7 @@ impl fmt::Display for IdentitySelector {
 pub struct ParsedInputs {
     /// The key, even if other inputs are invalid: it is masked before anything is printed.
     pub(crate) api_key: Option<ApiKey>,
-    /// The valid paths.
+    /// The paths, without those that are invalid.
     pub(crate) paths: Paths,
     /// `None` if an input that it needs is invalid.
     pub api_config: Option<ApiConfig>,
@@ -221,11 +224,12 @@ pub fn parse(variables: &[(OsString, OsString)]) -> ParsedInputs {
     let (raw, unknown) = raw::collect(variables, &mut errors);
 
     let api_key = parse_api_key(&raw, &mut errors);
+    // Only now, because api-key may contain the key.
     errors.key.clone_from(&raw.api_key);
     let paths = parse_paths(&raw, &mut errors);
     let api_config = parse_api_config(&raw, api_key.clone(), &mut errors);
     let command = errors.parse("command", &raw.command, parse::command);
-    let request = parse_request(&raw, command, &mut errors);
+    let request = parse_request(&raw, command, paths.filename.clone(), &mut errors);
 
     if errors.has("command") {
         // Which other inputs the command needs is not known.
@@ -262,9 +266,11 @@ fn parse_api_key(raw: &RawInputs, errors: &mut InputErrors) -> Option<ApiKey> {
 }
 
 fn parse_paths(raw: &RawInputs, errors: &mut InputErrors) -> Paths {
+    let filename = errors.parse("filename", &raw.filename, parse::filename);
     let mut parse = |input, value| errors.parse(input, value, parse::path);
     Paths {
         directory: parse("directory", &raw.directory).unwrap_or_default(),
+        filename,
         ca_file: parse("ca-file", &raw.ca_file),
         output_file: parse("output-file", &raw.output_file),
         output_directory: parse("output-directory", &raw.output_directory),
@@ -280,8 +286,12 @@ fn parse_api_config(raw: &RawInputs, api_key: Option<ApiKey>, errors: &mut Input
     Some(ApiConfig { api_key: api_key?, base_url: base_url?, timeout: timeout?, poll_interval: poll_interval? })
 }
 
-fn parse_request(raw: &RawInputs, command: Option<Command>, errors: &mut InputErrors) -> Option<FetchRequest> {
-    let filename = errors.parse("filename", &raw.filename, parse::filename);
+fn parse_request(
+    raw: &RawInputs,
+    command: Option<Command>,
+    filename: Option<String>,
+    errors: &mut InputErrors,
+) -> Option<FetchRequest> {
     let encoding = errors.parse("encoding", &raw.encoding, parse::encoding);
     let fail_on = errors.parse("fail-on", &raw.fail_on, parse::statuses);
     let identity = parse_identity(raw, errors);
@@ -290,14 +300,17 @@ fn parse_request(raw: &RawInputs, command: Option<Command>, errors: &mut InputEr
     let waits = errors.parse("wait", &raw.wait, parse::boolean);
 
     let existing = [("export-file-id", &raw.export_file_id), ("pdf-batch-id", &raw.pdf_batch_id)];
-    let existing = existing.map(|(input, value)| Some((input, value.as_deref()?)));
-    let mut existing = existing.into_iter().flatten();
-    if let (Some(false), Some((input, _))) = (waits, existing.clone().next()) {
+    let existing: Vec<(&str, &str)> =
+        existing.iter().filter_map(|(input, value)| Some((*input, value.as_deref()?))).collect();
+    if let (Some(false), Some((input, _))) = (waits, existing.first()) {
         errors
             .add("wait", format!("`false` only starts new runs, but {input} selects existing ones; omit one of them"));
     }
-    if max_age.is_some() && !existing.any(|(_, value)| parse::is_latest(value)) {
-        errors.accept::<()>("max-age", parse::reject_without_latest(raw.max_age.as_deref().unwrap_or_default()));
+    if let (Some(_), Some(value)) = (max_age, &raw.max_age)
+        && !existing.iter().any(|(_, value)| parse::is_latest(value))
+    {
+        let reason = "applies only to latest; set export-file-id or pdf-batch-id to latest, or omit max-age";
+        errors.reject("max-age", value, reason);
     }
     let action = if waits? { Action::Fetch } else { Action::Start };
     let mode = if command == Some(Command::Check) { Mode::Check(action) } else { Mode::Execute(action) };

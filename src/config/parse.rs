@@ -22,10 +22,10 @@ const NOT_AN_ID: &str = "is not an id; must be a positive integer, such as 74780
 type Parsed<T> = Result<T, Rejection>;
 
 pub(super) fn api_key(value: &str) -> Parsed<ApiKey> {
-    let reason = "contains white space, quotes or characters that no key has; give only the key, usually 32 hexadecimal digits (value not shown)";
     if value.contains("${{") {
         return reject_hidden("contains ${{, which was not expanded; check how the secret is passed (value not shown)");
     }
+    let reason = "contains white space, quotes or characters that no key has; give only the key, usually 32 hexadecimal digits (value not shown)";
     ApiKey::new(value).map_or_else(|| reject_hidden(reason), Ok)
 }
 
@@ -38,10 +38,10 @@ pub(super) fn ids(value: &str) -> Parsed<Vec<Id>> {
     parse_ids(value, NOT_AN_ID, "a positive integer, such as 74780")
 }
 
-/// The runs that `export-file-id` selects.
+/// The runs that `export-file-id` or `pdf-batch-id` selects.
 pub(super) enum RunIds {
     Ids(Vec<Id>),
-    /// The newest run of each export.
+    /// The newest run of each export or template.
     Latest,
 }
 
@@ -89,14 +89,6 @@ pub(super) fn names(value: &str) -> Parsed<Vec<String>> {
         names.push(name(line)?);
     }
     Ok(names)
-}
-
-/// Rejects a file name, because several files would get it.
-pub(super) fn reject_for_several(filename: &str) -> Parsed<()> {
-    reject(
-        filename,
-        "is a name for the file of a single export, but there can be several files; omit it to keep the server's names",
-    )
 }
 
 pub(super) fn encoding(value: &str) -> Parsed<Encoding> {
@@ -151,11 +143,6 @@ fn positive_duration(value: &str, parsed: Option<Duration>, noun: &str, accepted
     }
 }
 
-/// Rejects a maximum age, because no run is the latest one.
-pub(super) fn reject_without_latest(max_age: &str) -> Parsed<()> {
-    reject(max_age, "applies only to latest; set export-file-id or pdf-batch-id to latest, or omit max-age")
-}
-
 pub(super) fn command(value: &str) -> Parsed<Command> {
     match value.to_lowercase().as_str() {
         "list" => Ok(Command::List),
@@ -164,7 +151,7 @@ pub(super) fn command(value: &str) -> Parsed<Command> {
     }
 }
 
-/// Parses statuses that fail the step. None of them is written as `none`.
+/// Parses the statuses that fail the step. `none` stands for no status.
 pub(super) fn statuses(value: &str) -> Parsed<Vec<Status>> {
     let accepted = || FAILING.iter().map(Status::name).chain(["none"]).collect::<Vec<_>>().join(", ");
     if let Some(none) = words(value).find(|word| word.eq_ignore_ascii_case("none")) {
@@ -253,12 +240,22 @@ fn printable(value: &str) -> Parsed<String> {
 pub(super) fn base_url(value: &str, allow_http: bool) -> Parsed<BaseUrl> {
     const ACCEPTED: &str = "give the root of the API, such as https://api.webadmit.org";
 
+    // Text that is not a valid URL can contain a password or a token, too.
+    let reject_url = |reason: &str| {
+        if value.contains(['@', '?', '#']) {
+            reject_hidden(format!("{reason}; {ACCEPTED} (value not shown)"))
+        } else {
+            reject(value, format!("{reason}; {ACCEPTED}"))
+        }
+    };
     let Ok(url) = Url::parse(value) else {
-        let reason = if value.contains("://") { "is not a URL" } else { "does not begin with https://" };
-        return reject(value, format!("{reason}; {ACCEPTED}"));
+        return reject_url(if value.contains("://") { "is not a URL" } else { "does not begin with https://" });
     };
     if http::has_credentials(&url) {
         return reject_hidden(format!("contains a user name or password; {ACCEPTED} (value not shown)"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return reject_hidden(format!("contains a query or a fragment; {ACCEPTED} (value not shown)"));
     }
     match url.scheme() {
         "https" => {}
@@ -269,11 +266,8 @@ pub(super) fn base_url(value: &str, allow_http: bool) -> Parsed<BaseUrl> {
                 "would send the key unencrypted; use https (http is for loopback hosts, or with allow-http)",
             );
         }
-        _ if url.host_str().is_none() => return reject(value, format!("does not begin with https://; {ACCEPTED}")),
+        _ if url.host_str().is_none() => return reject_url("does not begin with https://"),
         scheme => return reject_part(value, "has the scheme", scheme, format!("; {ACCEPTED}")),
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return reject_hidden(format!("contains a query or a fragment; {ACCEPTED} (value not shown)"));
     }
     match BaseUrl::new(url) {
         Some(base_url) => Ok(base_url),

@@ -83,7 +83,7 @@ inputs! {
     timeout: "timeout", false, Some("1h"),
         "Maximum duration of the whole step, such as 90s, 45m or 1h30m; a plain number is seconds.";
     poll_interval: "poll-interval", false, Some("15s"),
-        "Maximum time between two status checks and before a retry, as for timeout; longer if the key has few calls left.";
+        "Maximum time between two status checks and before a retry, in the same format as timeout; longer if the key has few calls left or the server asks for it.";
     fail_on: "fail-on", false, Some("failed,empty_list"),
         "All statuses that fail the step, separated by commas, spaces or newlines: failed, empty_list, success_with_errors; or none.";
     allow_http: "allow-http", false, Some("false"),

@@ -48,7 +48,8 @@ fn error(input: &str, value: &str) -> String {
 #[test]
 fn omitted_inputs_have_their_declared_defaults() {
     let parsed = parse(&variables(&[("INPUT_FILENAME", ""), ("INPUT_TIMEOUT", "  "), ("PATH", "/bin")]));
-    let paths = Paths { directory: ".".to_owned(), ca_file: None, output_file: None, output_directory: None };
+    let paths =
+        Paths { directory: ".".to_owned(), filename: None, ca_file: None, output_file: None, output_directory: None };
     assert_eq!(parsed.paths, paths);
     let (api_config, request) = (parsed.api_config.unwrap(), parsed.request.unwrap());
     let run = RunRequest {
@@ -397,6 +398,13 @@ fn the_base_url_is_the_root_of_the_api() {
         ("https://:secret@api.webadmit.org", "user name or password"),
         ("https://api.webadmit.org/#secret", "fragment"),
         ("https://api.webadmit.org/?key=secret", "query"),
+        ("http://api.webadmit.org/?key=secret", "query"),
+        ("ftp://api.webadmit.org/?key=secret", "query"),
+        // A password whose characters should be percent-encoded.
+        ("https://user:secret/1@api.webadmit.org", "is not a URL"),
+        ("https://user:secret@api.webadmit.org:99999", "is not a URL"),
+        ("user:secret@api.webadmit.org", "does not begin with https://"),
+        ("api.webadmit.org?key=secret", "does not begin with https://"),
         ("https://api.webadmit.org/api/v1/exports/1", "continues after /api/v1"),
     ] {
         let text = error("base-url", text);

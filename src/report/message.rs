@@ -35,7 +35,7 @@ pub(crate) fn render(error: &StepError, context: Option<MessageContext<'_>>, his
     match (error, context) {
         (StepError::Inputs(errors), _) => invalid_inputs(errors),
         (StepError::Argument(argument), _) => format!(
-            "unknown argument {argument}; use check, list, list --json, --help or --version, and set inputs as environment variables"
+            "unexpected argument {argument}; use one of check, list, list --json, --help and --version, and set inputs as environment variables"
         ),
         (error, Some(context)) => {
             let run = history.only_run().map(|_| 0);

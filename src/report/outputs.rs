@@ -75,7 +75,7 @@ pub const OUTPUTS: [OutputSpec; 15] = [
     },
     OutputSpec {
         name: "pdf-batch-id",
-        description: "Id of the PDF Manager batch, once it is known; only with a single template.",
+        description: "Id of the PDF Manager batch, once it is known; only with a single batch.",
         value: |report| id(report.history.only_run_of(RunKind::PdfBatch)?.id),
     },
     OutputSpec {

@@ -1,4 +1,4 @@
-//! `--help`, `--version`, and unknown arguments.
+//! `--help`, `--version`, and unexpected arguments.
 
 use webadmit_export::config;
 use webadmit_export::error::ExitCode;
@@ -44,12 +44,12 @@ fn version_prints_name_and_version() {
 #[test]
 fn rejects_unknown_arguments_without_showing_a_key() {
     let outcome = Step::in_shell().arg("--export-id=5").run().exited(2);
-    assert!(outcome.error().contains("unknown argument --export-id;"), "{}", outcome.stderr);
+    assert!(outcome.error().contains("unexpected argument --export-id;"), "{}", outcome.stderr);
     assert!(outcome.error().contains("--help"), "{}", outcome.stderr);
     // An argument can be the key, whether or not the input has it too.
     for argument in [API_KEY, &format!("--api-key={API_KEY}"), &format!("--api-key{API_KEY}")] {
         for run in [Step::on_github(), Step::in_shell().input("api-key", API_KEY)] {
-            run.arg(argument).run().exited(2).with_error("unknown argument ");
+            run.arg(argument).run().exited(2).with_error("unexpected argument ");
         }
     }
 }

@@ -426,11 +426,25 @@ fn prints_only_the_list_to_stdout_on_github() {
 #[test]
 fn rejects_unknown_arguments() {
     let stand_in = StandIn::start();
-    list(&stand_in).arg("--yaml").run().exited(2).with_error("unknown argument --yaml");
+    list(&stand_in).arg("--yaml").run().exited(2).with_error("unexpected argument --yaml");
     let alone = Step::in_shell().arg("--json").run().exited(2);
-    alone.with_error("unknown argument --json; use check, list, list --json, --help or --version");
-    list(&stand_in).arg("--json").arg("x").run().exited(2).with_error("unknown argument x;");
-    assert!(list(&stand_in).arg("--help").run().exited(0).stdout.contains("Usage:"));
+    alone.with_error("unexpected argument --json; use one of check, list, list --json, --help and --version");
+    list(&stand_in).arg("--json").arg("x").run().exited(2).with_error("unexpected argument x;");
+    for arguments in [&["--help"][..], &["--json", "-h"]] {
+        let step = arguments.iter().fold(list(&stand_in), |step, argument| step.arg(argument));
+        assert!(step.run().exited(0).stdout.contains("Usage:"));
+    }
+}
+
+#[test]
+fn warns_about_an_unknown_input() {
+    let stand_in = StandIn::start();
+    let outcome = list(&stand_in).input("base-uri", "https://prelaunch.webadmit.org").run().exited(0);
+    assert!(
+        outcome.stderr.contains("unknown input INPUT_BASE_URI ignored; did you mean base-url?"),
+        "{}",
+        outcome.stderr
+    );
 }
 
 #[test]

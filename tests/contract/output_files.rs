@@ -57,6 +57,15 @@ fn a_signal_leaves_whole_outputs() {
 }
 
 #[test]
+fn an_unexpected_argument_leaves_no_outputs_of_an_earlier_step() {
+    let step = with_outputs(github(&StandIn::start())).existing_file("results/path", b"stale");
+    let outcome = step.existing_file("out.json", b"{\"path\":\"stale\"}").arg("chekc").run().exited(2);
+    assert!(is_cleared(&outcome.workspace()));
+    assert_eq!(outcome.outputs["files"], "[]");
+    outcome.with_error("unexpected argument chekc; use one of check, list");
+}
+
+#[test]
 fn the_signal_kill_leaves_no_outputs_of_an_earlier_step() {
     let stand_in = StandIn::with_statuses(&["In Progress"]);
     let step = with_outputs(github(&stand_in)).input("poll-interval", "1h").existing_file("results/path", b"stale");

@@ -310,6 +310,13 @@ fn clears_no_file_that_is_not_the_output_file() {
             run.run().exited(2).with_error("output-file: `exports/older.csv` is also the path of the export file");
         assert_eq!(outcome.read("exports/older.csv"), b"older", "{path}");
     }
+    // Also if another input is invalid.
+    let run = run().input("output-file", "exports/older.csv").input("directory", "exports");
+    let outcome = run.input("filename", "older.csv").input("fail-on", "typo").run().exited(2);
+    assert_eq!(outcome.read("exports/older.csv"), b"older");
+    outcome.with_error("is also the path of the export file").with_error("fail-on: `typo`");
+
+    let run = || shell(&stand_in).existing_file("exports/older.csv", b"older");
     let run = run().existing_file("ca.pem", authority.pem().as_bytes()).input("ca-file", "ca.pem");
     let outcome =
         run.input("output-file", "./ca.pem").run().exited(2).with_error("output-file: `ca.pem` is also the ca-file");
@@ -426,6 +433,10 @@ fn a_failed_write_of_the_outputs_fails_the_step() {
     to_a_full_disk.run().exited(1).with_error("cannot write the outputs to the output-file: No space left on device");
     let outcome = github(&stand_in).env("GITHUB_OUTPUT", "/dev/full").run().exited(1);
     outcome.with_error("cannot write the outputs to GITHUB_OUTPUT").with_error("the file was saved as");
+    // It is more severe than a status that fails the step, and both are reported.
+    let stand_in = StandIn::with_statuses(&["Failed"]);
+    let outcome = github(&stand_in).input("output-file", "/dev/full").run().exited(1);
+    outcome.with_error("cannot write the outputs to the output-file").with_error("ended with status failed");
 }
 
 #[test]
@@ -502,4 +513,9 @@ fn outputs_are_variables_on_azure_pipelines() {
     let outcome = shell(&stand_in).env("TF_BUILD", "True").run().exited(3);
     assert!(outcome.stdout.contains("variable=WEBADMIT_STATUS;isOutput=true]failed\n"), "{}", outcome.stdout);
     assert!(outcome.stderr.starts_with("error: "), "{}", outcome.stderr);
+    // A step that cannot begin.
+    let outcome = shell(&stand_in).env("TF_BUILD", "True").input("timeout", "never").run().exited(2);
+    assert!(outcome.stdout.contains("variable=WEBADMIT_FILES;isOutput=true][]\n"), "{}", outcome.stdout);
+    let outcome = shell(&stand_in).env("TF_BUILD", "True").input("output-file", "/dev/null/x").run().exited(1);
+    assert!(outcome.stdout.contains("variable=WEBADMIT_EXPORT_ID;isOutput=true]86446\n"), "{}", outcome.stdout);
 }

@@ -11,7 +11,7 @@ use std::io::Write;
 use tokio::time::Instant;
 
 use crate::commands::help;
-use crate::config::{Action, ApiConfig, FetchRequest, Mode, ParsedInputs, RunSelector, UnknownInput};
+use crate::config::{Action, ApiConfig, FetchRequest, Mode, RunSelector};
 use crate::context::Step;
 use crate::environment::Environment;
 use crate::error::{ExitCode, StepError};
@@ -25,19 +25,26 @@ use crate::workspace;
 use prepare::Prepared;
 use shared::{Histories, Shared};
 
-/// Maximum number of unknown inputs that become warnings. GitHub shows at most ten warnings of a step.
-const MAX_UNKNOWN_INPUT_WARNINGS: usize = 3;
-
 /// Runs the command, and returns its exit code.
 #[must_use]
 pub(crate) fn run(environment: &Environment) -> u8 {
+    run_unless(None, environment)
+}
+
+/// Ends the step because of its arguments: clears and writes the outputs and the step summary as for invalid inputs. Returns the exit
+/// code.
+#[must_use]
+pub(crate) fn reject(environment: &Environment, error: StepError) -> u8 {
+    run_unless(Some(error), environment)
+}
+
+fn run_unless(error: Option<StepError>, environment: &Environment) -> u8 {
     let start = Instant::now();
     let log = Log::new(environment.ci_system(), start);
     let inputs = super::parse_inputs(environment, &log);
-    warn_unknown_inputs(&inputs, &log);
+    super::warn_unknown_inputs(&inputs, &log);
 
-    let (mut sinks, prepared) = prepare::prepare(environment, &inputs, &log);
-    let has_begun = prepared.is_ok();
+    let (mut sinks, prepared) = prepare::prepare(environment, &inputs, error, &log);
     let (error, history) = match prepared {
         Ok(prepared) => run_job(prepared, start, &log),
         Err(error) => {
@@ -50,35 +57,13 @@ pub(crate) fn run(environment: &Environment) -> u8 {
     let context = inputs.api_config.as_ref().zip(inputs.request.as_ref());
     let context = context.map(|(api_config, request)| MessageContext { api_config, request: Some(request) });
     let report = Report { context, history: &history, error: error.as_ref() };
-    let unwritten = if has_begun {
-        write_outputs(&report, &mut sinks, &log)
-    } else {
-        // A step that cannot even begin fails anyway.
-        let _ = sinks.write(&outputs::collect(&report));
-        None
-    };
-
+    let unwritten = write_outputs(&report, &mut sinks, &log);
     let report = Report { error: error.as_ref().or(unwritten.as_ref()), ..report };
     if let Some(inputs) = report.inputs_for_later() {
         log.plain(&format!("to download the files later: {inputs}"));
     }
     report_result(environment, &report, start, &log);
     report.exit_code().into()
-}
-
-fn warn_unknown_inputs(inputs: &ParsedInputs, log: &Log) {
-    for (index, UnknownInput { variable, similar }) in inputs.unknown.iter().enumerate() {
-        let hint = match similar {
-            Some(input) => format!("did you mean {input}?"),
-            None => "--help lists all inputs".to_owned(),
-        };
-        let message = format!("unknown input {variable} ignored; {hint}");
-        if index < MAX_UNKNOWN_INPUT_WARNINGS {
-            log.warning(&message);
-        } else {
-            log.line(&format!("warning: {message}"));
-        }
-    }
 }
 
 /// Runs the job until it ends or a signal ends it. Returns the error that ended the step, if there is one.
@@ -91,6 +76,7 @@ fn run_job(prepared: Prepared<'_>, start: Instant, log: &Log) -> (Option<StepErr
     let shared = Shared::new(&step, request, &clients, &destination, &histories);
     let result = super::block_on(job::execute(&shared));
     drop(shared);
+    // If no file was saved, this removes the directories that were created for the files.
     drop(destination);
 
     (result.err(), histories.finish(step.has_responded()))
@@ -125,7 +111,7 @@ fn headline(api_config: &ApiConfig, request: &FetchRequest) -> String {
     format!("{}: {verb} {what}{identity} {at} {}", help::VERSION, api_config.base_url.host())
 }
 
-/// Writes and logs the outputs. Returns the error of a step that would be successful otherwise, if they cannot be written.
+/// Writes and logs the outputs. If they cannot be written, returns the error, unless a more severe one ends the step anyway.
 fn write_outputs(report: &Report<'_>, sinks: &mut OutputSinks, log: &Log) -> Option<StepError> {
     let outputs = outputs::collect(report);
     let written = sinks.write(&outputs);
@@ -133,7 +119,9 @@ fn write_outputs(report: &Report<'_>, sinks: &mut OutputSinks, log: &Log) -> Opt
 
     match written {
         Ok(()) => None,
-        Err(error) if report.exit_code() == ExitCode::Success => Some(StepError::Local(error)),
+        Err(error) if ExitCode::most_severe([report.exit_code(), ExitCode::Other]) == ExitCode::Other => {
+            Some(StepError::Local(error))
+        }
         Err(error) => {
             log.line(&format!("{error:#}"));
             None

@@ -23,10 +23,12 @@ pub(super) struct Prepared<'a> {
 }
 
 /// Checks the inputs, the machine and the destination, and opens what gets the outputs. All input errors are reported together. The
-/// outputs are written even if the step cannot begin, because those of an earlier step must not be taken for this one's.
+/// outputs are written even if the step cannot begin, because those of an earlier step must not be taken for this one's. `error` is
+/// the one of the arguments, if they are invalid.
 pub(super) fn prepare<'a>(
     environment: &Environment,
     inputs: &'a ParsedInputs,
+    error: Option<StepError>,
     log: &Log,
 ) -> (OutputSinks, Result<Prepared<'a>, StepError>) {
     let workspace = find_workspace(environment);
@@ -41,6 +43,7 @@ pub(super) fn prepare<'a>(
     let github_output = environment.variable("GITHUB_OUTPUT");
     let (sinks, opened) = OutputSinks::open(github_output, &paths.outputs, workspace.as_ref().ok());
     let open = || {
+        error.map_or(Ok(()), Err)?;
         let config = inputs.api_config.as_ref().zip(inputs.request.as_ref());
         let Some((api_config, request)) = config.filter(|_| errors.is_empty()) else {
             return Err(StepError::Inputs(errors));
@@ -52,7 +55,7 @@ pub(super) fn prepare<'a>(
 
         let clients = connect::clients(api_config, trust_store, log)?;
         opened?;
-        let filename = request.filename.as_deref();
+        let filename = inputs.paths.filename.as_deref();
         let destination = Destination::prepare(&workspace, &paths.directory, filename, Some(&paths.outputs))?;
         Ok(Prepared { api_config, request, clients, destination })
     };
@@ -97,7 +100,7 @@ impl ResolvedPaths {
         };
         errors.extend(connect::add_ca_file(trust_store, workspace, inputs));
 
-        let filename = inputs.request.as_ref().and_then(|request| request.filename.as_deref());
+        let filename = paths.filename.as_ref();
         let ca_file = paths.ca_file.as_deref().and_then(|path| fs::canonicalize(workspace.root().join(path)).ok());
         let runner_file = |name| environment.variable(name).and_then(|path| fs::canonicalize(path).ok());
         let taken = [

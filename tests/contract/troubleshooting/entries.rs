@@ -104,7 +104,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
                 &[unknown_input],
             ),
             entry(
-                "unknown argument",
+                "unexpected argument",
                 "The program has only the arguments `check`, `list`, `list --json`, `--help` and `--version`.",
                 "",
                 Never,
