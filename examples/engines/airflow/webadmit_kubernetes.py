@@ -45,7 +45,7 @@ POD = {
         )
     ],
     "volume_mounts": [k8s.V1VolumeMount(name="files", mount_path="/files")],
-    # The programs end within a second of SIGTERM.
+    # The program ends within a second of SIGTERM.
     "termination_grace_period": 10,
 }
 
