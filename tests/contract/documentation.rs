@@ -17,7 +17,7 @@ fn absolute(path: &str) -> String {
     format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))
 }
 
-fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     let path = absolute(path);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
@@ -33,13 +33,17 @@ fn assert_section(path: &str, (begin, end): (&str, &str), expected: &str) {
     let (before, rest) = text.split_once(begin).unwrap_or_else(|| panic!("{path} lacks {begin}"));
     let (section, after) = rest.split_once(end).unwrap_or_else(|| panic!("{path} lacks {end}"));
     if std::env::var_os("UPDATE_DOCS").is_some() {
-        // Other tests read the file at the same time.
-        let (path, new) = (absolute(path), absolute(&format!("target/{}", path.replace('/', "-"))));
-        fs::write(&new, format!("{before}{begin}{expected}{end}{after}")).unwrap();
-        fs::rename(&new, &path).unwrap();
+        replace(path, &format!("{before}{begin}{expected}{end}{after}"));
     } else {
         assert_eq!(section, expected, "UPDATE_DOCS=1 cargo test --test contract documentation updates {path}");
     }
+}
+
+/// Replaces a file as a whole, because other tests read it at the same time.
+pub(crate) fn replace(path: &str, text: &str) {
+    let (path, new) = (absolute(path), absolute(&format!("target/{}", path.replace('/', "-"))));
+    fs::write(&new, text).unwrap();
+    fs::rename(&new, &path).unwrap();
 }
 
 #[test]
@@ -171,8 +175,10 @@ fn every_relative_link_of_the_pages_leads_to_a_file_and_a_heading() {
         let text = read(page.to_str().unwrap());
         for event in Parser::new_ext(&text, Options::ENABLE_TABLES) {
             let Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) = event else { continue };
-            // Pages of the repository on GitHub, such as the releases, are two levels above the files.
-            if dest_url.contains("://") || dest_url.starts_with("../../") {
+            // Pages of the repository on GitHub, such as the releases, are two levels above the root of the files.
+            let levels_up = dest_url.split('/').take_while(|part| *part == "..").count();
+            let is_page_of_repository = levels_up == page.parent().unwrap().components().count() + 2;
+            if dest_url.contains("://") || is_page_of_repository {
                 continue;
             }
             let (file, anchor) = dest_url.split_once('#').unwrap_or((&dest_url, ""));
@@ -191,7 +197,7 @@ fn every_relative_link_of_the_pages_leads_to_a_file_and_a_heading() {
 #[test]
 fn every_path_that_contributing_names_exists() {
     let text = read("CONTRIBUTING.md");
-    let folders = ["src/", "tests/", "scripts/", "docs/", "benches/", ".ci/"];
+    let folders = ["src/", "tests/", "scripts/", "docs/", "benches/", "binary/", "examples/", ".ci/", ".github/"];
     let spans = Parser::new_ext(&text, Options::ENABLE_TABLES).filter_map(|event| match event {
         Event::Code(span) => span.split(' ').next().map(str::to_owned),
         _ => None,

@@ -4,9 +4,9 @@
 //! their logs, without what differs from step to step. The test fails if the page is not up to date.
 //! `UPDATE_DOCS=1 cargo test --test contract troubleshooting` updates it.
 
-use std::fs;
 use std::thread;
 
+use crate::documentation;
 use crate::support::{Outcome, UNKNOWN_HOST};
 use entries::SECTIONS;
 pub(crate) use entries::{NO_RESPONSE, OUTSIDE_WORKSPACE, STALLED_DOWNLOAD};
@@ -102,14 +102,15 @@ the entry says so.
 
 #[test]
 fn the_troubleshooting_page_shows_what_the_program_prints() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/troubleshooting.md");
+    const PATH: &str = "docs/troubleshooting.md";
+
     let page = page();
     if std::env::var_os("UPDATE_DOCS").is_some() {
-        fs::write(path, &page).unwrap();
+        documentation::replace(PATH, &page);
     }
-    let current = fs::read_to_string(path).unwrap_or_default();
+    let current = documentation::read(PATH);
     let command = "UPDATE_DOCS=1 cargo test --test contract troubleshooting";
-    assert!(current == page, "{command} updates docs/troubleshooting.md:\n{page}");
+    assert!(current == page, "{command} updates {PATH}:\n{page}");
 }
 
 fn page() -> String {
@@ -140,7 +141,7 @@ fn section(title: &str, entries: &[Entry]) -> String {
     format!("\n## {title}\n{}", entries.collect::<String>())
 }
 
-/// Whether the parts of a heading between `…` occur in a text one after another.
+/// Returns whether the parts of a heading between `…` occur in a text one after another.
 fn contains_in_order(text: &str, heading: &str) -> bool {
     let mut rest = Some(text);
     for part in heading.split('…') {
@@ -149,7 +150,7 @@ fn contains_in_order(text: &str, heading: &str) -> bool {
     rest.is_some()
 }
 
-/// Whether a text is a message of the page, in which each `…` stands for any text.
+/// Returns whether a text is a message of the page, in which each `…` stands for any text.
 pub(crate) fn is_message(text: &str, message: &str) -> bool {
     let Some((start, message)) = message.split_once('…') else { return text == message };
     let rests = |text: &str| (0..=text.len()).any(|at| text.is_char_boundary(at) && is_message(&text[at..], message));
@@ -179,7 +180,7 @@ fn play(output: &Output, retry: Retry) -> (String, i32) {
 fn ending(retry: Retry, exit_code: i32) -> String {
     match (retry, exit_code) {
         (Retry::Never, _) => format!("Exit code {exit_code}, not retried."),
-        (Retry::UntilTimeout, 4) => "Exit code 1; or 4 if the API had sent a valid response before, or if `timeout` is shorter than two minutes. [Retried](#retries).".to_owned(),
+        (Retry::UntilTimeout, 4) => "Exit code 1, and the message contains `no valid response from …`; or 4, as shown here, if the API had sent a valid response before, or if `timeout` is shorter than two minutes. [Retried](#retries).".to_owned(),
         (Retry::UntilTimeout | Retry::Download, _) => format!("Exit code {exit_code}, [retried](#retries)."),
         (Retry::NotApplicable, _) => format!("Exit code {exit_code}."),
     }

@@ -12,7 +12,7 @@ pub(crate) const STALLED_DOWNLOAD: &str =
     "the store (webadmit-production.s3.amazonaws.com) stopped sending data: at 100 bytes of 2.1 kB; retrying in …";
 
 /// Needs a container: `destination.rs` sees the program print it.
-pub(crate) const OUTSIDE_WORKSPACE: &str = "directory /outside is outside the workspace; later steps may not find the file, because the container is removed after this step; use a path relative to the workspace";
+pub(crate) const OUTSIDE_WORKSPACE: &str = "warning: directory /outside is outside the workspace; later steps may not find the file, because the container is removed after this step; use a path relative to the workspace";
 
 /// The sections of the page, by symptom.
 pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
@@ -22,7 +22,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
             entry(
                 "invalid inputs",
                 "One or more inputs have a value that is not accepted. Each line names the input, shows its value and says what is accepted. The same applies to a message that begins with `invalid input`, so this page does not list all of them.",
-                "Correct all of them at once: nothing was sent to WebAdMIT.",
+                "Correct all of them, then re-run the step. Nothing was sent to WebAdMIT.",
                 Never,
                 &[invalid_inputs],
             ),
@@ -98,7 +98,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
             ),
             entry(
                 "unknown input … ignored",
-                "A variable begins with `INPUT_`, but is not an input. It is usually misspelled, so the input that was meant has its default.",
+                "A variable begins with `INPUT_`, but is not an input. It is usually misspelled, so the intended input has its default.",
                 "Correct the name. If another tool sets the variable, ignore the warning.",
                 NotApplicable,
                 &[unknown_input],
@@ -146,7 +146,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
             entry(
                 "cannot verify the certificate of …: it is not signed by a trusted certificate authority",
                 "A proxy that inspects TLS signs certificates with its own authority, or a private host does.",
-                "Ask your network administrators for the certificate of the authority as a PEM file. It adds to the authorities of the system.",
+                "Ask your network administrators for the certificate of the authority as a PEM file, and set `ca-file` to its path. The authorities of the system stay trusted.",
                 Never,
                 &[unknown_authority],
             ),
@@ -187,7 +187,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
             ),
             fixed(
                 "no valid response from … within 2 min",
-                "Since the start of the step, no request got a response. The address is probably wrong or blocked, so the step does not wait until the timeout.",
+                "Since the start of the step, no request got a valid response. The address is probably wrong or blocked, or WebAdMIT is down, so the step does not wait until the timeout.",
                 "",
                 NotApplicable,
                 NO_RESPONSE,
@@ -235,7 +235,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
             ),
             entry(
                 "the server asked to retry after … (Retry-After), which is beyond the timeout",
-                "WebAdMIT named a time at which it can be used again, and the step would have timed out by then. A shorter delay is waited for, also if it is the first response.",
+                "WebAdMIT named a time at which it can be used again, and the step would have timed out by then. The step waits for a shorter delay, even if that is the first response.",
                 "Set a longer `timeout` if the delay is acceptable.",
                 Never,
                 &[retry_after],
@@ -331,7 +331,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
             ),
             entry(
                 "latest run … not found",
-                "With `export-file-id: latest` or `pdf-batch-id: latest`, the step downloads an existing run, but WebAdMIT keeps runs only for a while.",
+                "With `export-file-id: latest` or `pdf-batch-id: latest`, the step uses the newest existing run, but WebAdMIT lists none of this export or template: none was started under this identity, or WebAdMIT has deleted it, because it keeps runs only for a while.",
                 "",
                 Never,
                 &[no_latest_run],
@@ -506,7 +506,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
             ),
             entry(
                 "did not announce a length",
-                "Without a length, a complete file cannot be told from a truncated one.",
+                "Without a length, a complete file cannot be distinguished from a truncated one.",
                 "If every attempt fails, check for a proxy that removes `Content-Length`.",
                 Download,
                 &[unknown_length],
@@ -574,7 +574,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
             ),
             entry(
                 "… is a directory, so the file cannot be saved there",
-                "`filename` is the name of an existing directory.",
+                "`filename`, or else the server's file name, is the name of an existing directory in `directory`.",
                 "",
                 Never,
                 &[directory_in_place],
@@ -623,7 +623,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
             ),
             entry(
                 "cannot write the outputs",
-                "The disk became full, or the file was removed, while the step was running.",
+                "The disk became full, or the directory of the file was removed or became read-only, while the step was running.",
                 "",
                 Never,
                 &[full_outputs],
@@ -664,7 +664,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
             ),
             entry(
                 "… did not respond in time",
-                "A request got no response within 30 s, and none of the retries did until the timeout.",
+                "A request got no response within 30 s, and neither did its retries.",
                 "",
                 UntilTimeout,
                 &[no_response],
@@ -705,7 +705,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
             ),
             entry(
                 "the list is incomplete",
-                "The exports or the PDF templates of some identities could not be requested, in four attempts for each. The list shows the rest.",
+                "The exports or the PDF templates of some identities could not be listed, in up to four attempts for each. The list shows the rest.",
                 "",
                 NotApplicable,
                 &[incomplete_list],

@@ -149,9 +149,9 @@ pub(super) fn too_large() -> Outcome {
 }
 
 pub(super) fn other_export() -> Outcome {
-    let mut answer = run_json("Queued");
-    answer["export_files"]["export_id"] = json!(1);
-    first_response(ok(&answer)).exited(0)
+    let mut run = run_json("Queued");
+    run["export_files"]["export_id"] = json!(1);
+    first_response(ok(&run)).exited(0)
 }
 
 pub(super) fn unknown_status() -> Outcome {
@@ -369,8 +369,8 @@ pub(super) fn downgrade() -> Outcome {
     let authority = Authority::new();
     let elsewhere = [("Location", "http://127.0.0.1:9/file")];
     let store = Server::start_tls(authority.server(Flaw::None), move |_| respond(302, &elsewhere, b""));
-    let answer = run_json_with_url("Available", &format!("{}/file", store.url())).to_string();
-    let api = Server::start_tls(authority.server(Flaw::None), move |_| respond(200, &[], answer.as_bytes()));
+    let run = run_json_with_url("Available", &format!("{}/file", store.url())).to_string();
+    let api = Server::start_tls(authority.server(Flaw::None), move |_| respond(200, &[], run.as_bytes()));
     trusting(&authority, &api.url()).run().exited(1)
 }
 
