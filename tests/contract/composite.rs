@@ -286,7 +286,11 @@ fn downloads_only_over_https() {
         assert_error(&without_api(&job).run().exited(1), CANNOT_DOWNLOAD);
     }
     assert_eq!(plain.requests().len(), 0);
+}
 
+#[test]
+fn verifies_the_certificate_of_the_server() {
+    let release = Release::of(greeting());
     let job = Job::with_checksums(&release.checksums());
     assert_error(&without_api(&job).run().exited(1), CANNOT_DOWNLOAD);
 }

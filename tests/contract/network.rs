@@ -1,8 +1,8 @@
 //! Connections: host names, TLS, proxies, redirects.
 
 use crate::support::{
-    API_KEY, Action, Authority, ClosedPort, Flaw, Outcome, Request, Server, StandIn, Step, UNKNOWN_HOST, empty_list,
-    github, github_at, respond, response, run_json_with_url, server_without_tls, with_growing_timeout,
+    API_KEY, Action, Authority, ClosedPort, FILENAME, Flaw, Outcome, Request, Server, StandIn, Step, UNKNOWN_HOST,
+    empty_list, github, github_at, respond, response, run_json_with_url, server_without_tls, with_growing_timeout,
 };
 
 /// Starts an API over TLS that responds with `Empty List`.
@@ -149,9 +149,12 @@ fn rejects_a_redirect_from_https_to_plain_http() {
 
 /// Prepares a step behind a proxy with credentials.
 fn through(proxy: &Server, url: &str) -> Step {
-    let address = format!("http://office:proxy-password@127.0.0.1:{}", proxy.port());
     let step = github_at(url).input("allow-http", "true");
-    step.env("http_proxy", &address).env("HTTPS_PROXY", address)
+    step.env("http_proxy", proxy_address(proxy)).env("HTTPS_PROXY", proxy_address(proxy))
+}
+
+fn proxy_address(proxy: &Server) -> String {
+    format!("http://office:proxy-password@127.0.0.1:{}", proxy.port())
 }
 
 fn has_credentials(request: &Request) -> bool {
@@ -179,15 +182,18 @@ fn tunnels_tls_through_a_proxy() {
         assert!(has_credentials(request) && request.method == "CONNECT", "{request:?}");
         vec![Action::Send(b"HTTP/1.1 200 Connected\r\n\r\n".to_vec()), Action::Tunnel(port)]
     });
-    let run =
-        through(&proxy, &api.url()).existing_file("ca.pem", authority.pem().as_bytes()).input("ca-file", "ca.pem");
-    run.run().exited(3);
-    assert_eq!((api.requests().len(), proxy.requests()[0].header("x-api-key")), (1, None));
-    assert_eq!(api.requests()[0].header("proxy-authorization"), None);
+    for (variable, requests) in [("HTTPS_PROXY", 1), ("https_proxy", 2)] {
+        let step = github_at(&api.url()).env(variable, proxy_address(&proxy));
+        let step = step.existing_file("ca.pem", authority.pem().as_bytes()).input("ca-file", "ca.pem");
+        step.run().exited(3);
+        assert_eq!((api.requests().len(), proxy.requests().len()), (requests, requests), "{variable}");
+    }
+    assert!(proxy.requests().iter().all(|request| request.header("x-api-key").is_none()));
+    assert!(api.requests().iter().all(|request| request.header("proxy-authorization").is_none()));
 }
 
 #[test]
-fn honours_every_proxy_variable() {
+fn honors_http_and_all_proxy_variables() {
     for variable in ["http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"] {
         let signed = run_json_with_url("Available", "http://store.invalid/file.csv").to_string();
         let proxy = Server::start(move |request| {
@@ -202,7 +208,7 @@ fn honours_every_proxy_variable() {
 }
 
 #[test]
-fn honours_no_proxy() {
+fn honors_no_proxy() {
     let authority = Authority::new();
     let api = tls_api(&authority, Flaw::None);
     let proxy = Server::start(|_| respond(502, &[], b""));
@@ -277,15 +283,26 @@ fn rejects_unusable_store_redirects() {
         assert!(!outcome.mentions("user:word") && outcome.files().is_empty(), "{}", outcome.stdout);
     }
     assert!(elsewhere.requests().is_empty());
-    // An invalid URL is an error that is retried, or one that ends the step.
-    for to in ["file:///etc/passwd", "data:text/csv,x", "javascript:alert(1)", "http://"] {
+}
+
+#[test]
+fn a_store_redirect_to_another_scheme_ends_the_step() {
+    for to in ["file://host/etc/passwd", "javascript:alert(1)"] {
         let stand_in = StandIn::start();
         stand_in.next_store_response(move |_, _| respond(302, &[("Location", to)], b"not this"));
-        let outcome = github(&stand_in).run();
-        match outcome.status.code() {
-            Some(0) => assert_eq!(outcome.read("Test-API-Export.csv"), stand_in.file(), "{to}"),
-            code => assert_eq!((code, outcome.files().len()), (Some(1), 0), "{to}"),
-        }
+        let outcome = github(&stand_in).run().exited(1).with_error("that is neither https nor http");
+        assert!(outcome.files().is_empty(), "{to}");
+    }
+}
+
+#[test]
+fn a_store_redirect_without_a_host_is_retried_and_never_followed() {
+    for to in ["http://", "file:///etc/passwd", "data:text/csv,x"] {
+        let stand_in = StandIn::start();
+        stand_in.next_store_response(move |_, _| respond(302, &[("Location", to)], b"not this"));
+        let outcome = github(&stand_in).run().exited(0);
+        assert_eq!(outcome.read(FILENAME), stand_in.file(), "{to}");
+        assert!(outcome.stdout.contains("responded 302 (Found); retrying in "), "{}", outcome.stdout);
     }
 }
 

@@ -35,7 +35,14 @@ pub fn parse_outputs(text: &str) -> BTreeMap<String, String> {
             }
             (_, Some(heredoc)) => {
                 let delimiter = &line[heredoc + 2..];
-                let value: Vec<&str> = lines.by_ref().take_while(|line| *line != delimiter).collect();
+                let mut value = Vec::new();
+                loop {
+                    match lines.next() {
+                        Some(line) if line == delimiter => break,
+                        Some(line) => value.push(line),
+                        None => panic!("the runner finds no line {delimiter:?}"),
+                    }
+                }
                 outputs.insert(line[..heredoc].to_owned(), value.join("\n"));
             }
             _ => panic!("the runner rejects the line {line:?}"),
@@ -58,4 +65,10 @@ fn finds_commands_where_a_runner_does() {
     ] {
         assert_eq!(commands(line), names, "{line:?}");
     }
+}
+
+#[test]
+#[should_panic(expected = "the runner finds no line \"END\"")]
+fn a_value_needs_its_delimiter() {
+    parse_outputs("name<<END\nvalue\n");
 }
