@@ -102,12 +102,12 @@ fn behavior() -> impl Strategy<Value = Behavior> {
     ]
 }
 
-/// What the file has, and whether the store declares the charset of it.
+/// The content of the file, and whether the store declares its charset.
 #[derive(Clone, Copy, Debug)]
 enum Content {
     /// Any bytes, with a charset.
     WithCharset,
-    /// Any bytes, without a charset. More than a few are not valid UTF-8.
+    /// Any bytes, without a charset; not valid UTF-8, unless there are only a few.
     WithoutCharset,
     /// UTF-8, without a charset.
     Utf8,
@@ -277,7 +277,7 @@ fn parallel() -> ParallelConfig {
     parallel_with_gain(0.0)
 }
 
-/// Uses one of several connections again if several are not `min_gain` times as fast.
+/// Returns to one connection if several are not `min_gain` times as fast.
 fn parallel_with_gain(min_gain: f64) -> ParallelConfig {
     let (min_time, window) = (Duration::ZERO, Duration::ZERO);
     ParallelConfig { min_remaining: 1, min_time, piece: (1, 700), window, fast: f64::INFINITY, min_gain }
@@ -539,7 +539,7 @@ proptest! {
 
     #[test]
     fn a_store_never_sees_more_requests_than_there_are_connections(
-        files in proptest::collection::vec(faulty_file(), 1..6),
+        files in proptest::collection::vec(store_with_errors(), 1..6),
         connections in 1..=8_usize,
     ) {
         let parallel = ParallelConfig { min_remaining: MIN_PARALLEL as u64, piece: (500, 700), ..parallel() };
@@ -566,19 +566,20 @@ proptest! {
 /// Files of this size are downloaded over several connections.
 const MIN_PARALLEL: usize = 2000;
 
-/// Returns a store that fails without a change of the file, and does not send more than was requested: then the client never
-/// closes a connection before the store does, and the requests in progress can be counted.
-fn faulty_file() -> impl Strategy<Value = Store> {
+/// Returns a store that has errors, but always the same version of the file, and sends no more than was requested. The client
+/// then closes a connection before the store does only where `may_be_closed` says so, and the requests in progress can be
+/// counted.
+fn store_with_errors() -> impl Strategy<Value = Store> {
     let first = proptest::sample::select(vec![Behavior::Correct, Behavior::NoRanges, Behavior::Cut(50)]);
-    let fault = prop_oneof![
+    let error = prop_oneof![
         2 => Just(Behavior::Correct),
         2 => (0..100_usize).prop_map(Behavior::Cut),
         1 => (0..100_usize).prop_map(Behavior::Reset),
         1 => proptest::sample::select(vec![403, 500, 503]).prop_map(Behavior::Status),
     ];
     let size = prop_oneof![1..MIN_PARALLEL, MIN_PARALLEL..10_000];
-    (first, proptest::collection::vec(fault, 0..7), size, 0..100_usize).prop_map(|(first, faults, size, number)| {
-        let script = [vec![first], faults].concat();
+    (first, proptest::collection::vec(error, 0..7), size, 0..100_usize).prop_map(|(first, errors, size, number)| {
+        let script = [vec![first], errors].concat();
         // The length of a version with an odd number differs from `size`.
         Store { script, content: Content::WithCharset, version: 2 * number, size, has_etag: true }
     })

@@ -120,7 +120,7 @@ fn long_text(length: usize, end: &[u8]) -> Vec<u8> {
     [&line.repeat(length / line.len()), end].concat()
 }
 
-/// Returns the text that becomes of these bytes.
+/// Returns these bytes as the program should convert them.
 fn expected_text(bytes: &[u8]) -> Vec<u8> {
     let charset = if std::str::from_utf8(bytes).is_ok() { encoding_rs::UTF_8 } else { encoding_rs::WINDOWS_1252 };
     charset.decode_without_bom_handling(bytes).0.into_owned().into_bytes()

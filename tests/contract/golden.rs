@@ -20,9 +20,9 @@ use serde_json::{Value, json};
 
 use crate::support::{
     API_KEY, Action, EXPORT_ID, EXPORT_NAME, FILENAME, IDENTITY_ID, Outcome, PDF_TEMPLATE_ID, PDF_TEMPLATE_NAME,
-    RUN_ID, Request, SIGNATURE, Server, Step, StoredFile, applicants_csv, error_response, export_json, head,
-    identity_json, pdf_template_json, pdf_templates_json, respond, response, run_json, run_of_export_json, server,
-    server::EVENT_TIMEOUT, sha256_hex,
+    RUN_ID, Request, SECOND_EXPORT_ID, SECOND_EXPORT_NAME, SIGNATURE, Server, Step, StoredFile, applicants_csv,
+    error_response, export_json, exports_json, head, identities_json, identity_json, pdf_template_json,
+    pdf_templates_json, respond, response, run_json, run_of_export_json, server, server::EVENT_TIMEOUT, sha256_hex,
 };
 
 /// What a server does with one request.
@@ -144,13 +144,13 @@ const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "latest_by_ids",
         inputs: &[("export-file-id", "latest"), ("user-identity-id", "305")],
-        api: |hosts| vec![files(), available(hosts)],
+        api: |hosts| vec![recent_runs(), available(hosts)],
         ..DEFAULT
     },
     Scenario {
         name: "latest_by_names",
         inputs: &LATEST_BY_NAMES,
-        api: |hosts| vec![identities(&[SOPHAS]), exports(), files(), available(hosts)],
+        api: |hosts| vec![identities(&[SOPHAS]), exports(), recent_runs(), available(hosts)],
         ..DEFAULT
     },
     Scenario { name: "empty_list", api: |_| vec![run("Queued"), run("Empty List")], ..DEFAULT },
@@ -493,7 +493,7 @@ fn signed(host: &str, path: &str, number: u64) -> String {
 }
 
 /// The recent runs of the identity. The newest one of the export is neither the first nor the newest of all.
-fn files() -> Response {
+fn recent_runs() -> Response {
     let file = |id, export, status: &str| json!({ "id": id, "export_id": export, "status": status });
     let files = [
         file(RUN_ID - 5, EXPORT_ID, "Available"),
@@ -515,8 +515,7 @@ fn identities(identities: &[Identity]) -> Response {
     let organization = "Demo School of Public Health";
     let identities =
         identities.iter().map(|(id, association, cycle)| identity_json(*id, association, organization, cycle));
-    let identities: Vec<Value> = identities.collect();
-    api_response(200, &json!({ "href": "/api/v1/user_identities", "user_identities": identities }))
+    api_response(200, &identities_json(&identities.collect::<Vec<_>>()))
 }
 
 fn templates() -> Response {
@@ -525,8 +524,8 @@ fn templates() -> Response {
 }
 
 fn exports() -> Response {
-    let exports = [export_json(EXPORT_ID, EXPORT_NAME), export_json(EXPORT_ID + 1, "Interviews of the Week")];
-    api_response(200, &json!({ "href": "/api/v1/exports", "exports": exports }))
+    let exports = [export_json(EXPORT_ID, EXPORT_NAME), export_json(SECOND_EXPORT_ID, SECOND_EXPORT_NAME)];
+    api_response(200, &exports_json(&exports))
 }
 
 /// A request, after the placeholder of the host that received it.

@@ -291,7 +291,7 @@ proptest! {
     }
 }
 
-/// Returns the number of cases, unless `PROPTEST_CASES` sets it.
+/// Returns the number of cases: the usual one, unless `PROPTEST_CASES` sets another.
 pub(super) fn cases(usual: u32) -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(usual)
 }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use crate::support::{
-    API_KEY, EXPORT_ID, RUN_ID, StandIn, Step, UNKNOWN_HOST, github, github_at, shell, with_growing_timeout,
+    API_KEY, EXPORT_ID, FILENAME, RUN_ID, StandIn, Step, UNKNOWN_HOST, github, github_at, shell, with_growing_timeout,
 };
 
 #[test]
@@ -36,7 +36,7 @@ fn empty_inputs_count_as_not_given() {
         "user-identity-id",
     ];
     let run = names.iter().fold(github(&stand_in), |run, name| run.input(name, " "));
-    assert_eq!(run.run().exited(0).files(), ["Test-API-Export.csv"]);
+    assert_eq!(run.run().exited(0).files(), [FILENAME]);
 }
 
 #[test]

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 use wiremock::ResponseTemplate;
 
 use crate::support::{
-    CYCLES, EXPORT_ID, EXPORT_NAME, Outcome, RUN_ID, StandIn, Step, export_json, exports_json, github, identities_json,
-    identity_json, only_identity_json, shell,
+    CYCLES, EXPORT_ID, EXPORT_NAME, FILENAME, Outcome, RUN_ID, StandIn, Step, export_json, exports_json, github,
+    identities_json, identity_json, only_identity_json, shell,
 };
 
 fn by_names(stand_in: &StandIn) -> Step {
@@ -39,7 +39,7 @@ fn names_work_in_every_cycle() {
     let stand_in = StandIn::with_statuses(&["Queued", "Available"]);
     for cycle in &CYCLES[1..] {
         let outcome = by_names(&stand_in).run().exited(0);
-        assert_eq!(outcome.files(), ["Test-API-Export.csv"]);
+        assert_eq!(outcome.files(), [FILENAME]);
         let ids = [cycle.identity, cycle.export, cycle.run].map(|id| id.to_string());
         assert_eq!(outputs(&outcome, &["user-identity-id", "export-id", "export-file-id"]), ids);
         assert!(
@@ -194,7 +194,7 @@ fn latest_selects_the_newest_file_of_the_export() {
     ] {
         let outcome = run.run().exited(0);
         assert_eq!(outputs(&outcome, &["user-identity-id", "export-id", "export-file-id"]), ["305", "86446", "74780"]);
-        assert_eq!(outcome.read("Test-API-Export.csv"), stand_in.file());
+        assert_eq!(outcome.read(FILENAME), stand_in.file());
         assert!(outcome.stdout.contains("latest run of export 86446: 74780"), "{}", outcome.stdout);
         assert!(outcome.summary.contains("| Run | 74780, the latest |"), "{}", outcome.summary);
     }
@@ -251,18 +251,18 @@ fn retries_every_look_up() {
 
 #[test]
 fn rejects_a_list_over_8_mib() {
-    let endless = |key: &str| {
+    let oversized = |key: &str| {
         let body = format!("{{\"{key}\":[{}", "{\"id\":1},".repeat(1 << 20));
         ResponseTemplate::new(200).set_body_string(body)
     };
     let stand_in = StandIn::start();
     let (all, one) = (only_identity_json(), exports_json(&[export_json(5, EXPORT_NAME)]));
     let words = "sent more than 8 MiB in one response";
-    stand_in.next_api_response(endless("user_identities"));
+    stand_in.next_api_response(oversized("user_identities"));
     by_names(&stand_in).run().exited(1).with_error(words);
-    stand_in.next_api_json(all.clone()).next_api_response(endless("exports"));
+    stand_in.next_api_json(all.clone()).next_api_response(oversized("exports"));
     by_names(&stand_in).run().exited(1).with_error(words);
-    stand_in.next_api_json(all).next_api_json(one).next_api_response(endless("export_files"));
+    stand_in.next_api_json(all).next_api_json(one).next_api_response(oversized("export_files"));
     by_names(&stand_in).input("export-file-id", "latest").run().exited(1).with_error(words);
 }
 
@@ -390,13 +390,13 @@ fn a_word_of_digits_matches_whole_numbers_only() {
 #[test]
 fn typographic_quotes_and_dashes_equal_plain_ones() {
     let stand_in = StandIn::start();
-    let offices = [
+    let identities = [
         identity_json(305, "SOPHAS", "School “Demo” of Health", "2026 – 2027"),
         identity_json(311, "PharmCAS", "School \"Demo\" of Pharmacy’s Friends", "2026 - 2027"),
     ];
     let run = |words: &str, name: &str| {
         let all = [export_json(EXPORT_ID, "Nightly – “all” applicants’ files"), export_json(5, "Nightly")];
-        stand_in.next_api_json(identities_json(&offices)).next_api_json(exports_json(&all));
+        stand_in.next_api_json(identities_json(&identities)).next_api_json(exports_json(&all));
         let run = by_names(&stand_in).input("identity", words).input("export-name", name);
         run.input("export-file-id", &RUN_ID.to_string()).run().exited(0)
     };

@@ -26,7 +26,7 @@ fn json(bytes: &[u8]) -> Value {
     serde_json::from_slice(bytes).unwrap_or_else(|error| panic!("{error}: {:?}", String::from_utf8_lossy(bytes)))
 }
 
-/// Whether a JSON file and the output directory are those of a step that has done nothing yet.
+/// Returns whether a JSON file and the output directory are those of a step that has done nothing yet.
 fn is_cleared(workspace: &Path) -> bool {
     let read = |name: &str| fs::read(workspace.join(name)).unwrap();
     let json = json(&read("out.json"));
@@ -66,7 +66,7 @@ fn an_unexpected_argument_leaves_no_outputs_of_an_earlier_step() {
 }
 
 #[test]
-fn the_signal_kill_leaves_no_outputs_of_an_earlier_step() {
+fn sigkill_leaves_no_outputs_of_an_earlier_step() {
     let stand_in = StandIn::with_statuses(&["In Progress"]);
     let step = with_outputs(github(&stand_in)).input("poll-interval", "1h").existing_file("results/path", b"stale");
     let step = step.existing_file("out.json", b"{\"path\":\"stale\"}");

@@ -234,7 +234,7 @@ fn equal_names_are_numbered_in_the_order_of_the_zips() {
             zips.fold(batch, |batch, (index, name)| batch.zip(name, format!("zip {index}")))
         });
         let stand_in = stand_in.start();
-        // A file of an earlier night is replaced, and gives no file another name.
+        // An existing file is replaced, and does not change the names.
         let outcome = batch_step(&stand_in).existing_file(expected[0], "older").run().exited(0);
         assert_eq!(outcome.outputs["paths"].lines().collect::<Vec<_>>(), expected);
         assert_eq!(outcome.files().len(), expected.len());
@@ -245,8 +245,8 @@ fn equal_names_are_numbered_in_the_order_of_the_zips() {
     }
 }
 
-/// A stand-in with two batches that have a zip of the same name. The zip of one of them is sent when the gate opens. Returns what the
-/// log says when the other one has saved its zip.
+/// Starts a stand-in with two batches that have a zip of the same name. One sends it when the gate opens. Returns the log line
+/// that the other one writes when it has saved its own.
 fn two_batches_with_the_same_path(
     is_later_first: bool,
     configure_later: impl FnOnce(BatchBuilder) -> BatchBuilder,
@@ -309,7 +309,7 @@ fn the_names_of_a_batch_do_not_depend_on_other_runs() {
 }
 
 #[test]
-fn a_path_of_another_run_is_a_more_severe_failure_than_a_status() {
+fn a_path_conflict_takes_precedence_over_fail_on() {
     for is_later_first in [false, true] {
         let (stand_in, gate, awaited) = two_batches_with_the_same_path(is_later_first, |batch| {
             batch.statuses(&["success_with_errors"]).zip("same.zip", b"second").zip("two.zip", b"two")

@@ -13,7 +13,7 @@ fn unavailable(headers: &[(&str, &str)]) -> ResponseTemplate {
 }
 
 #[test]
-fn retries_these_statuses_of_the_api() {
+fn retries_temporary_error_statuses_of_the_api() {
     let stand_in = StandIn::with_statuses(&["Queued", "Available"]);
     for code in [408, 425, 429, 500, 502, 503, 504] {
         stand_in.next_api_status(code);
@@ -27,7 +27,7 @@ fn retries_these_statuses_of_the_api() {
 }
 
 #[test]
-fn other_statuses_of_the_api_end_the_step() {
+fn permanent_error_statuses_of_the_api_end_the_step() {
     for (code, exit) in [(400, 1), (401, 5), (403, 5), (404, 5), (405, 1), (410, 1), (422, 1), (501, 1), (505, 1)] {
         let stand_in = StandIn::start();
         stand_in.next_api_status(code);

@@ -141,13 +141,13 @@ fn redacts_the_signature_of_a_redirect() {
     // The stand-in refuses this signature. The next attempt has a valid one.
     step(&stand_in).run().exited(0);
     let elsewhere = Server::start(|request| {
-        let disguised = signature(request);
+        let sent = signature(request);
         if request.target.starts_with("/second") {
             let disposition = format!("attachment; filename={OTHER}.csv");
             let headers = [("Content-Disposition", disposition.as_str()), ("Content-Type", OTHER)];
             return respond(200, &headers, b"bytes");
         }
-        assert_eq!(disguised, OTHER);
+        assert_eq!(sent, OTHER);
         respond(302, &[("Location", "/second?Signature=Signature0CanaryOfNobody0123")], b"")
     });
     let to = format!("{}/first?Signature={OTHER}", elsewhere.url());

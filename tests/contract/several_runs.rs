@@ -12,10 +12,10 @@ use wiremock::ResponseTemplate;
 
 use crate::support::server::EVENT_TIMEOUT;
 use crate::support::{
-    Action, BatchBuilder, Builder, CREATED_AT, EXPORT_ID, EXPORT_NAME, Gate, IDENTITY_ID, Outcome, PDF_BATCH_ID,
-    PDF_TEMPLATE_ID, PDF_TEMPLATE_NAME, PDF_ZIP_FILENAME, RUN_ID, SECOND_EXPORT_ID, SECOND_EXPORT_NAME, SECOND_RUN_ID,
-    StandIn, Step, error_response, github, head, many_run_id, pdf_batch_json, repeat_until, run_of_export_json,
-    sha256_hex, with_growing_timeout,
+    Action, BatchBuilder, Builder, CREATED_AT, EXPORT_ID, EXPORT_NAME, FILENAME, Gate, IDENTITY_ID, Outcome,
+    PDF_BATCH_ID, PDF_TEMPLATE_ID, PDF_TEMPLATE_NAME, PDF_ZIP_FILENAME, RUN_ID, SECOND_EXPORT_ID, SECOND_EXPORT_NAME,
+    SECOND_RUN_ID, StandIn, Step, error_response, github, head, many_run_id, pdf_batch_json, repeat_until,
+    run_of_export_json, sha256_hex, with_growing_timeout,
 };
 
 /// All keys of an object in the output `files`.
@@ -150,7 +150,7 @@ fn accepts_names_by_line_and_ids_in_any_separators() {
         let files = files(&step.run().exited(0));
         assert_eq!(values(&files, "export_id"), [EXPORT_ID, SECOND_EXPORT_ID], "{inputs:?}");
         assert_eq!(values(&files, "export_file_id"), [RUN_ID, SECOND_RUN_ID], "{inputs:?}");
-        assert_eq!(values(&files, "path"), ["Test-API-Export.csv", "b.csv"], "{inputs:?}");
+        assert_eq!(values(&files, "path"), [FILENAME, "b.csv"], "{inputs:?}");
         assert_eq!(count_requests(&stand_in, "POST "), starts, "{inputs:?}");
         let is_latest = inputs.iter().any(|(_, value)| value.eq_ignore_ascii_case("latest"));
         if is_latest {
@@ -264,7 +264,7 @@ fn the_status_of_several_runs_is_the_first_by_precedence() {
         let stand_in = builder.start();
         let step = by_many_run_ids(&stand_in, others.len() as u64).input("fail-on", "success_with_errors");
         let running = step.spawn();
-        // Some of these runs never end. Those that do end without waiting for them.
+        // Some of these runs never end, so a signal ends the step.
         for id in 1..=others.len() as u64 {
             running.wait_for_stdout(&format!("export {id}: {}", others[others.len() - id as usize]));
         }
@@ -352,7 +352,7 @@ fn failing(failures: &[Failure]) -> (StandIn, Step) {
 }
 
 #[test]
-fn one_failure_does_not_stop_the_others_and_the_most_severe_one_is_the_exit_code() {
+fn one_failure_does_not_stop_the_others_and_the_most_severe_one_gives_the_exit_code() {
     use Failure::{EmptyList, Failed, None, NotFound, Store};
 
     for (failures, code) in [
@@ -411,7 +411,7 @@ fn every_failure_is_in_the_annotation_the_summary_and_the_log() {
             let in_log = format!("\nfailed: {label}\n  {message}\n  hint: ");
             assert!(outcome.stdout.contains(&in_log), "{in_log}\nis not in:\n{}", outcome.stdout);
         }
-        // A run that was not started has no course.
+        // A run that was not started is not in the diagram.
         let sections = outcome.summary.matches(&format!("\n    section {label}\n")).count();
         assert_eq!(sections, usize::from(failure != NotFound), "{}", outcome.summary);
     }
@@ -449,7 +449,7 @@ fn an_export_without_a_latest_run_fails_alone() {
 }
 
 #[test]
-fn the_same_fails_of_an_export_and_a_pdf_template() {
+fn a_failed_export_does_not_stop_a_pdf_template() {
     let stand_in = StandIn::builder().export(1, "Broken", 71, |run| run.statuses(&["Failed"])).start();
     let step = by_names(&stand_in, &["Broken"]).input("pdf-template", PDF_TEMPLATE_NAME);
     let outcome = step.run().exited(3);
@@ -521,7 +521,7 @@ fn without_the_list_every_run_is_checked_individually() {
 }
 
 /// The API asks one run to retry later, and the other runs wait as well. In that time, another run would be checked dozens of
-/// times. A shorter time that it asks another run for does not end the wait.
+/// times. A shorter Retry-After for another run does not end the wait.
 #[test]
 fn retry_after_for_one_run_holds_for_all() {
     let busy = |seconds: &str| ResponseTemplate::new(429).insert_header("Retry-After", seconds);
@@ -805,7 +805,7 @@ fn a_signal_is_more_severe_than_the_failure_of_a_run() {
     }
     running.signal(Signal::INT);
     let outcome = running.wait().exited(130);
-    // What happened to the runs that had ended before is not the signal's fault.
+    // The runs that had ended before keep their own results.
     assert_eq!(codes(&outcome), [130, 3, 0]);
     for row in ["| — | 1, `Export 1` |", "| ❌ | 2, `Export 2` |", "| ✅ | 3, `Export 3` |"] {
         assert!(outcome.summary.contains(row), "{row} is not in:\n{}", outcome.summary);
@@ -917,9 +917,7 @@ fn runs_whose_checks_keep_failing_leave_the_connections_to_the_others() {
         let response = ResponseTemplate::new(200).set_body_json(without_url);
         stand_in.every_api_response_to("GET", &format!("/exports/{export}/export_files/"), response);
     }
-    let join = |id: fn(u64) -> u64| (1..=9).map(|export| id(export).to_string()).collect::<Vec<_>>().join(" ");
-    let step = github(&stand_in).input("export-id", &join(|export| export)).input("export-file-id", &join(many_run_id));
-    let running = step.spawn();
+    let running = by_many_run_ids(&stand_in, 9).spawn();
     running.wait_for_stdout("saved export-9.csv");
     running.signal(Signal::TERM);
     assert_eq!(running.wait().exited(143).files(), ["export-9.csv"]);

@@ -9,7 +9,9 @@ use rustix::process::Signal;
 
 use crate::troubleshooting::{NO_RESPONSE, STALLED_DOWNLOAD, steady};
 
-use crate::support::{Action, ClosedPort, Server, StandIn, github, github_at, head, respond, run_json_with_url};
+use crate::support::{
+    Action, ClosedPort, FILENAME, Server, StandIn, github, github_at, head, respond, run_json_with_url,
+};
 
 #[test]
 #[ignore = "needs 2 GiB of disk and some seconds"]
@@ -60,7 +62,7 @@ fn downloads_2_gib(encoding: &str, connections: usize) {
 
 #[test]
 #[ignore = "needs 6 GiB of disk and half a minute"]
-fn reads_2_gib_without_a_charset_again_in_under_32_mib_of_memory() {
+fn converts_2_gib_without_a_charset_in_under_32_mib_of_memory() {
     let (api, _store, length) = serve_long_mixture(2048);
     let running = github_at(&api.url()).input("encoding", "utf-8").spawn();
     let peak = running.wait_for_peak_memory();
@@ -125,7 +127,7 @@ fn retries_a_store_that_is_silent_for_20_s() {
     });
     stand_in.next_store_response(|_, _| vec![Action::Hang]);
     let outcome = github(&stand_in).run().exited(0);
-    assert_eq!(outcome.read("Test-API-Export.csv"), stand_in.file());
+    assert_eq!(outcome.read(FILENAME), stand_in.file());
     assert!(outcome.summary.contains("1 stalled download at 100 bytes"), "{}", outcome.summary);
     let is_documented = |line: &str| steady(line).ends_with(STALLED_DOWNLOAD);
     assert!(outcome.stdout.lines().any(is_documented), "{}", outcome.stdout);

@@ -84,7 +84,7 @@ fn an_error_fails_the_step_although_it_does_not_wait() {
 }
 
 #[test]
-fn only_new_runs_need_no_wait() {
+fn wait_false_rejects_existing_runs() {
     let stand_in = StandIn::start();
     let with_ids = github(&stand_in);
     let latest = github(&stand_in).by_identity_id().input("export-file-id", "latest");

@@ -52,7 +52,7 @@ pub fn identity_json(id: u64, association: &str, organization: &str, cycle: &str
     })
 }
 
-/// Returns the only identity of a user with a single one.
+/// Returns the list of identities of a user who has only [`IDENTITY_ID`].
 pub fn only_identity_json() -> Value {
     identities_json(&[identity_json(IDENTITY_ID, "SOPHAS", "x", "2026")])
 }

@@ -109,8 +109,6 @@ struct Shared {
     /// Handles of all open connections, in the order in which they were accepted.
     connections: Mutex<BTreeMap<usize, TcpStream>>,
     accepted: AtomicUsize,
-    /// The most connections that were open at one time.
-    max_open: AtomicUsize,
     responding: Mutex<Responding>,
     is_stopped: AtomicBool,
 }
@@ -160,7 +158,6 @@ impl Server {
             requests_changed: Condvar::new(),
             connections: Mutex::default(),
             accepted: AtomicUsize::new(0),
-            max_open: AtomicUsize::new(0),
             responding: Mutex::default(),
             is_stopped: AtomicBool::new(false),
         });
@@ -177,12 +174,7 @@ impl Server {
                 let Ok(handle) = stream.try_clone() else { continue };
                 // Otherwise, the last byte of a response would wait for an acknowledgement.
                 let _ = stream.set_nodelay(true);
-
-                let mut connections = for_thread.connections.lock().unwrap();
-                connections.insert(number, handle);
-                let open = connections.values().filter(|stream| !is_closed(stream)).count();
-                for_thread.max_open.fetch_max(open, Ordering::SeqCst);
-                drop(connections);
+                for_thread.connections.lock().unwrap().insert(number, handle);
 
                 let shared = Arc::clone(&for_thread);
                 thread::spawn(move || {
@@ -215,11 +207,6 @@ impl Server {
     /// Returns how many connections it has accepted.
     pub fn connections(&self) -> usize {
         self.shared.accepted.load(Ordering::SeqCst)
-    }
-
-    /// Returns how many connections were open at one time, at most, whether they were used or not.
-    pub fn max_open_connections(&self) -> usize {
-        self.shared.max_open.load(Ordering::SeqCst)
     }
 
     /// Returns how many responses it was sending at one time, at most. A response ends with its last byte, or when the client

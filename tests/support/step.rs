@@ -180,7 +180,7 @@ impl Step {
     }
 
     /// Saves the file to a new disk of this size, with an existing file. At the end, prints the files on the disk and their
-    /// contents. Only in a shell: `sh` drops variables with a hyphen in their names.
+    /// contents. Only for steps in a shell, whose variables have no hyphens: `sh` drops those that have one.
     pub fn on_small_disk(self, size: &str) -> Self {
         let script = format!(
             "mkdir small && mount -t tmpfs -o size={size} none small && echo existing > small/{FILENAME} \
@@ -329,7 +329,7 @@ impl RunningStep {
     /// Waits until the program exits, and returns the most memory that it used at a time, in KiB.
     pub fn wait_for_peak_memory(&self) -> u64 {
         let mut peak = 0;
-        // A process that has exited has no entry any more.
+        // A process that has exited, but was not waited for, still has a status, without its memory.
         while let Some(so_far) = self.peak_memory() {
             peak = so_far;
             thread::yield_now();
@@ -475,8 +475,8 @@ impl Outcome {
     }
 }
 
-/// Returns whether a test may create a namespace on this machine, with mounts in one of the kind `--mount`. Otherwise prints
-/// that the test is skipped, and in CI fails.
+/// Returns whether this machine allows a namespace of this kind (an option of `unshare`) and, for `--mount`, mounts in it. If
+/// not, prints that the test is skipped; in CI, fails.
 #[track_caller]
 pub fn can_unshare(kind: &str) -> bool {
     // A security module can allow the namespace and refuse the mount.

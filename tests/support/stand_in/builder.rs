@@ -256,7 +256,7 @@ impl Builder {
     }
 }
 
-/// The settings of one run. The [`Builder`] has the others.
+/// The settings of one run. Those that are not set come from the [`Builder`].
 #[derive(Clone, Default)]
 pub struct RunBuilder {
     statuses: Option<Statuses>,

@@ -79,7 +79,7 @@ struct State {
     runs: Vec<Run>,
     /// The batches of [`IDENTITY_ID`].
     batches: Vec<Batch>,
-    /// How many checks are answered with 404.
+    /// How many checks get the response 404.
     not_found: usize,
     api_responses: VecDeque<ResponseTemplate>,
     matched_api_responses: Vec<MatchedResponse>,
@@ -228,12 +228,6 @@ impl StandIn {
         self
     }
 
-    /// Replaces the file of this run or zip at the next request for it.
-    pub fn replace_file_of_at_next_request(&self, id: u64, file: StoredFile) -> &Self {
-        self.state().store_events.push((Some(id), StoreEvent::Replace(file)));
-        self
-    }
-
     /// Responds with 404 to the next checks of runs and batches.
     pub fn hide_run_for(&self, checks: usize) -> &Self {
         self.state().not_found = checks;
@@ -243,11 +237,6 @@ impl StandIn {
     /// Returns the requests to the API.
     pub fn api_requests(&self) -> Vec<wiremock::Request> {
         self.runtime.block_on(self.api.received_requests()).unwrap_or_default()
-    }
-
-    /// Returns how many connections to the store were open at one time, at most, whether they were used or not.
-    pub fn max_store_connections(&self) -> usize {
-        self.store.max_open_connections()
     }
 
     /// Returns how many responses the store was sending at one time, at most.
