@@ -126,7 +126,7 @@ fn build_program() -> String {
     let output = command.stderr(Stdio::inherit()).output().expect("cargo runs");
     assert!(output.status.success(), "the program does not build");
     let messages = String::from_utf8_lossy(&output.stdout).into_owned();
-    let parsed = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let parsed = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let mut programs = parsed.filter_map(|message| message["executable"].as_str().map(str::to_owned));
     programs.next_back().expect("cargo prints the path of the program")
 }

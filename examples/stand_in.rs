@@ -1,7 +1,8 @@
 //! Serves a stand-in for WebAdMIT and its store, to try the action or the image against it:
 //! `cargo run --example stand_in -- ADDRESS STATUS…`.
 //!
-//! Prints the inputs to use, and runs until it is stopped. Each check of a run or batch sees the next status.
+//! Prints the inputs to use, and runs until it is stopped. Each check of a run or batch sees the next status, and the
+//! last one stays. Both arguments are optional.
 
 #![allow(clippy::print_stdout, clippy::expect_used, reason = "an example prints its results, and ends where it fails")]
 

@@ -3,10 +3,11 @@
 import dataclasses
 import os
 import pathlib
+import subprocess
 
 from .api import IDENTITY, Api
 from .nginx import Nginx
-from .processes import Command, NotMeasured, build_hash_pass, measure, measure_in_turn, median, output, resident_memory
+from .processes import Command, NotMeasured, build_hash_pass, measure, measure_in_turn, median, resident_memory
 from .report import Rows
 from .tools import require
 
@@ -192,6 +193,6 @@ def measure_local(program, work, workspace, quick):
             except NotMeasured as reason:
                 rows.add_not_measured(name, "", reason)
 
-    compressed = len(output(["gzip", "-9", "--stdout", str(program)], encoding="latin-1"))
+    compressed = len(subprocess.run(["gzip", "-9", "--stdout", program], check=True, stdout=subprocess.PIPE).stdout)
     rows.add("size of the program", "", "gzipped", compressed / 1e6, 2.2, "MB")
     return rows

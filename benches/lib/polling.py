@@ -53,7 +53,7 @@ def simulate():
 def svg(curves):
     """Draws two panels with logarithmic axes, readable on a light and on a dark background."""
     width, height, left, top, inner_width, inner_height = 860, 380, 60, 40, 330, 270
-    colours = ["#2f81f7", "#8b949e", "#a371f7", "#db6d28", "#3fb950"]
+    colors = ["#2f81f7", "#8b949e", "#a371f7", "#db6d28", "#3fb950"]
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12" '
              'role="img" aria-label="Delay until the end of a run is noticed, and number of API requests, by duration of the run">',
              "<style>text{fill:#1f2328}.grid{stroke:#d1d9e0}@media(prefers-color-scheme:dark){text{fill:#e6edf3}.grid{stroke:#3d444d}}</style>"]
@@ -71,12 +71,12 @@ def svg(curves):
         for value, label in ticks_y:
             parts.append(f'<line class="grid" x1="{x0}" y1="{y(value):.1f}" x2="{x0 + inner_width}" y2="{y(value):.1f}"/>')
             parts.append(f'<text x="{x0 - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{label}</text>')
-        for (name, curve), colour in zip(curves.items(), colours):
+        for (name, curve), color in zip(curves.items(), colors):
             points = " ".join(f"{x(length):.1f},{y(value):.1f}" for length, value in zip(curve[0], curve[index]))
             thick = 3 if name == "webadmit-export" else 1.5
-            parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="{thick}"><title>{name}</title></polyline>')
-    for place, (name, colour) in enumerate(zip(curves, colours)):
+            parts.append(f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="{thick}"><title>{name}</title></polyline>')
+    for place, (name, color) in enumerate(zip(curves, colors)):
         at = left + place * 150
-        parts.append(f'<line x1="{at}" y1="{height - 16}" x2="{at + 24}" y2="{height - 16}" stroke="{colour}" stroke-width="3"/>')
+        parts.append(f'<line x1="{at}" y1="{height - 16}" x2="{at + 24}" y2="{height - 16}" stroke="{color}" stroke-width="3"/>')
         parts.append(f'<text x="{at + 30}" y="{height - 12}">{name}</text>')
     return "\n".join(parts + ["</svg>", ""])

@@ -262,8 +262,8 @@ class Comparison:
         task = f"300 MiB from {self.store}, hashed, at {RATE // 10**6} MB/s per connection"
         self.add(task, downloads, own, others, list(downloads.peers), 1.02)
 
-    def add(self, task, downloads, own, others, rivals, target):
-        """Adds the ratio to each peer, and a ratio with a target: that to the fastest of the rivals."""
+    def add(self, task, downloads, own, others, compared, target):
+        """Adds the ratio to each peer, and a ratio with a target: that to the fastest of those compared."""
         wall = median(own, "wall")
         for name in downloads.peers:
             if name in others:
@@ -271,12 +271,12 @@ class Comparison:
             else:
                 self.rows.add_not_measured(task, name, "it did not download the file")
 
-        missing = [name for name in rivals if name not in others]
-        fastest_peer = f"the fastest of {', '.join(rivals)}" if rivals != list(downloads.peers) else "the fastest of them"
+        missing = [name for name in compared if name not in others]
+        fastest_peer = f"the fastest of {', '.join(compared)}" if compared != list(downloads.peers) else "the fastest of them"
         if missing:
             self.rows.add_not_measured(task, fastest_peer, f"without {', '.join(missing)}")
         else:
-            fastest = min(median(others[name], "wall") for name in rivals)
+            fastest = min(median(others[name], "wall") for name in compared)
             self.rows.add(task, fastest_peer, "wall time", wall / fastest, target, is_for_page=False)
 
 

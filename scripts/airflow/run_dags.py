@@ -105,7 +105,7 @@ def import_dags():
 
 
 def xcom(run):
-    """Returns the XCom of the first task, if it has one. A container's is a string, which has JSON."""
+    """Returns the XCom of the first task, if it has one. That of a container is a string with JSON in it."""
     with create_session() as session:
         query = XComModel.get_many(run_id=run.run_id, dag_ids=run.dag_id, task_ids="export", key="return_value")
         return [parse(row.value) for row in session.scalars(query)]
