@@ -94,7 +94,7 @@ fn names_the_variables_of_missing_inputs() {
     ] {
         assert!(outcome.error().contains(words), "{}", outcome.stderr);
     }
-    assert_eq!(outcome.stdout, "");
+    assert_eq!(outcome.stdout, "outputs:\n  files=[]\n");
 }
 
 #[test]
