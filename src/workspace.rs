@@ -33,7 +33,7 @@ pub(crate) enum PathError {
     /// A relative path leads outside the workspace, through this.
     #[error("leads outside the workspace (through {0})")]
     Outside(&'static str),
-    /// Later steps could not be told the path.
+    /// No output can hold the path.
     #[error("leads to a path that is not valid UTF-8 or contains control characters, which no output can hold")]
     Unprintable,
     /// A part of the path is not a directory, or cannot be read.
@@ -56,9 +56,12 @@ impl Workspace {
             Some(path) => working_directory.join(path),
             None => working_directory.to_owned(),
         };
-        let (root, metadata) = canonicalize_directory(&path).with_context(|| match path.as_os_str().is_empty() {
-            true => "cannot use the working directory".to_owned(),
-            false => format!("cannot use the workspace {}", path.display()),
+        let (root, metadata) = canonicalize_directory(&path).with_context(|| {
+            if path.as_os_str().is_empty() {
+                "cannot use the working directory".to_owned()
+            } else {
+                format!("cannot use the workspace {}", path.display())
+            }
         })?;
 
         // Files of root in a workspace of another user break later steps and the next checkout (actions/runner#434).
@@ -73,7 +76,7 @@ impl Workspace {
         &self.root
     }
 
-    /// Returns the absolute path that an input names. The part of it that exists contains no links.
+    /// Returns the absolute path that an input names. Links in it are resolved as far as they lead to something that exists.
     ///
     /// # Errors
     ///
@@ -125,7 +128,8 @@ impl Workspace {
     pub(crate) fn display_path(&self, path: &Path) -> String {
         match path.strip_prefix(&self.root) {
             Ok(inside) if inside.as_os_str().is_empty() => ".".to_owned(),
-            inside => inside.unwrap_or(path).display().to_string(),
+            Ok(inside) => inside.display().to_string(),
+            Err(_) => path.display().to_string(),
         }
     }
 
@@ -156,13 +160,13 @@ impl Workspace {
         self.give_to_owner(&File::open(path)?)
     }
 
-    /// Creates an empty hidden file, which is removed when it is dropped. Other users can read it, because later steps may run as
+    /// Creates an empty temporary file with a hidden name, which is removed when it is dropped. Other users can read it, because later steps may run as
     /// another user.
     ///
     /// # Errors
     ///
     /// If it cannot be created, or its owner cannot be changed to that of the workspace.
-    pub(crate) fn create_hidden_file(&self, directory: &Path) -> io::Result<NamedTempFile> {
+    pub(crate) fn create_temporary_file(&self, directory: &Path) -> io::Result<NamedTempFile> {
         // By default, nobody else can read a temporary file.
         let readable = fs::Permissions::from_mode(0o644);
         let mut builder = Builder::new();
@@ -202,7 +206,7 @@ fn canonicalize_existing(path: &Path) -> PathBuf {
     let missing = path.strip_prefix(existing).unwrap_or(Path::new(""));
     for component in missing.components() {
         if component == Component::ParentDir {
-            // What does not exist is not a link, so its parent is the path without its last name.
+            // A part that cannot be resolved is taken literally, so its parent is the path without its last name.
             resolved.pop();
         } else {
             resolved.push(component);

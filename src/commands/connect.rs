@@ -34,7 +34,7 @@ pub(super) fn add_ca_file(
 /// If no certificate authority is trusted, or TLS cannot be set up.
 pub(super) fn clients(api_config: &ApiConfig, trust_store: TrustStore, log: &Log) -> anyhow::Result<Clients> {
     for warning in &trust_store.warnings {
-        log.plain(&format!("warning: {warning}"));
+        log.line(&format!("warning: {warning}"));
     }
 
     let base_url = &api_config.base_url;

@@ -11,13 +11,13 @@ const WIDTH: usize = 100;
 const INDENT: usize = 6;
 
 /// Name and version of the program.
-pub(crate) const VERSION: &str = concat!("webadmit-export ", env!("CARGO_PKG_VERSION"));
+pub(crate) const NAME_AND_VERSION: &str = concat!("webadmit-export ", env!("CARGO_PKG_VERSION"));
 
 /// Returns the text of `--help`.
 #[must_use]
 pub(crate) fn text() -> String {
     let mut text = format!(
-        "{VERSION}\n\
+        "{NAME_AND_VERSION}\n\
          Downloads the files of WebAdMIT exports and PDF Manager templates: starts runs or uses existing ones, waits until they\n\
          end, and saves their files. Several runs are fetched at the same time.\n\n\
          Usage: webadmit-export                   download the files of exports and PDF templates\n       \

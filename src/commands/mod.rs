@@ -41,7 +41,7 @@ pub(crate) fn run(environment: &Environment) -> u8 {
         arguments if arguments.iter().any(|argument| matches!(*argument, "--help" | "-h")) => {
             print(environment, &help::text())
         }
-        ["--version" | "-V", ..] => print(environment, help::VERSION),
+        ["--version" | "-V", ..] => print(environment, help::NAME_AND_VERSION),
         arguments => export::reject(environment, StepError::Argument(unexpected_argument(arguments))),
     }
 }

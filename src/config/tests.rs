@@ -127,6 +127,10 @@ fn inputs_that_exclude_each_other_are_rejected() {
     assert!(!format!("{:?}", both.errors).contains(key), "{both:?}");
     let parsed = parse(&variables(&[("INPUT_EXPORT_NAME", "a\u{202e}b"), ("INPUT_EXPORT_ID", "")]));
     assert!(parsed.errors[0].message.contains("bidirectional"), "{parsed:?}");
+}
+
+#[test]
+fn the_words_of_an_identity_are_checked() {
     for unclosed in ["\"SOPHAS", "“SOPHAS", "«SOPHAS» “"] {
         assert!(error("identity", unclosed).contains("has a double quote that is not closed"), "{unclosed}");
     }
@@ -434,6 +438,10 @@ fn a_file_name_is_a_single_name() {
     }
     error("output-file", "a\rb");
     error("output-directory", "a\rb");
+    assert_eq!(
+        error("filename", "a/b"),
+        "`a/b` must be a file name without a path; use the input directory for the path"
+    );
 }
 
 #[test]
@@ -465,10 +473,6 @@ fn the_key_is_never_shown() {
     let key = api_config(&[]).api_key;
     assert_eq!((key.reveal(), format!("{key:?}").as_str()), (KEY, "ApiKey(***)"));
     assert!(key.header().is_sensitive() && key.header() == KEY);
-    assert_eq!(
-        error("filename", "a/b"),
-        "`a/b` must be a file name without a path; use the input directory for the path"
-    );
 }
 
 #[test]

@@ -121,7 +121,7 @@ impl Destination {
     ///
     /// If it cannot be created, or its owner cannot be changed to that of the workspace.
     pub(super) fn create_partial_file(&self) -> anyhow::Result<PartialFile> {
-        Ok(PartialFile::new(self.workspace.create_hidden_file(&self.directory)?))
+        Ok(PartialFile::new(self.workspace.create_temporary_file(&self.directory)?))
     }
 
     /// Starts the conversion of a partial file to UTF-8. Nothing may have been received yet.
@@ -130,7 +130,7 @@ impl Destination {
     ///
     /// If the file for the text cannot be created.
     pub(super) fn start_conversion(&self, partial: &mut PartialFile, text_type: TextType) -> anyhow::Result<()> {
-        let text = self.workspace.create_hidden_file(&self.directory);
+        let text = self.workspace.create_temporary_file(&self.directory);
         let text = text.context("cannot create the file for the converted text")?;
         partial.start_conversion(text_type, text)
     }

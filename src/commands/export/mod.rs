@@ -108,7 +108,7 @@ fn headline(api_config: &ApiConfig, request: &FetchRequest) -> String {
         Mode::Execute(Action::Start) => ("starting", "at"),
         Mode::Check(_) => ("checking the inputs for", "at"),
     };
-    format!("{}: {verb} {what}{identity} {at} {}", help::VERSION, api_config.base_url.host())
+    format!("{}: {verb} {what}{identity} {at} {}", help::NAME_AND_VERSION, api_config.base_url.host())
 }
 
 /// Writes and logs the outputs. If they cannot be written, returns the error, unless a more severe one ends the step anyway.

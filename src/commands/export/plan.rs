@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
+use super::run::required;
 use crate::config::{FetchRequest, IdentitySelector, RunRequest, RunSelector, SourceSelector};
 use crate::context::{Context, RequestLimits};
 use crate::error::{LookupTarget, StepError, Unresolved};
@@ -25,8 +26,8 @@ pub(super) struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    /// Resolves all names, and records the ids in the histories. An id in the inputs needs no request. Returns the identity if it is
-    /// needed.
+    /// Resolves all names, and records the ids in the histories. An id in the inputs needs no request, except in a check, which
+    /// verifies it. Returns the identity if it is needed.
     ///
     /// # Errors
     ///
@@ -83,12 +84,11 @@ impl Plan<'_> {
                 let exports = self.request_list(async |timeout| self.api.exports(identity, timeout).await).await?;
                 Ok(self.find_sources(kind, &exports))
             }
-            (RunKind::PdfBatch, Some(identity)) => {
+            (RunKind::PdfBatch, identity) => {
+                let identity = required(identity)?;
                 let templates = self.request_list(async |timeout| self.api.templates(identity, timeout).await).await?;
                 Ok(self.find_sources(kind, &templates))
             }
-            // The inputs require an identity.
-            (RunKind::PdfBatch, None) => Err(anyhow::anyhow!("no identity was given").into()),
         }
     }
 

@@ -125,12 +125,12 @@ impl<'a> Run<'a> {
             (RunKind::Export, Some(max_age)) => {
                 format!(", unless it is older than {}; a check does not request its age", format::duration(max_age))
             }
-            (RunKind::Export, None) => String::new(),
-            (RunKind::PdfBatch, max_age) => {
-                check_age(response.created, max_age)?;
-                String::new()
-            }
+            _ => String::new(),
         };
+        // The response has the age of a batch. The store has that of the file of an export.
+        if self.request.kind == RunKind::PdfBatch {
+            check_age(response.created, max_age)?;
+        }
         self.context.line(&match (status.has_file(), status.is_terminal()) {
             (true, _) => format!("would save {files} in {directory}{unless_too_old}"),
             (false, false) => format!("would wait for the {noun}, and save {files} in {directory}"),
@@ -254,7 +254,7 @@ impl<'a> Run<'a> {
     }
 }
 
-fn required(identity: Option<Id>) -> Result<Id, StepError> {
+pub(super) fn required(identity: Option<Id>) -> Result<Id, StepError> {
     // The inputs require an identity wherever it is used.
     identity.ok_or_else(|| anyhow::anyhow!("no identity was given").into())
 }

@@ -108,7 +108,7 @@ fn standard_stream(path: &Path) -> io::Result<Option<File>> {
 
 fn replace(path: &Path, content: &str, workspace: &Workspace) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("/"));
-    let mut file = workspace.create_hidden_file(directory)?;
+    let mut file = workspace.create_temporary_file(directory)?;
     file.write_all(content.as_bytes())?;
     file.persist(path)?;
     Ok(())
