@@ -227,14 +227,21 @@ impl Poller {
     fn record_list_failure(&self, context: &Context<'_>, error: &RequestError) {
         self.list_failures.set(self.list_failures.get() + 1);
         let is_retryable = retry::classify(error.endpoint, error.kind) == ErrorClass::Retryable;
-        let now = context.deadline().elapsed();
-        self.no_list_until.set(match is_retryable {
-            true if self.list_failures.get() < MAX_LIST_FAILURES => return,
-            true => now + TIME_WITHOUT_LIST,
-            false => Duration::MAX,
-        });
+        if is_retryable && self.list_failures.get() < MAX_LIST_FAILURES {
+            return;
+        }
+
+        let (period, until) = if is_retryable {
+            let until = context.deadline().elapsed() + TIME_WITHOUT_LIST;
+            (format!(" for {}", format::duration(TIME_WITHOUT_LIST)), until)
+        } else {
+            (String::new(), Duration::MAX)
+        };
+        self.no_list_until.set(until);
         let (noun, plural) = (self.kind.run_noun(), self.kind.run_plural());
-        context.line(&format!("cannot list the statuses of all {plural}: {error}; checking each {noun} individually"));
+        context.line(&format!(
+            "cannot list the statuses of all {plural}: {error}; checking each {noun} individually{period}"
+        ));
     }
 
     /// Sends each run that waits its status in the list, or [`Event::CheckNow`].

@@ -357,7 +357,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
             ),
             entry(
                 "cannot list the statuses of all runs",
-                "With several runs, one request lists the statuses of all of them. WebAdMIT refused it, so each run is checked individually, which uses more of the calls that the key has per hour.",
+                "With several runs, one request lists the statuses of all of them. If WebAdMIT refuses it, each run is checked individually, which uses more of the calls that the key has per hour. After three temporary errors, that lasts five minutes.",
                 "",
                 Never,
                 &[statuses_not_listed],
