@@ -51,7 +51,7 @@ enum Gain {
     Measuring(GainMeter),
     /// They are not. All of them are closed.
     NotFaster,
-    /// They are, or there is only one connection.
+    /// They are; or it is not measured, because there is only one connection, or the store has asked for fewer requests.
     Settled,
 }
 
@@ -181,12 +181,16 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
     /// Gives a connection back if another download waits for its first one, and this is not the last one of this download.
     /// Returns whether the caller has to close its connection.
     fn give_back(&self) -> bool {
-        let is_given_back =
-            self.store.connection.pool().has_waiting_download() && self.spare.borrow_mut().pop().is_some();
-        if is_given_back {
+        self.store.connection.pool().has_waiting_download() && self.close_connection()
+    }
+
+    /// Closes one of the connections besides the first. Returns whether there was one.
+    fn close_connection(&self) -> bool {
+        let is_closed = self.spare.borrow_mut().pop().is_some();
+        if is_closed {
             self.restart_gain();
         }
-        is_given_back
+        is_closed
     }
 
     fn take_piece(&self) -> Option<Piece> {
@@ -220,8 +224,10 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
     fn drop_connection(&self, piece: Range<u64>, error: &RequestError, pause: Duration) {
         let context = self.store.context;
         self.queue.borrow_mut().put_back(piece);
-        self.spare.borrow_mut().pop();
+        self.close_connection();
         self.may_open_more.set(false);
+        // During a pause, several connections receive nothing, so they would seem to be slow.
+        self.gain.replace(Gain::Settled);
         self.paused_until.set(self.paused_until.get().max(context.deadline().elapsed() + pause));
         context.history.borrow_mut().count_retry(error.short_description());
 
@@ -303,7 +309,7 @@ impl<F: AsyncFnMut() -> Result<SignedUrl, StepError>> Connection<'_, '_, '_, F> 
                 Next::Close => return Ok(()),
             }
         }
-        self.parallel.spare.borrow_mut().pop();
+        self.parallel.close_connection();
         Ok(())
     }
 

@@ -341,6 +341,25 @@ fn slow_down_reduces_the_connections_to_one() {
 }
 
 #[test]
+fn keeps_the_first_response_if_the_store_asks_for_fewer_requests() {
+    const REQUESTS: usize = 7;
+
+    let stand_in = || {
+        let stand_in = StandIn::builder().file(LARGE.clone()).start();
+        // This connection stays as slow as it is until it requests its next piece.
+        stand_in.next_store_response(|request, file| slow(file.respond(request, &[]), REQUESTS + 1));
+        for _ in 0..REQUESTS {
+            stand_in.next_store_error(503, "SlowDown");
+        }
+        stand_in
+    };
+    let (stand_in, outcome) = downloads(stand_in, "code SlowDown; continuing with 1 connection\n");
+    assert!(!outcome.stdout.contains("no faster"), "{}", outcome.stdout);
+    let piece = stand_in.store().requests()[REQUESTS + 1].range(u64::MAX).unwrap();
+    assert!(piece.end - piece.start < 2 << 20, "{piece:?} is requested after the one of the first response");
+}
+
+#[test]
 fn downloads_over_one_connection_if_the_store_ignores_ranges() {
     let stand_in = || {
         let stand_in = slow_at_first();

@@ -694,6 +694,22 @@ fn a_single_connection_that_is_left_has_no_gain_to_measure() {
 }
 
 #[test]
+fn the_gain_is_not_measured_after_the_store_asked_for_fewer_requests() {
+    for connections in [2, 3, 8] {
+        let (large, parts) = (Mutex::new(correct(30_000)), AtomicUsize::new(0));
+        let server =
+            Server::start(move |request| match request.header("range").map(|_| parts.fetch_add(1, Ordering::SeqCst)) {
+                Some(0) => respond(503, &[], b""),
+                _ => large.lock().unwrap().respond(request),
+            });
+        let settings = Settings { parallel: parallel_with_gain(f64::INFINITY), ..Settings::new(connections) };
+        let Outcomes { downloads, log } = download_all(&server, 1, settings, async |_, _| ());
+        assert!(downloads[0].file == version(0, 30_000) && log.contains("responded 503"), "{log}");
+        assert!(!log.contains("no faster"), "{log}");
+    }
+}
+
+#[test]
 fn a_probe_for_ranges_uses_a_connection() {
     let (large, small) = (Mutex::new(correct(30_000)), Mutex::new(correct(100)));
     large.lock().unwrap().script.push(Behavior::NoRanges);
