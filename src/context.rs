@@ -294,14 +294,11 @@ impl<'a> Context<'a> {
     #[must_use]
     pub(crate) fn decide(&self, error: &RequestError, attempts: Attempts, connections: usize) -> RetryDecision {
         let state = RetryState {
-            failures: attempts.without_progress,
+            attempts,
             has_responded: self.step.has_responded.get(),
-            not_found_until: attempts.limits.not_found_until,
             timeout: self.deadline().timeout(),
             poll_interval: self.api_config().poll_interval,
             connections,
-            consecutive_403s: attempts.consecutive_403s,
-            max_attempts: attempts.limits.max_attempts,
         };
         retry::decide(error, &state, self.deadline().elapsed(), fastrand::f64())
     }

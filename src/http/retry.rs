@@ -22,28 +22,22 @@ const MAX_DOUBLINGS: u32 = 12;
 /// The state that a decision depends on, besides the error.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RetryState {
-    /// Consecutive failures, including this one. For the store: attempts without a new byte; 0 after one with new bytes.
-    pub(crate) failures: u32,
+    /// The consecutive attempts, including the one that failed.
+    pub(crate) attempts: Attempts,
     /// Whether the API has sent a valid response in this step, or one with `Retry-After`.
     pub(crate) has_responded: bool,
-    /// Until when a 404 of the API is retried, since the start of the step.
-    pub(crate) not_found_until: Option<Duration>,
     /// Maximum duration of the step.
     pub(crate) timeout: Duration,
     /// Maximum delay, unless the server asks for a longer one.
     pub(crate) poll_interval: Duration,
     /// Number of connections that receive the file.
     pub(crate) connections: usize,
-    /// Consecutive responses of the store with status 403, including this one.
-    pub(crate) consecutive_403s: u32,
-    /// Maximum number of attempts of an API request. A request with `Retry-After` is retried regardless.
-    pub(crate) max_attempts: Option<u32>,
 }
 
 /// Limits of consecutive attempts.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct AttemptLimits {
-    /// Maximum number of attempts, if it is limited.
+    /// Maximum number of attempts of an API request. If the API sends `Retry-After`, it is retried regardless.
     pub(crate) max_attempts: Option<u32>,
     /// Until when a 404 of the API is retried, since the start of the step.
     pub(crate) not_found_until: Option<Duration>,
@@ -53,7 +47,7 @@ pub(crate) struct AttemptLimits {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Attempts {
     pub(crate) count: u32,
-    /// How many of the last attempts made no progress.
+    /// How many of the last attempts made no progress. For the store, that is a new byte.
     pub(crate) without_progress: u32,
     /// How many of the last attempts got a 403 from the store, most likely because the signed URL had expired.
     pub(crate) consecutive_403s: u32,
@@ -63,13 +57,13 @@ pub(crate) struct Attempts {
 }
 
 impl Attempts {
-    /// No attempt yet.
+    /// Attempts that begin now, without limits.
     #[must_use]
     pub(crate) fn new(now: Duration) -> Self {
         Self::with_limits(now, AttemptLimits::default())
     }
 
-    /// No attempt yet.
+    /// Attempts that begin now.
     #[must_use]
     pub(crate) fn with_limits(now: Duration, limits: AttemptLimits) -> Self {
         Self { count: 0, without_progress: 0, consecutive_403s: 0, started_at: now, limits }
@@ -122,8 +116,9 @@ pub enum GiveUpReason {
     RetryAfterTooLong(Duration),
     /// The timeout is reached.
     TimedOut,
-    /// [`MAX_ATTEMPTS_WITHOUT_PROGRESS`] download attempts brought no new byte, or an API request used up its attempts.
-    NoProgress,
+    /// No attempt is left: [`MAX_ATTEMPTS_WITHOUT_PROGRESS`] download attempts brought no new byte, or an API request reached its
+    /// limit.
+    OutOfAttempts,
 }
 
 /// How an error is treated.
@@ -144,8 +139,9 @@ pub(crate) fn classify(endpoint: Endpoint, kind: ErrorKind) -> ErrorClass {
 
     match (endpoint, kind) {
         (Endpoint::Api, Kind::Status(401 | 403 | 404)) => ErrorClass::Refused,
-        (Endpoint::Api, Kind::Status(200..=299 | 408 | 425 | 429 | 500 | 502 | 503 | 504))
-        | (Endpoint::Store, Kind::Status(_)) => ErrorClass::Retryable,
+        (Endpoint::Api, Kind::Status(408 | 425 | 429 | 500 | 502 | 503 | 504)) | (Endpoint::Store, Kind::Status(_)) => {
+            ErrorClass::Retryable
+        }
         (Endpoint::Api, Kind::Status(_)) => ErrorClass::Permanent,
         (_, Kind::Connect | Kind::ProxyAuthentication | Kind::Timeout | Kind::ConnectionLost)
         | (_, Kind::Stalled | Kind::UnexpectedEof | Kind::RateLimited | Kind::Unreadable)
@@ -164,9 +160,10 @@ pub(crate) fn proves_availability(error: &RequestError) -> bool {
 /// Decides what happens after an error. `now` is the time since the start of the step; `random` is between 0 and 1.
 #[must_use]
 pub(crate) fn decide(error: &RequestError, state: &RetryState, now: Duration, random: f64) -> RetryDecision {
+    let attempts = &state.attempts;
     let run_may_appear = error.endpoint == Endpoint::Api
         && error.kind == ErrorKind::Status(404)
-        && state.not_found_until.is_some_and(|until| now < until);
+        && attempts.limits.not_found_until.is_some_and(|until| now < until);
     match classify(error.endpoint, error.kind) {
         ErrorClass::Refused if !run_may_appear => return RetryDecision::GiveUp(GiveUpReason::Refused),
         ErrorClass::Permanent => return RetryDecision::GiveUp(GiveUpReason::NotRetryable),
@@ -175,11 +172,13 @@ pub(crate) fn decide(error: &RequestError, state: &RetryState, now: Duration, ra
 
     let asks_for_delay = error.retry_after.is_some_and(|delay| !delay.is_zero());
     let has_no_attempts_left = match error.endpoint {
-        Endpoint::Store => state.failures >= MAX_ATTEMPTS_WITHOUT_PROGRESS,
-        Endpoint::Api => state.max_attempts.is_some_and(|max| state.failures >= max) && !asks_for_delay,
+        Endpoint::Store => attempts.without_progress >= MAX_ATTEMPTS_WITHOUT_PROGRESS,
+        Endpoint::Api => {
+            attempts.limits.max_attempts.is_some_and(|max| attempts.without_progress >= max) && !asks_for_delay
+        }
     };
     if has_no_attempts_left {
-        return RetryDecision::GiveUp(GiveUpReason::NoProgress);
+        return RetryDecision::GiveUp(GiveUpReason::OutOfAttempts);
     }
 
     let remaining = state.timeout.saturating_sub(now);
@@ -197,8 +196,10 @@ pub(crate) fn decide(error: &RequestError, state: &RetryState, now: Duration, ra
         }
         Some(delay) if !delay.is_zero() => RetryDecision::Retry(delay),
         // No delay, because the next attempt has a new signed URL.
-        _ if is_403_of_store(error) && state.consecutive_403s <= 1 => RetryDecision::Retry(Duration::ZERO),
-        _ => RetryDecision::Retry(backoff_delay(state.failures, state.poll_interval, random).min(remaining).min(limit)),
+        _ if is_403_of_store(error) && attempts.consecutive_403s <= 1 => RetryDecision::Retry(Duration::ZERO),
+        _ => RetryDecision::Retry(
+            backoff_delay(attempts.without_progress, state.poll_interval, random).min(remaining).min(limit),
+        ),
     }
 }
 
@@ -212,8 +213,8 @@ fn is_403_of_store(error: &RequestError) -> bool {
     error.endpoint == Endpoint::Store && error.kind == ErrorKind::Status(403)
 }
 
-/// Returns 1 s, 2 s, 4 s …, at most the poll interval; of that, a random part between half and all, so that the nightly
-/// jobs of many offices do not retry at the same time.
+/// Returns the delay: 1 s, 2 s, 4 s …, at most the poll interval, with jitter of up to half of it, so that the nightly jobs of
+/// many offices do not retry at the same time.
 fn backoff_delay(failures: u32, poll_interval: Duration, random: f64) -> Duration {
     let doublings = failures.saturating_sub(1).min(MAX_DOUBLINGS);
     let full = Duration::from_secs(1 << doublings).min(poll_interval);

@@ -294,12 +294,15 @@ impl<'a> MessageBuilder<'a> {
                 duration(self.context.api_config.timeout),
                 self.last_status()
             ),
-            GiveUpReason::NoProgress if error.endpoint == Endpoint::Store => format!(
+            GiveUpReason::OutOfAttempts if error.endpoint == Endpoint::Store => format!(
                 "{error} ({} without a new byte in {})",
                 format::count(attempts.without_progress as usize, "attempt"),
                 duration(*elapsed)
             ),
-            GiveUpReason::NotRetryable | GiveUpReason::Refused | GiveUpReason::TimedOut | GiveUpReason::NoProgress => {
+            GiveUpReason::NotRetryable
+            | GiveUpReason::Refused
+            | GiveUpReason::TimedOut
+            | GiveUpReason::OutOfAttempts => {
                 format!("{error}{attempts_note}")
             }
         }

@@ -168,7 +168,7 @@ impl<'a> Run<'a> {
 /// Whether a request to the API was not retried further, because its attempts are limited.
 fn has_no_attempts_left(error: &StepError) -> bool {
     let is_api = |failure: &RetryFailure| failure.error.endpoint == Endpoint::Api;
-    matches!(error, StepError::Request { failure, reason: GiveUpReason::NoProgress } if is_api(failure))
+    matches!(error, StepError::Request { failure, reason: GiveUpReason::OutOfAttempts } if is_api(failure))
 }
 
 /// Whether the other files would fail as well: the time is up, or the key is refused.
