@@ -14,12 +14,12 @@ pub(crate) fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 /// Returns the delay that `Retry-After` asks for.
 #[must_use]
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    parse_retry_after(text(headers, RETRY_AFTER)?, text(headers, DATE), SystemTime::now())
+    parse_retry_after(text(headers, RETRY_AFTER)?, date(headers))
 }
 
-/// Parses `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date, which is measured against the response's own
-/// `Date` if it has one, so that a wrong local clock does no harm. A date in the past is no delay.
-fn parse_retry_after(value: &str, date: Option<&str>, local_time: SystemTime) -> Option<Duration> {
+/// Parses `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date, which is measured against the [`date`] of the response,
+/// so that a wrong local clock does no harm. A date in the past is a delay of zero.
+fn parse_retry_after(value: &str, response_date: SystemTime) -> Option<Duration> {
     let value = value.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
         // A number that does not fit is longer than any timeout.
@@ -27,8 +27,7 @@ fn parse_retry_after(value: &str, date: Option<&str>, local_time: SystemTime) ->
     }
 
     let until = httpdate::parse_http_date(value).ok()?;
-    let from = date.and_then(|date| httpdate::parse_http_date(date.trim()).ok()).unwrap_or(local_time);
-    Some(until.duration_since(from).unwrap_or_default())
+    Some(until.duration_since(response_date).unwrap_or_default())
 }
 
 /// Returns the time at which the server sent its response: its `Date`, or else the local time.
@@ -66,32 +65,40 @@ pub(crate) async fn read_limited_body(
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use reqwest::header::HeaderValue;
 
     use super::*;
 
     #[test]
     fn retry_after_is_parsed_in_all_its_forms() {
-        let date = "Sun, 06 Nov 1994 08:49:37 GMT";
-        let at = httpdate::parse_http_date(date).unwrap();
-        for (value, answered, wait) in [
-            ("120", None, Some(120)),
-            (" 120 ", None, Some(120)),
-            ("0", None, Some(0)),
-            ("Sun, 06 Nov 1994 08:50:37 GMT", None, Some(60)),
-            ("Sunday, 06-Nov-94 08:50:37 GMT", None, Some(60)),
-            ("Sun Nov  6 08:50:37 1994", None, Some(60)),
-            ("Sun, 06 Nov 1994 08:50:37 GMT", Some("Sun, 06 Nov 1994 08:50:07 GMT"), Some(30)),
-            ("Sun, 06 Nov 1994 08:50:37 GMT", Some("nonsense"), Some(60)),
-            ("Sun, 06 Nov 1994 08:00:00 GMT", None, Some(0)),
-            ("99999999999999999999999", None, Some(u64::MAX)),
-            ("-1", None, None),
-            ("1.5", None, None),
-            ("soon", None, None),
-            ("", None, None),
-            ("+5", None, None),
+        let response_date = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
+        for (value, delay) in [
+            ("120", Some(120)),
+            (" 120 ", Some(120)),
+            ("0", Some(0)),
+            ("Sun, 06 Nov 1994 08:50:37 GMT", Some(60)),
+            ("Sunday, 06-Nov-94 08:50:37 GMT", Some(60)),
+            ("Sun Nov  6 08:50:37 1994", Some(60)),
+            ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
+            ("99999999999999999999999", Some(u64::MAX)),
+            ("-1", None),
+            ("1.5", None),
+            ("soon", None),
+            ("", None),
+            ("+5", None),
         ] {
-            assert_eq!(parse_retry_after(value, answered, at), wait.map(Duration::from_secs), "{value:?}");
+            assert_eq!(parse_retry_after(value, response_date), delay.map(Duration::from_secs), "{value:?}");
         }
+    }
+
+    #[test]
+    fn a_date_in_retry_after_is_measured_against_the_date_of_the_response() {
+        let delay = |date| {
+            let headers = [(RETRY_AFTER, "Sun, 06 Nov 1994 08:50:37 GMT"), (DATE, date)];
+            retry_after(&headers.map(|(name, value)| (name, HeaderValue::from_static(value))).into_iter().collect())
+        };
+        assert_eq!(delay("Sun, 06 Nov 1994 08:50:07 GMT"), Some(Duration::from_secs(30)));
+        assert_eq!(delay("nonsense"), Some(Duration::ZERO), "the local time is used");
     }
 
     /// Values of `Retry-After` and `Date` that servers send, or could send.
@@ -118,15 +125,16 @@ mod tests {
         #[test]
         fn a_delay_is_the_requested_one_or_none(
             value in crate::testing::mutated_text(&DATES),
-            date in proptest::option::of(crate::testing::mutated_text(&DATES)),
+            response_date in crate::testing::mutated_text(&DATES),
         ) {
-            let wait = parse_retry_after(&value, date.as_deref(), SystemTime::UNIX_EPOCH);
+            let headers = HeaderValue::from_str(&response_date).map(|date| HeaderMap::from_iter([(DATE, date)]));
+            let delay = parse_retry_after(&value, date(&headers.unwrap_or_default()));
             let digits = !value.trim().is_empty() && value.trim().bytes().all(|byte| byte.is_ascii_digit());
             if digits {
-                prop_assert_eq!(wait, Some(Duration::from_secs(value.trim().parse().unwrap_or(u64::MAX))));
+                prop_assert_eq!(delay, Some(Duration::from_secs(value.trim().parse().unwrap_or(u64::MAX))));
             }
             if !digits && httpdate::parse_http_date(value.trim()).is_err() {
-                prop_assert_eq!(wait, None);
+                prop_assert_eq!(delay, None);
             }
         }
     }
