@@ -9,9 +9,10 @@ use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, Semaphore};
 
 /// Maximum number of requests to the store that are in progress at a time.
-pub const MAX_CONNECTIONS: usize = 8;
+pub(crate) const MAX_CONNECTIONS: usize = 8;
 
-/// A limited number of connections to the store.
+/// Limits how many connections to the store the downloads of a step use at the same time. It has permits, not sockets: those
+/// belong to the HTTP client.
 #[derive(Debug)]
 pub struct ConnectionPool {
     size: usize,
@@ -23,7 +24,7 @@ pub struct ConnectionPool {
     given_back: Notify,
 }
 
-/// A connection that was taken from a pool. It is given back when it is dropped.
+/// The permission to use one connection. It is given back when it is dropped.
 #[derive(Debug)]
 pub struct PooledConnection<'p> {
     pool: &'p ConnectionPool,

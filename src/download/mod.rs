@@ -3,9 +3,9 @@
 //! [`download`] is the loop of attempts. Each attempt requests what is missing with a signed URL that has not expired.
 //!
 //! ```text
-//! transfer                          one attempt: a response, and where its bytes go
-//! parallel, pieces, rate            several connections, if one is slow
-//! parallel_config                   when they are used (pure)
+//! transfer                          what the attempts share; one attempt over one connection
+//! parallel                          several connections, if one is slow
+//! parallel_config, pieces, rate     when, which bytes each gets, and whether they are faster (pure)
 //! connections                       the connections that all downloads of a step share
 //! store, signed_url                 requests to the store, and their URLs
 //! range                             what the head of a response means (pure)
@@ -50,13 +50,14 @@ use crate::http::retry::Attempts;
 use crate::report::history::SavedFile;
 use crate::webadmit::SignedUrl;
 pub(crate) use age::check_age;
-pub use connections::{ConnectionPool, MAX_CONNECTIONS, PooledConnection};
+pub(crate) use connections::MAX_CONNECTIONS;
+pub use connections::{ConnectionPool, PooledConnection};
 pub use destination::Destination;
 use parallel::Parallel;
 pub use parallel_config::ParallelConfig;
 use signed_url::IssuedUrl;
 use store::Store;
-use transfer::Transfer;
+use transfer::{Rest, Transfer};
 
 /// How to save the file.
 #[derive(Clone, Copy, Debug)]
@@ -125,9 +126,10 @@ async fn attempt<F: AsyncFnMut() -> Result<SignedUrl, StepError>>(
     match transfer.attempt(store, url).await? {
         None => Ok(()),
         Some(rest) => {
-            let host = rest.body.host.clone();
-            let parallel = Parallel::new(store, transfer, rest.range, rest.rate, rest.spare);
-            parallel.download(rest.body, url.id).await?;
+            let Rest { response, missing, etag, rate, spare } = rest;
+            let host = response.host.clone();
+            let parallel = Parallel::new(store, transfer, missing, etag, rate, spare);
+            parallel.download(response, url.id).await?;
             drop(parallel);
             transfer.check_complete(&host)
         }
@@ -136,9 +138,9 @@ async fn attempt<F: AsyncFnMut() -> Result<SignedUrl, StepError>>(
 
 /// Why an attempt ended before the file was complete.
 enum AttemptError {
-    /// A request or its response failed. What was received is kept.
+    /// A request or its response failed. The received bytes are kept.
     Request(RequestError),
-    /// The same, and what was received was dropped.
+    /// As `Request`, but the received bytes were dropped.
     StartOver(RequestError),
     /// The step ends.
     Fatal(StepError),

@@ -5,8 +5,8 @@
 //! piece is verified and retried by itself, and all are of the same version. If several connections turn out to be no faster
 //! than one, all of them are closed, and a new one downloads the missing bytes. Everything runs on one thread.
 //!
-//! The connections besides the first are those that the other downloads of the step do not need. While a download waits for
-//! its first one, another is closed for it at the end of a piece. When more are spare again, more are opened.
+//! Besides its first connection, a download uses those that no other download of the step needs. If another download waits for
+//! its first connection, one of them is closed at the end of a piece. If a connection becomes free, another one is opened.
 
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
@@ -21,7 +21,7 @@ use super::pieces::PieceQueue;
 use super::range::{RangeResponse, Rejection, RequestedRange};
 use super::rate::GainMeter;
 use super::signed_url::IssuedUrl;
-use super::store::{Body, Store};
+use super::store::{Store, StoreResponse};
 use super::transfer::Transfer;
 use crate::error::StepError;
 use crate::http::error::RequestError;
@@ -37,8 +37,8 @@ pub(super) struct Parallel<'a, 'o, F> {
     etag: String,
     total: u64,
     queue: RefCell<PieceQueue>,
-    /// The connections besides the first. It does not matter which one of them is closed.
-    spare: RefCell<Vec<PooledConnection<'a>>>,
+    /// The connections in use besides the first. Any of them can be closed.
+    additional: RefCell<Vec<PooledConnection<'a>>>,
     /// Whether more connections may be opened: not after the store has asked for fewer requests.
     may_open_more: Cell<bool>,
     /// No request is sent before this time since the start of the step, because the store asked for it.
@@ -64,7 +64,7 @@ struct Piece {
 /// Where the next bytes of a piece come from.
 enum Source {
     /// From the response that the download began with. It does not end with the piece.
-    FirstResponse { body: Body, url_id: usize },
+    FirstResponse { response: StoreResponse, url_id: usize },
     /// From a new request. If the last one failed, this is the id of its URL.
     Request { failed_url: Option<usize> },
 }
@@ -76,48 +76,42 @@ enum Next {
 }
 
 impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F> {
-    /// Prepares to download `rest` over the first connection, `spare`, and all others that are spare. `single_rate` is the
-    /// rate of one connection in bytes per second.
+    /// Prepares to download the `missing` bytes over the first connection, `spare`, and all others that are spare.
+    /// `single_rate` is the rate of one connection in bytes per second.
     pub(super) fn new(
         store: &'a Store<'a, F>,
         transfer: &'a mut Transfer<'o>,
-        rest: RequestedRange,
-        single_rate: Option<f64>,
+        missing: Range<u64>,
+        etag: String,
+        single_rate: f64,
         spare: PooledConnection<'a>,
     ) -> Self {
         let config = transfer.options.parallel;
-        let total = rest.total.unwrap_or(rest.start);
         let pool = store.connection.pool();
-        let spare: Vec<_> = std::iter::once(spare).chain(std::iter::from_fn(|| pool.try_acquire())).collect();
-        let gain = GainMeter {
-            single_rate: single_rate.unwrap_or(0.0),
-            min_gain: config.min_gain,
-            window: config.window * 2,
-            connecting: spare.len(),
-            start: None,
-        };
+        let additional: Vec<_> = std::iter::once(spare).chain(std::iter::from_fn(|| pool.try_acquire())).collect();
+        let gain = GainMeter::new(single_rate, config.min_gain, config.window * 2, additional.len());
         Self {
             store,
             transfer: RefCell::new(transfer),
-            etag: rest.etag,
-            total,
-            queue: RefCell::new(PieceQueue::split(rest.start..total, config.piece)),
-            spare: RefCell::new(spare),
+            etag,
+            total: missing.end,
+            queue: RefCell::new(PieceQueue::split(missing, config.piece)),
+            additional: RefCell::new(additional),
             may_open_more: Cell::new(true),
             paused_until: Cell::new(Duration::ZERO),
             gain: RefCell::new(Gain::Measuring(gain)),
         }
     }
 
-    /// Downloads all pieces. The first one continues `body`, which is being received already; `url_id` is that of its URL.
-    pub(super) async fn download(&self, body: Body, url_id: usize) -> Result<(), AttemptError> {
+    /// Downloads all pieces. The first one continues `response`, which is being received already; `url_id` is that of its URL.
+    pub(super) async fn download(&self, response: StoreResponse, url_id: usize) -> Result<(), AttemptError> {
         let context = self.store.context;
         context.line(&format!("continuing with {}", format::count(self.connections(), "connection")));
 
         let first = self.queue.borrow_mut().take();
-        let mut first = first.map(|range| Piece { range, source: Source::FirstResponse { body, url_id } });
+        let mut first = first.map(|range| Piece { range, source: Source::FirstResponse { response, url_id } });
         let connections = (0..self.connections()).map(|number| {
-            let connection = Connection { parallel: self, has_received: number == 0 };
+            let connection = Connection { parallel: self, delays_measurement: number > 0 };
             connection.run(first.take())
         });
         let mut connections: FuturesUnordered<_> = connections.collect();
@@ -143,7 +137,7 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
             }
         }
 
-        // What was received out of order is hashed in steps, so that a signal or the timeout can end it.
+        // Bytes that were received out of order are hashed in steps, so that a signal or the timeout can end it.
         while self.transfer.borrow_mut().partial.catch_up()? {
             tokio::task::yield_now().await;
         }
@@ -153,15 +147,15 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
     /// Downloads the missing bytes over one new connection.
     async fn download_missing(&self) -> Result<(), AttemptError> {
         self.gain.replace(Gain::Settled);
-        self.spare.borrow_mut().clear();
+        self.additional.borrow_mut().clear();
         let missing = self.transfer.borrow().partial.missing_ranges(self.total);
         self.queue.replace(PieceQueue::of_ranges(missing));
-        Connection { parallel: self, has_received: true }.run(None).await
+        Connection { parallel: self, delays_measurement: false }.run(None).await
     }
 
     /// Returns the number of connections.
     fn connections(&self) -> usize {
-        1 + self.spare.borrow().len()
+        1 + self.additional.borrow().len()
     }
 
     /// Whether there are pieces for more connections.
@@ -173,9 +167,9 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
 
     /// Opens another connection if one is spare. The gain is measured without it.
     fn open_connection(&self) -> Option<Connection<'_, 'a, 'o, F>> {
-        let spare = self.could_use_more().then(|| self.store.connection.pool().try_acquire()).flatten()?;
-        self.spare.borrow_mut().push(spare);
-        Some(Connection { parallel: self, has_received: true })
+        let connection = self.could_use_more().then(|| self.store.connection.pool().try_acquire()).flatten()?;
+        self.additional.borrow_mut().push(connection);
+        Some(Connection { parallel: self, delays_measurement: false })
     }
 
     /// Gives a connection back if another download waits for its first one, and this is not the last one of this download.
@@ -186,7 +180,7 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
 
     /// Closes one of the connections besides the first. Returns whether there was one.
     fn close_connection(&self) -> bool {
-        let is_closed = self.spare.borrow_mut().pop().is_some();
+        let is_closed = self.additional.borrow_mut().pop().is_some();
         if is_closed {
             self.restart_gain();
         }
@@ -240,7 +234,7 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
     fn reject(&self, host: &str, rejection: Rejection) -> AttemptError {
         let mut transfer = self.transfer.borrow_mut();
         if rejection.starts_over() {
-            transfer.use_up_parallel_try();
+            transfer.record_parallel_failure();
         }
         match transfer.reject(host, rejection) {
             AttemptError::StartOver(error) => {
@@ -294,8 +288,8 @@ impl<F> Parallel<'_, '_, F> {
 /// One of several connections.
 struct Connection<'p, 'a, 'o, F> {
     parallel: &'p Parallel<'a, 'o, F>,
-    /// Whether it has received its first byte.
-    has_received: bool,
+    /// Whether the gain is not measured before this connection has received its first byte.
+    delays_measurement: bool,
 }
 
 impl<F: AsyncFnMut() -> Result<SignedUrl, StepError>> Connection<'_, '_, '_, F> {
@@ -322,7 +316,7 @@ impl<F: AsyncFnMut() -> Result<SignedUrl, StepError>> Connection<'_, '_, '_, F> 
         while !range.is_empty() {
             let new_bytes_before = parallel.transfer.borrow().new_bytes();
             let (url_id, result) = match source {
-                Source::FirstResponse { body, url_id } => (url_id, self.receive(body, &mut range, None).await),
+                Source::FirstResponse { response, url_id } => (url_id, self.receive(response, &mut range, None).await),
                 Source::Request { failed_url } => {
                     let url = parallel.signed_url(failed_url).await.map_err(AttemptError::Fatal)?;
                     (url.id, self.request(&url, &mut range).await)
@@ -334,7 +328,8 @@ impl<F: AsyncFnMut() -> Result<SignedUrl, StepError>> Connection<'_, '_, '_, F> 
                 Ok(()) if parallel.has_no_gain() => return Ok(Next::Close),
                 Ok(()) => {
                     source = Source::Request { failed_url: None };
-                    // Refusals still count, so that a store that sends a byte per URL is not requested without pause.
+                    // The count of consecutive 403s stays, so that a store that sends one byte per signed URL is not requested without
+                    // a pause.
                     if is_progress {
                         attempts.without_progress = 0;
                     }
@@ -362,21 +357,20 @@ impl<F: AsyncFnMut() -> Result<SignedUrl, StepError>> Connection<'_, '_, '_, F> 
     async fn request(&mut self, url: &IssuedUrl, piece: &mut Range<u64>) -> Result<(), AttemptError> {
         let (etag, total) = (self.parallel.etag.clone(), Some(self.parallel.total));
         let requested = RequestedRange { start: piece.start, end: Some(piece.end), etag, total };
-        let response = self.parallel.store.request(url, Some(&requested)).await?;
-        let body = response.body;
-        match response.meaning {
-            RangeResponse::Part { end, .. } => self.receive(body, piece, Some(end)).await,
-            RangeResponse::Whole { .. } => Err(self.parallel.reject(&body.host, Rejection::IgnoredRange)),
-            RangeResponse::Rejected(rejection) => Err(self.parallel.reject(&body.host, rejection)),
-            RangeResponse::ErrorStatus => Err(body.status_error(self.parallel.store.context).await.into()),
+        let (class, response) = self.parallel.store.request(url, Some(&requested)).await?;
+        match class {
+            RangeResponse::Part { end, .. } => self.receive(response, piece, Some(end)).await,
+            RangeResponse::Whole { .. } => Err(self.parallel.reject(&response.host, Rejection::IgnoredRange)),
+            RangeResponse::Rejected(rejection) => Err(self.parallel.reject(&response.host, rejection)),
+            RangeResponse::ErrorStatus => Err(response.status_error(self.parallel.store.context).await.into()),
         }
     }
 
-    /// Receives a body up to the end of the piece, or up to the offset `part_end` if it has only a part of the piece. `None`
-    /// is a body that does not end with the piece.
+    /// Receives the bytes of a piece. `part_end` is the offset at which the body ends, at the end of the piece or before it;
+    /// `None` is the first response, which continues after the piece.
     async fn receive(
         &mut self,
-        mut body: Body,
+        mut response: StoreResponse,
         piece: &mut Range<u64>,
         part_end: Option<u64>,
     ) -> Result<(), AttemptError> {
@@ -385,13 +379,13 @@ impl<F: AsyncFnMut() -> Result<SignedUrl, StepError>> Connection<'_, '_, '_, F> 
         let end = part_end.unwrap_or(piece.end);
 
         while piece.start < end {
-            let Some(mut chunk) = body.chunk(progress).await? else {
-                return Err(parallel.reject(&body.host, Rejection::TooShort));
+            let Some(mut chunk) = response.chunk(progress).await? else {
+                return Err(parallel.reject(&response.host, Rejection::TooShort));
             };
             let room = usize::try_from(end - piece.start).unwrap_or(usize::MAX);
             if chunk.len() > room {
                 if part_end.is_some() {
-                    return Err(parallel.reject(&body.host, Rejection::TooLong));
+                    return Err(parallel.reject(&response.host, Rejection::TooLong));
                 }
                 chunk.truncate(room);
             }
@@ -407,8 +401,8 @@ impl<F: AsyncFnMut() -> Result<SignedUrl, StepError>> Connection<'_, '_, '_, F> 
         }
 
         // A chunked body could continue.
-        if part_end.is_some() && body.chunk(progress).await?.is_some() {
-            return Err(parallel.reject(&body.host, Rejection::TooLong));
+        if part_end.is_some() && response.chunk(progress).await?.is_some() {
+            return Err(parallel.reject(&response.host, Rejection::TooLong));
         }
         // Lets the client take the connection back, so that the next request does not open another one.
         tokio::task::yield_now().await;
@@ -418,7 +412,7 @@ impl<F: AsyncFnMut() -> Result<SignedUrl, StepError>> Connection<'_, '_, '_, F> 
 
 impl<F> Connection<'_, '_, '_, F> {
     fn record_first_byte(&mut self) {
-        if !std::mem::replace(&mut self.has_received, true) {
+        if std::mem::take(&mut self.delays_measurement) {
             self.parallel.connected();
         }
     }

@@ -34,10 +34,10 @@ impl Default for ParallelConfig {
 
 impl ParallelConfig {
     /// Returns whether the remaining bytes should be received over several connections if one receives `rate` bytes per
-    /// second. `None` is a rate that is not known yet.
-    pub(super) fn is_worth_it(&self, remaining: u64, rate: Option<f64>) -> bool {
-        let takes_long = |rate: f64| remaining as f64 >= rate * self.min_time.as_secs_f64();
-        remaining >= self.min_remaining && rate.is_some_and(|rate| rate < self.fast && takes_long(rate))
+    /// second.
+    pub(super) fn is_worth_it(&self, remaining: u64, rate: f64) -> bool {
+        let takes_long = remaining as f64 >= rate * self.min_time.as_secs_f64();
+        remaining >= self.min_remaining && rate < self.fast && takes_long
     }
 }
 
@@ -50,17 +50,16 @@ mod tests {
         let config = ParallelConfig::default();
         let much = 1 << 30;
         for (remaining, rate, is_worth_it) in [
-            (much, Some(20e6), true),
-            (much, Some(149.9e6), true),
-            (much, Some(150e6), false),
-            (much, Some(0.0), true),
-            (much, None, false),
-            (32 << 20, Some(20e6), true),
-            ((32 << 20) - 1, Some(20e6), false),
-            (140_000_000, Some(140e6), true),
-            (139_999_999, Some(140e6), false),
+            (much, 20e6, true),
+            (much, 149.9e6, true),
+            (much, 150e6, false),
+            (much, 0.0, true),
+            (32 << 20, 20e6, true),
+            ((32 << 20) - 1, 20e6, false),
+            (140_000_000, 140e6, true),
+            (139_999_999, 140e6, false),
         ] {
-            assert_eq!(config.is_worth_it(remaining, rate), is_worth_it, "{remaining} {rate:?}");
+            assert_eq!(config.is_worth_it(remaining, rate), is_worth_it, "{remaining} {rate}");
         }
     }
 }

@@ -73,18 +73,22 @@ impl RateMeter {
 /// Measures whether several connections are faster than one.
 #[derive(Debug)]
 pub(super) struct GainMeter {
-    /// The rate of one connection in bytes per second.
-    pub(super) single_rate: f64,
-    /// How many times as fast several connections must be.
-    pub(super) min_gain: f64,
-    pub(super) window: Duration,
+    single_rate: f64,
+    min_gain: f64,
+    window: Duration,
     /// Number of connections that have not received their first byte.
-    pub(super) connecting: usize,
+    connecting: usize,
     /// When the last connection received its first byte, and how many bytes were received before.
-    pub(super) start: Option<(Duration, u64)>,
+    start: Option<(Duration, u64)>,
 }
 
 impl GainMeter {
+    /// Measures once `connecting` more connections receive. Several connections are faster if they receive at least `min_gain`
+    /// times as many bytes per second as one, `single_rate`.
+    pub(super) fn new(single_rate: f64, min_gain: f64, window: Duration, connecting: usize) -> Self {
+        Self { single_rate, min_gain, window, connecting, start: None }
+    }
+
     /// Records that a connection has received its first byte, or was closed before.
     pub(super) fn connected(&mut self, now: Duration, received: u64) {
         self.connecting = self.connecting.saturating_sub(1);
@@ -142,7 +146,7 @@ mod tests {
         }
     }
 
-    /// Returns the steady rates of a transfer, of which the tenths of a megabyte in each 10 ms are given.
+    /// Returns the steady rates of a transfer that receives `tenths` of a megabyte in each 10 ms, one after another.
     fn steady_rates(tenths: &[u64]) -> Vec<f64> {
         let mut rate = RateMeter::new(Duration::from_millis(50), 150e6, Duration::ZERO, 0);
         let (mut received, mut rates) = (0, Vec::new());
@@ -194,8 +198,7 @@ mod tests {
     #[test]
     fn the_gain_is_measured_once_all_connections_receive() {
         let millis = Duration::from_millis;
-        let mut gain =
-            GainMeter { single_rate: 1000.0, min_gain: 1.2, window: millis(100), connecting: 2, start: None };
+        let mut gain = GainMeter::new(1000.0, 1.2, millis(100), 2);
         gain.connected(millis(500), 300);
         assert_eq!(gain.is_faster(millis(900), 9000), None, "one is still connecting");
         gain.connected(millis(1000), 400);
@@ -210,8 +213,7 @@ mod tests {
     #[test]
     fn the_gain_is_measured_again_with_fewer_connections() {
         let millis = Duration::from_millis;
-        let mut gain =
-            GainMeter { single_rate: 1000.0, min_gain: 1.2, window: millis(100), connecting: 1, start: None };
+        let mut gain = GainMeter::new(1000.0, 1.2, millis(100), 1);
         gain.restart(millis(400), 200);
         assert_eq!(gain.is_faster(millis(900), 9000), None, "one is still connecting");
         gain.connected(millis(1000), 400);

@@ -52,12 +52,12 @@ impl<'a, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Store<'a, F> {
         self.urls.lock().await.get(self.context, failed).await
     }
 
-    /// Requests the file, or a part of it.
+    /// Requests the file, or a part of it. Returns what the response is, and the response.
     pub(super) async fn request(
         &self,
         url: &IssuedUrl,
         range: Option<&RequestedRange>,
-    ) -> Result<StoreResponse, RequestError> {
+    ) -> Result<(RangeResponse, StoreResponse), RequestError> {
         let url = url.url.reveal();
         let mut request = self.client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
         if let Some(range) = range {
@@ -68,40 +68,32 @@ impl<'a, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Store<'a, F> {
             store_error(kind, &http::host(url), detail)
         })?;
 
-        let (meaning, host) = (range::classify(&head(&response), range), http::host(response.url()));
-        Ok(StoreResponse { meaning, body: Body { response, host } })
+        let (class, host) = (range::classify(&head(&response), range), http::host(response.url()));
+        Ok((class, StoreResponse { http: response, host }))
     }
 
-    /// Whether the store supports ranges. Requests a single byte over a spare connection.
-    pub(super) async fn supports_ranges(&self, mut range: RequestedRange, _spare: PooledConnection<'_>) -> bool {
-        let end = range.start + 1;
-        range.end = Some(end);
+    /// Whether the store supports ranges. Requests a range of a single byte over a spare connection.
+    pub(super) async fn supports_ranges(&self, byte: RequestedRange, _spare: PooledConnection<'_>) -> bool {
         let Ok(url) = self.signed_url(None).await else { return false };
-        let Ok(StoreResponse { meaning, body }) = self.request(&url, Some(&range)).await else { return false };
+        let Ok((class, response)) = self.request(&url, Some(&byte)).await else { return false };
 
-        let is_part = matches!(meaning, RangeResponse::Part { end: sent, .. } if sent == end);
+        let is_part = matches!(class, RangeResponse::Part { end, .. } if Some(end) == byte.end);
         // Once the body is read, the connection can be reused. A chunked body could be endless.
-        is_part && body.response.content_length() == Some(1) && body.response.bytes().await.is_ok()
+        is_part && response.http.content_length() == Some(1) && response.http.bytes().await.is_ok()
     }
 }
 
 /// A response of the store.
 pub(super) struct StoreResponse {
-    pub(super) meaning: RangeResponse,
-    pub(super) body: Body,
-}
-
-/// A response whose body is received.
-pub(super) struct Body {
-    pub(super) response: Response,
+    pub(super) http: Response,
     /// The host that sent it, which may be the target of a redirect.
     pub(super) host: String,
 }
 
-impl Body {
-    /// Returns the next bytes, or `None` at the end. `progress` is for the error.
+impl StoreResponse {
+    /// Returns the next bytes of the body, or `None` at its end. `progress` is for the error.
     pub(super) async fn chunk(&mut self, progress: impl Fn() -> Progress) -> Result<Option<Bytes>, RequestError> {
-        self.response.chunk().await.map_err(|error| {
+        self.http.chunk().await.map_err(|error| {
             let (kind, cause) = classify_body_error(error);
             let cause = if cause.is_empty() { cause } else { format!(": {cause}") };
             store_error(kind, &self.host, format!("at {}{cause}", progress()))
@@ -111,11 +103,11 @@ impl Body {
     /// Returns the error of a response with an error status. Its `<Code>` explains more than the status: `AccessDenied` is
     /// an expired URL, `NoSuchKey` a deleted file.
     pub(super) async fn status_error(self, context: &Context<'_>) -> RequestError {
-        let Self { response, host } = self;
-        let kind = ErrorKind::Status(response.status().as_u16());
-        let retry_after = headers::retry_after(response.headers());
+        let Self { http, host } = self;
+        let kind = ErrorKind::Status(http.status().as_u16());
+        let retry_after = headers::retry_after(http.headers());
 
-        let body = tokio::time::timeout(ERROR_TIMEOUT, headers::read_limited_body(response, MAX_ERROR_LENGTH)).await;
+        let body = tokio::time::timeout(ERROR_TIMEOUT, headers::read_limited_body(http, MAX_ERROR_LENGTH)).await;
         let body = body.ok().and_then(Result::ok).flatten().unwrap_or_default();
         let code = error_code(&body).filter(|code| !context.redactor().contains_secret(code));
         let detail = code.map(|code| format!("code {code}")).unwrap_or_default();

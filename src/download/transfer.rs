@@ -1,5 +1,6 @@
-//! One attempt at the download: a response, and where its bytes go.
+//! The state of a download that its attempts share, and one attempt over a single connection.
 
+use std::ops::Range;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::progress::ProgressTracker;
 use super::range::{RangeResponse, Rejection, RequestedRange};
 use super::rate::RateMeter;
 use super::signed_url::IssuedUrl;
-use super::store::{self, Body, Store};
+use super::store::{self, Store, StoreResponse};
 use super::text_type::{NotConvertible, TextType, with_utf8_charset};
 use super::{AttemptError, DownloadOptions, check_age, filename};
 use crate::config::Encoding;
@@ -27,9 +28,9 @@ use crate::text::format::{self, Progress};
 use crate::text::redact::{MAX_TEXT_LENGTH, Redactor};
 use crate::webadmit::{CreationTime, SignedUrl};
 
-/// How often several connections may be used before the file is downloaded over one. Each time, what was received had to be
-/// dropped.
-const MAX_PARALLEL_TRIES: u32 = 2;
+/// How often several connections may be used for a file. After that, the received bytes had to be dropped each time, and one
+/// connection is used.
+const MAX_PARALLEL_ATTEMPTS: u32 = 2;
 
 /// The partial file, and what is known of the file.
 pub(super) struct Transfer<'a> {
@@ -40,7 +41,7 @@ pub(super) struct Transfer<'a> {
     description: Description,
     tracker: ProgressTracker,
     /// How often several connections may still be used.
-    parallel_tries: u32,
+    parallel_attempts_left: u32,
 }
 
 /// The version of the file whose bytes are in the partial file.
@@ -52,7 +53,7 @@ struct Version {
     total: Option<u64>,
 }
 
-/// What the store says of the file besides its bytes.
+/// The metadata of the file that the store sends.
 #[derive(Default)]
 struct Description {
     filename: Option<String>,
@@ -77,7 +78,7 @@ impl<'a> Transfer<'a> {
             version: Version::default(),
             description: Description::default(),
             tracker: ProgressTracker::new(now),
-            parallel_tries: MAX_PARALLEL_TRIES,
+            parallel_attempts_left: MAX_PARALLEL_ATTEMPTS,
         })
     }
 
@@ -93,25 +94,25 @@ impl<'a> Transfer<'a> {
             self.start_over()?;
         }
 
-        let response = store.request(url, requested.as_ref()).await?;
-        let (body, context) = (response.body, store.context);
-        match response.meaning {
+        let (class, response) = store.request(url, requested.as_ref()).await?;
+        let context = store.context;
+        match class {
             RangeResponse::Whole { total, etag } => {
                 self.start_over()?;
                 self.tracker.begin_version(etag.as_deref());
                 self.version = Version { etag, total };
-                self.describe(&body.response, context.redactor())?;
+                self.describe(&response.http, context.redactor())?;
                 check_age(self.description.created, self.options.max_age).map_err(AttemptError::Fatal)?;
-                self.log_start(context, &body.host);
-                self.receive(store, body, total).await
+                self.log_start(context, &response.host);
+                self.receive(store, response, total).await
             }
             RangeResponse::Part { end, total } => {
                 self.version.total = Some(total);
                 context.line(&format!("resuming at {}", format::bytes(self.partial.contiguous_len())));
-                self.receive(store, body, Some(end)).await
+                self.receive(store, response, Some(end)).await
             }
-            RangeResponse::Rejected(rejection) => Err(self.reject(&body.host, rejection)),
-            RangeResponse::ErrorStatus => Err(body.status_error(context).await.into()),
+            RangeResponse::Rejected(rejection) => Err(self.reject(&response.host, rejection)),
+            RangeResponse::ErrorStatus => Err(response.status_error(context).await.into()),
         }
     }
 
@@ -135,7 +136,7 @@ impl<'a> Transfer<'a> {
             return error.into();
         }
         if rejection.rules_out_ranges() {
-            self.parallel_tries = 0;
+            self.parallel_attempts_left = 0;
         }
         match self.start_over() {
             Ok(()) => AttemptError::StartOver(error),
@@ -144,8 +145,8 @@ impl<'a> Transfer<'a> {
     }
 
     /// Records that the file is started over while several connections are used.
-    pub(super) fn use_up_parallel_try(&mut self) {
-        self.parallel_tries = self.parallel_tries.saturating_sub(1);
+    pub(super) fn record_parallel_failure(&mut self) {
+        self.parallel_attempts_left = self.parallel_attempts_left.saturating_sub(1);
     }
 
     /// Records what the response says about the file, and starts the conversion of text.
@@ -196,41 +197,43 @@ impl<'a> Transfer<'a> {
     async fn receive<'s, F: AsyncFnMut() -> Result<SignedUrl, StepError>>(
         &mut self,
         store: &Store<'s, F>,
-        mut body: Body,
+        mut response: StoreResponse,
         end: Option<u64>,
     ) -> Result<Option<Rest<'s>>, AttemptError> {
         let context = store.context;
-        let mut ranges = self.range_support(&body.response, end);
-        let mut rate = RateMeter::new(
+        let mut ranges = self.range_support(&response.http, end);
+        let mut meter = RateMeter::new(
             self.options.parallel.window,
             self.options.parallel.fast,
             context.deadline().elapsed(),
             self.partial.received(),
         );
 
-        while let Some(chunk) = ranges.next_chunk(&mut body, || self.progress()).await? {
+        while let Some(chunk) = ranges.next_chunk(&mut response, || self.progress()).await? {
             let at = self.partial.contiguous_len();
             if end.is_some_and(|end| at + chunk.len() as u64 > end) {
-                return Err(self.reject(&body.host, Rejection::TooLong));
+                return Err(self.reject(&response.host, Rejection::TooLong));
             }
             self.write_at(context, at, chunk)?;
 
-            rate.record(context.deadline().elapsed(), self.partial.received());
-            if !ranges.may_be_used() || !self.is_parallel_worth_it(rate.steady()) {
+            meter.record(context.deadline().elapsed(), self.partial.received());
+            let Some(rate) = meter.steady() else { continue };
+            if !ranges.may_be_used() || !self.is_parallel_worth_it(rate) {
                 continue;
             }
-            let Some(rest) = self.missing_range() else { continue };
+            let Some(RequestedRange { start, etag, total: Some(total), .. }) = self.missing_range() else { continue };
             let Some(spare) = store.connection.pool().try_acquire() else { continue };
             if let RangeSupport::Supported = ranges {
-                return Ok(Some(Rest { body, range: rest, rate: rate.steady(), spare }));
+                return Ok(Some(Rest { response, missing: start..total, etag, rate, spare }));
             }
-            ranges = RangeSupport::Probing(Box::pin(store.supports_ranges(rest, spare)));
+            let byte = RequestedRange { start, end: Some(start + 1), etag, total: Some(total) };
+            ranges = RangeSupport::Probing(Box::pin(store.supports_ranges(byte, spare)));
         }
 
         if end.is_some_and(|end| self.partial.contiguous_len() < end) {
-            return Err(self.reject(&body.host, Rejection::TooShort));
+            return Err(self.reject(&response.host, Rejection::TooShort));
         }
-        self.check_complete(&body.host)?;
+        self.check_complete(&response.host)?;
         Ok(None)
     }
 
@@ -244,7 +247,7 @@ impl<'a> Transfer<'a> {
 
     /// Returns whether the rest of a response that ends at the offset `end` can be received over several connections.
     fn range_support<'f>(&self, response: &Response, end: Option<u64>) -> RangeSupport<'f> {
-        if self.parallel_tries == 0 || end.is_none() || end != self.version.total {
+        if self.parallel_attempts_left == 0 || end.is_none() || end != self.version.total {
             return RangeSupport::Unsupported;
         }
         match headers::text(response.headers(), ACCEPT_RANGES) {
@@ -255,7 +258,7 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    fn is_parallel_worth_it(&self, rate: Option<f64>) -> bool {
+    fn is_parallel_worth_it(&self, rate: f64) -> bool {
         let remaining = self.version.total.unwrap_or(0).saturating_sub(self.partial.contiguous_len());
         self.options.parallel.is_worth_it(remaining, rate)
     }
@@ -306,10 +309,13 @@ impl<'a> Transfer<'a> {
 /// The rest of a file that is being received over a slow connection.
 pub(super) struct Rest<'p> {
     /// The response, which is being received already.
-    pub(super) body: Body,
-    pub(super) range: RequestedRange,
+    pub(super) response: StoreResponse,
+    /// The bytes that are missing.
+    pub(super) missing: Range<u64>,
+    /// The strong validator of the version that is received.
+    pub(super) etag: String,
     /// The rate of the connection in bytes per second.
-    pub(super) rate: Option<f64>,
+    pub(super) rate: f64,
     /// A second connection.
     pub(super) spare: PooledConnection<'p>,
 }
@@ -329,19 +335,19 @@ impl RangeSupport<'_> {
         matches!(self, Self::Unknown | Self::Supported)
     }
 
-    /// Returns the next bytes of the body. Meanwhile, the probe continues.
+    /// Returns the next bytes of the response. Meanwhile, the probe continues.
     async fn next_chunk(
         &mut self,
-        body: &mut Body,
+        response: &mut StoreResponse,
         progress: impl Fn() -> Progress,
     ) -> Result<Option<Bytes>, RequestError> {
         if let Self::Probing(probe) = self {
             tokio::select! {
                 biased;
                 is_supported = probe => *self = if is_supported { Self::Supported } else { Self::Unsupported },
-                chunk = body.chunk(&progress) => return chunk,
+                chunk = response.chunk(&progress) => return chunk,
             }
         }
-        body.chunk(progress).await
+        response.chunk(progress).await
     }
 }
