@@ -43,7 +43,7 @@ impl RequestedRange {
     }
 }
 
-/// What a response means for the download.
+/// How a response continues the download.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum RangeResponse {
     /// The whole file from its first byte, which replaces everything that was received before.
@@ -79,8 +79,8 @@ pub(super) enum Rejection {
     NewVersion,
     /// The file has no bytes at the requested offset.
     NoSuchRange,
-    /// A body without `Content-Range` that is not known to be the whole file.
-    OtherLength,
+    /// A 200 without `Content-Range` that may be the whole file or only the requested part.
+    MissingContentRange,
     /// A part that may be of another version.
     OtherVersion,
     /// Several parts in one body.
@@ -122,12 +122,12 @@ impl Rejection {
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Encoded => "sent the file in a content coding, which was not requested",
+            Self::Encoded => "sent the file with a content coding or transfer coding that was not requested",
             Self::UnknownLength => "did not announce a length, so an interrupted download could not be detected",
             Self::UnrequestedPart => "sent a part although the whole file was requested",
             Self::NewVersion => "the file has changed",
             Self::NoSuchRange => "the file has no bytes after the received ones",
-            Self::OtherLength => "sent a whole file of another length although a part was requested",
+            Self::MissingContentRange => "responded to a request for a part without saying which bytes it sent",
             Self::OtherVersion => "sent a part that may be of another version of the file",
             Self::SeveralParts => "sent several parts although one was requested",
             Self::UnknownRange => "sent a part without a valid Content-Range",
@@ -173,7 +173,7 @@ fn classify_whole(head: &ResponseHead, requested: Option<&RequestedRange>) -> Re
     if is_other_version || total.is_some() && total == requested.total {
         return Ok(RangeResponse::Whole { total, etag });
     }
-    Err(Rejection::OtherLength)
+    Err(Rejection::MissingContentRange)
 }
 
 fn classify_part(head: &ResponseHead, requested: &RequestedRange) -> Result<RangeResponse, Rejection> {
@@ -237,7 +237,7 @@ fn is_chunked(head: &ResponseHead) -> bool {
 /// Whether the bytes of the body are not those of the file.
 ///
 /// Stores return the `Content-Encoding` of the upload: `aws-chunked` describes only the upload (botocore, AWS SDKs), and a
-/// charset belongs into `Content-Type`. Neither describes the body.
+/// charset belongs in `Content-Type`. Neither describes the body.
 fn is_encoded(head: &ResponseHead) -> bool {
     let is_coding = |coding: &str| {
         !["", "identity", "aws-chunked"].iter().any(|known| coding.eq_ignore_ascii_case(known))

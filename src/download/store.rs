@@ -120,9 +120,9 @@ pub(super) fn rejection_error(host: &str, rejection: Rejection) -> RequestError 
     store_error(rejection.kind(), host, rejection.to_string())
 }
 
-/// Returns the error of a body that ended before the file was complete.
+/// Returns the error of a complete response that had only a part of the requested bytes.
 pub(super) fn incomplete_error(host: &str, progress: Progress) -> RequestError {
-    store_error(ErrorKind::UnexpectedEof, host, format!("at {progress}"))
+    store_error(ErrorKind::Mismatch, host, format!("sent only a part of the requested bytes: received {progress}"))
 }
 
 fn store_error(kind: ErrorKind, host: &str, detail: impl Into<String>) -> RequestError {

@@ -237,7 +237,7 @@ impl<'a> Transfer<'a> {
         Ok(None)
     }
 
-    /// Returns an error if bytes of the file are missing.
+    /// Returns an error if bytes of the file are missing although everything that was sent has been received.
     pub(super) fn check_complete(&self, host: &str) -> Result<(), AttemptError> {
         if self.version.total.is_none_or(|total| self.partial.contiguous_len() == total) {
             return Ok(());

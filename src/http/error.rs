@@ -67,7 +67,7 @@ pub(crate) enum ErrorKind {
     InvalidUrl,
     /// The store redirected too often, or to a URL that must not be used.
     StoreRedirect,
-    /// The store sent the file in a content coding that was not requested.
+    /// The store sent the file with a content coding or transfer coding that was not requested.
     UnsupportedEncoding,
     /// The store's response does not match the request: another range, or another length than announced.
     Mismatch,
@@ -97,13 +97,13 @@ impl RequestError {
         Self { endpoint, kind, host: host.into(), detail: detail.into(), retry_after: None }
     }
 
-    /// Returns the error in a few words, as the recovery summary counts it: `503 from the API`.
+    /// Returns the error in a few words, as the recovery summary counts it: `503 from the API`. Only errors that are retried are
+    /// counted.
     #[must_use]
     pub(crate) fn short_description(&self) -> String {
         let what = match self.kind {
             ErrorKind::Connect => return format!("failed connection to the {}", self.endpoint),
             ErrorKind::ProxyAuthentication => return "proxy authentication".to_owned(),
-            ErrorKind::Certificate => return format!("untrusted certificate of the {}", self.endpoint),
             ErrorKind::UnexpectedEof => return "interrupted download".to_owned(),
             ErrorKind::Stalled => return "stalled download".to_owned(),
             ErrorKind::Status(status) => status.to_string(),
@@ -114,12 +114,15 @@ impl RequestError {
             ErrorKind::MissingUrl => "response without a URL".to_owned(),
             ErrorKind::UnknownLength => "response of unknown length".to_owned(),
             ErrorKind::Mismatch => "unexpected response".to_owned(),
-            ErrorKind::MissingRedirect => "response without a redirect".to_owned(),
-            ErrorKind::Redirect | ErrorKind::StoreRedirect => "redirect".to_owned(),
-            ErrorKind::TooLarge => "oversized response".to_owned(),
-            ErrorKind::WrongRun => "response for another run".to_owned(),
-            ErrorKind::InvalidUrl => "unusable URL".to_owned(),
-            ErrorKind::UnsupportedEncoding => "encoded response".to_owned(),
+            // These are never retried.
+            ErrorKind::Certificate
+            | ErrorKind::Redirect
+            | ErrorKind::MissingRedirect
+            | ErrorKind::StoreRedirect
+            | ErrorKind::TooLarge
+            | ErrorKind::WrongRun
+            | ErrorKind::InvalidUrl
+            | ErrorKind::UnsupportedEncoding => "error".to_owned(),
         };
         format!("{what} from the {}", self.endpoint)
     }

@@ -19,10 +19,11 @@ fn stand_in() -> StandIn {
 
 /// Runs a step, and checks that it saved the whole file after this number of requests to the store.
 #[track_caller]
-fn assert_downloads(stand_in: &StandIn, attempts: usize) {
+fn assert_downloads(stand_in: &StandIn, attempts: usize) -> Outcome {
     let outcome = github(stand_in).run().exited(0);
     assert_eq!((outcome.files(), outcome.read(FILENAME)), (vec![FILENAME.to_owned()], stand_in.file()));
     assert_eq!(stand_in.store().requests().len(), attempts, "{}", outcome.stdout);
+    outcome
 }
 
 #[test]
@@ -128,7 +129,7 @@ fn rejects_a_transfer_coding_in_a_second_header() {
             let head = head(200, &[("Transfer-Encoding", "chunked"), ("Transfer-Encoding", coding)], 0);
             vec![Action::Send(head), Action::Send(chunked(&file.bytes)), Action::Close]
         });
-        let outcome = github(&stand_in).run().exited(1).with_error("content coding");
+        let outcome = github(&stand_in).run().exited(1).with_error("content coding or transfer coding");
         assert_eq!(outcome.files(), [""; 0], "{coding}");
     }
 }
@@ -145,7 +146,7 @@ fn rejects_a_body_whose_chunks_are_not_decoded() {
                 let chunks = b"5\r\nAPPLI\r\n4\r\nCANT\r\n".to_vec();
                 vec![Action::Send(head(200, &headers, 0)), Action::Send(chunks), Action::Close]
             });
-            let outcome = github(&stand_in).run().exited(1).with_error("content coding");
+            let outcome = github(&stand_in).run().exited(1).with_error("content coding or transfer coding");
             assert_eq!(outcome.files(), [""; 0], "{codings:?} {length:?}");
         }
     }
@@ -162,7 +163,9 @@ fn restarts_if_a_200_of_unknown_length_may_be_only_the_rest() {
             let sent = if is_cut { &body[..2000] } else { &body };
             vec![Action::Send(head), Action::Send(sent.to_vec()), if is_cut { Action::Reset } else { Action::Close }]
         });
-        assert_downloads(&stand_in, 3);
+        let outcome = assert_downloads(&stand_in, 3);
+        let message = "responded to a request for a part without saying which bytes it sent; starting over";
+        assert!(outcome.stdout.contains(message), "{}", outcome.stdout);
         assert_eq!(stand_in.store().requests()[2].header("range"), None, "cut: {is_cut}");
     }
 }
@@ -190,7 +193,12 @@ fn joins_parts_shorter_than_requested() {
         let range = format!("bytes 5000-5999/{total}");
         respond(206, &[("ETag", &etag), ("Content-Range", &range)], &file.bytes[5000..6000])
     });
-    assert_downloads(&stand_in, 3);
+    let outcome = assert_downloads(&stand_in, 3);
+    let words = "sent only a part of the requested bytes: received 6.0 kB of ";
+    assert_eq!(outcome.stdout.matches(words).count(), 1, "{}", outcome.stdout);
+    assert_eq!(outcome.stdout.matches("closed too early").count(), 1, "{}", outcome.stdout);
+    let recovery = "1 interrupted download at 5.0 kB, 1 unexpected response from the store";
+    assert!(outcome.summary.contains(recovery), "{}", outcome.summary);
     assert_eq!(stand_in.store().requests()[2].header("range"), Some("bytes=6000-"));
 }
 
@@ -795,18 +803,18 @@ fn accepts_a_complete_chunked_body() {
 fn rejects_a_content_coding() {
     let stand_in = StandIn::start();
     stand_in.next_store_response(|_, _| respond(200, &[("Content-Encoding", "gzip")], b"x"));
-    let outcome = github(&stand_in).run().exited(1).with_error("content coding");
+    let outcome = github(&stand_in).run().exited(1).with_error("content coding or transfer coding");
     assert_eq!(outcome.files(), [""; 0]);
     // In a second header, and in the response to a range request.
     stand_in.next_store_response(|_, _| {
         respond(200, &[("Content-Encoding", "identity"), ("Content-Encoding", "gzip")], b"x")
     });
-    github(&stand_in).run().exited(1).with_error("content coding");
+    github(&stand_in).run().exited(1).with_error("content coding or transfer coding");
     let stand_in = StandIn::with_file(&applicants_csv(500));
     stand_in.cut_next_download_after(5000).next_store_response(|request, file| {
         vec![Action::Send(file.respond(request, &[("Content-Encoding", "gzip")]))]
     });
-    github(&stand_in).run().exited(1).with_error("content coding");
+    github(&stand_in).run().exited(1).with_error("content coding or transfer coding");
 }
 
 #[test]

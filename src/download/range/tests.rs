@@ -164,7 +164,7 @@ fn a_rejection_names_the_first_thing_that_is_wrong() {
         (200, vec![etag], Rejection::UnknownLength),
         (412, vec![], Rejection::NewVersion),
         (416, vec![], Rejection::NoSuchRange),
-        (200, vec![etag, length], Rejection::OtherLength),
+        (200, vec![etag, length], Rejection::MissingContentRange),
         (206, vec![range, length], Rejection::OtherVersion),
         (206, vec![etag, range, length, ("type", "multipart/byteranges")], Rejection::SeveralParts),
         (206, vec![etag, length], Rejection::UnknownRange),
@@ -176,14 +176,14 @@ fn a_rejection_names_the_first_thing_that_is_wrong() {
 }
 
 #[test]
-fn only_rejections_that_prove_nothing_about_the_received_bytes_keep_them() {
+fn the_received_bytes_are_dropped_unless_a_rejection_says_nothing_about_them() {
     for (rejection, kind, starts_over, rules_out_ranges) in [
         (Rejection::Encoded, ErrorKind::UnsupportedEncoding, false, false),
         (Rejection::UnknownLength, ErrorKind::UnknownLength, false, false),
         (Rejection::UnrequestedPart, ErrorKind::Mismatch, false, false),
         (Rejection::NewVersion, ErrorKind::Status(412), true, false),
         (Rejection::NoSuchRange, ErrorKind::Status(416), true, false),
-        (Rejection::OtherLength, ErrorKind::Mismatch, true, false),
+        (Rejection::MissingContentRange, ErrorKind::Mismatch, true, false),
         (Rejection::OtherVersion, ErrorKind::Mismatch, true, false),
         (Rejection::SeveralParts, ErrorKind::Mismatch, true, false),
         (Rejection::UnknownRange, ErrorKind::Mismatch, true, false),

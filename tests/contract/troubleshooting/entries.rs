@@ -512,7 +512,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
                 &[unknown_length],
             ),
             entry(
-                "the store … sent the file in a content coding",
+                "the store … sent the file with a content coding or transfer coding",
                 "A proxy compresses the file, or it was uploaded compressed.",
                 "",
                 Never,
