@@ -31,8 +31,9 @@
 //! - Text from a server goes through [`text::sanitize`] before a person or a CI runner sees it.
 //! - Inputs are parsed once, into types that cannot hold an invalid value.
 //! - Each of the three loops is in one place. [`http::retry`] decides what happens after an error.
-//! - [`config`], [`webadmit::resolve`], [`http::retry`], `download::range`, `download::filename`, `download::age`,
-//!   `download::text_type`, `download::html_charset` and [`text`] are pure: they use no clock, no disk and no network.
+//! - [`config`], [`webadmit::resolve`], [`http::retry`], [`http::parameters`], `download::range`, `download::parallel_config`,
+//!   `download::pieces`, `download::rate`, `download::filename`, `download::age`, `download::text_type`, `download::html_charset`
+//!   and [`text`] are pure: they use no clock, no disk and no network.
 //! - Everything runs on one thread, except name look-ups, the checksum of a large file, the conversion of text, and printing the list.
 //! - A file is renamed to its destination when it is complete and verified; a partial file never has that name.
 

@@ -23,13 +23,16 @@ pub struct Destination {
     directory: PathBuf,
     /// The files with outputs, which a downloaded file must not replace.
     output_paths: OutputPaths,
+    /// The directories that were created for the files, parents first.
     created: Vec<PathBuf>,
+    /// Whether a file was saved.
     has_file: Cell<bool>,
     /// Index of the run that each saved file is of.
     owners: RefCell<BTreeMap<PathBuf, usize>>,
     /// The names of the files of each run. Includes files that were not saved because another run has the path, so that the numbers
     /// in the names of a run do not depend on other runs.
     names: RefCell<BTreeSet<(usize, String)>>,
+    /// The files that were replaced since [`Destination::take_replaced`] was called.
     replaced: RefCell<Vec<ReplacedFile>>,
 }
 
@@ -68,7 +71,7 @@ impl Destination {
     ///
     /// # Errors
     ///
-    /// If they cannot, or if `filename` is taken by a directory or a file with outputs.
+    /// If no file can be created there, or if `filename` is taken by a directory or a file with outputs.
     pub fn prepare(
         workspace: &Workspace,
         directory: &Path,

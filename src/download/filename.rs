@@ -39,8 +39,8 @@ fn from_content_disposition(header: &str) -> Option<String> {
     extended.or_else(|| value("filename").and_then(|name| sanitize_filename(&name)))
 }
 
-/// Returns the name without directories, control and bidirectional characters, [`REJECTED`] characters, leading dots and
-/// hyphens, and trailing dots and spaces, in at most 255 bytes. `None` if no letter or digit is left.
+/// Returns the name without directories, control and bidirectional characters, leading dots and hyphens, and trailing dots and
+/// spaces, in at most 255 bytes. [`REJECTED`] characters become `_`. `None` if no letter or digit is left.
 fn sanitize_filename(name: &str) -> Option<String> {
     let name = name.rsplit(['/', '\\']).find(|part| !part.trim().is_empty())?;
     let printable = name.chars().filter(|&c| !sanitize::is_unprintable(c));

@@ -16,7 +16,7 @@ const PRESCAN_LENGTH: usize = 1024;
 /// Number of bytes that are searched here: the prescan is not the end of a browser's search, and a later charset counts, too.
 pub(super) const HEAD_LENGTH: usize = 4096;
 
-/// Changes the charsets that browsers search for at the beginning of an HTML file in UTF-8, if they are others than UTF-8.
+/// Replaces the charsets that are declared at the beginning of an HTML file with `utf-8`. The text is in UTF-8 already.
 pub(super) fn change_to_utf8(head: &mut Vec<u8>) -> HtmlCharset {
     let others = other_charsets(&head[..head.len().min(PRESCAN_LENGTH)]);
     let mut changed = head.clone();
@@ -114,12 +114,12 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    /// Moves to the next byte after a part of the file, and returns the charset that the part declares.
+    /// Moves past the next comment, tag or other byte, and returns the charset that it declares.
     fn next_charset(&mut self) -> Result<Option<Label>, OutOfBytes> {
         let mut label = None;
         match self.rest() {
             [b'<', b'!', b'-', b'-', ..] => {
-                // The hyphens of the end can be those of the beginning.
+                // `<!-->` is a complete comment.
                 self.position += 2 + find(&self.rest()[2..], b"-->").ok_or(OutOfBytes)? + 2;
             }
             rest if is_meta(rest) => {
@@ -239,7 +239,7 @@ fn is_meta(bytes: &[u8]) -> bool {
     follows && bytes[..b"<meta".len()].eq_ignore_ascii_case(b"<meta")
 }
 
-/// Returns where ASCII text begins for the first time, in any letter case.
+/// Returns the position of the first occurrence of an ASCII text, in any letter case.
 fn find(bytes: &[u8], text: &[u8]) -> Option<usize> {
     bytes.windows(text.len()).position(|window| window.eq_ignore_ascii_case(text))
 }

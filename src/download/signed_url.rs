@@ -20,7 +20,7 @@ pub(super) struct SignedUrlSource<F> {
     refresh: F,
 }
 
-/// A signed URL, with an id that tells it from the others of the download.
+/// A signed URL, with an id that distinguishes it from the others of the download.
 #[derive(Clone)]
 pub(super) struct IssuedUrl {
     pub(super) url: SignedUrl,
@@ -39,7 +39,7 @@ impl<F: AsyncFnMut() -> Result<SignedUrl, StepError>> SignedUrlSource<F> {
     ///
     /// # Errors
     ///
-    /// What ends the step if the API has no new URL.
+    /// The error that ends the step, if the API issues no new URL.
     pub(super) async fn get(&mut self, context: &Context<'_>, failed: Option<usize>) -> Result<IssuedUrl, StepError> {
         let IssuedUrl { url, id } = &self.current;
         let age = context.deadline().elapsed().saturating_sub(self.issued_at);
@@ -52,7 +52,7 @@ impl<F: AsyncFnMut() -> Result<SignedUrl, StepError>> SignedUrlSource<F> {
     }
 }
 
-/// Returns how long a URL is used that expires after `lifetime`.
+/// Returns for how long a URL with this lifetime is used.
 fn usable_time(lifetime: Option<Duration>) -> Duration {
     lifetime.map_or(MAX_AGE, |lifetime| lifetime.saturating_sub(MARGIN).max(lifetime / 2).min(MAX_AGE))
 }

@@ -34,7 +34,7 @@ pub(super) struct Transcoder {
     thread: Option<JoinHandle<TranscodeResult>>,
     /// Closed when the thread ends.
     ended: oneshot::Receiver<()>,
-    /// Whether the thread ends before the text is complete.
+    /// Set to end the thread before the text is complete.
     is_cancelled: Arc<AtomicBool>,
 }
 

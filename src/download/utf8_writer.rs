@@ -34,8 +34,9 @@ pub(super) type TranscodeResult = anyhow::Result<Result<Transcoded, String>>;
 /// Decodes a text and writes it in UTF-8.
 pub(super) struct Utf8Writer {
     text_type: TextType,
-    /// The file as the store sends it, which has at least the bytes that were received.
+    /// The partial file, which is read again if the text is not UTF-8. Has at least the first `received` bytes.
     source: File,
+    /// Number of bytes that were passed to [`Utf8Writer::write`].
     received: u64,
     decoder: Decoder,
     buffer: Vec<u8>,
@@ -50,7 +51,7 @@ pub(super) struct Utf8Writer {
 }
 
 impl Utf8Writer {
-    /// If `is_cancelled` is set, the next block of the text is an error.
+    /// Once `is_cancelled` is set, decoding ends with an error.
     pub(super) fn new(text_type: TextType, source: File, file: NamedTempFile, is_cancelled: Arc<AtomicBool>) -> Self {
         Self {
             text_type,

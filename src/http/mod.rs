@@ -1,4 +1,4 @@
-//! HTTP: both clients, TLS, response headers, request errors, and the retry policy.
+//! HTTP: both clients, TLS, URLs, response headers and their parameters, request errors, and the retry policy.
 
 mod client;
 pub(crate) mod error;

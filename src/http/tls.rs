@@ -22,7 +22,7 @@ const BUNDLES: [&str; 6] = [
 #[derive(Debug)]
 pub(crate) struct TrustStore {
     pub(crate) roots: RootCertStore,
-    /// Which of the system's files could not be read.
+    /// A warning for each of the system's files and directories in which no authority was found.
     pub(crate) warnings: Vec<String>,
 }
 
