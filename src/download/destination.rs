@@ -1,9 +1,10 @@
 //! The destination of the files.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -29,11 +30,33 @@ pub struct Destination {
     has_file: Cell<bool>,
     /// Index of the run that each saved file is of.
     owners: RefCell<BTreeMap<PathBuf, usize>>,
-    /// The names of the files of each run. Includes files that were not saved because another run has the path, so that the numbers
-    /// in the names of a run do not depend on other runs.
-    names: RefCell<BTreeSet<(usize, String)>>,
+    /// The files of each run, by run and name. Includes files that were not saved because another run has the path, so that the
+    /// numbers in the names of a run do not depend on other runs.
+    names: RefCell<BTreeMap<(usize, String), NamedFile>>,
+    /// The files that were renamed since [`Destination::take_renamed`] was called.
+    renamed: RefCell<Vec<RenamedFile>>,
     /// The files that were replaced since [`Destination::take_replaced`] was called.
     replaced: RefCell<Vec<ReplacedFile>>,
+}
+
+/// A file that has a name.
+#[derive(Debug)]
+struct NamedFile {
+    /// The position of the file in its run.
+    position: usize,
+    /// The name without a number.
+    requested: String,
+}
+
+/// A saved file that was renamed, because a file that comes earlier in the same run has its name.
+#[derive(Debug)]
+pub(crate) struct RenamedFile {
+    /// Path before, as in [`WrittenFile`].
+    pub(crate) from: String,
+    /// Path now.
+    pub(crate) to: String,
+    /// File name now.
+    pub(crate) filename: String,
 }
 
 /// A file of this step that was replaced, because a run that comes earlier in the inputs has a file of the same path.
@@ -89,6 +112,7 @@ impl Destination {
             has_file: Cell::new(false),
             owners: RefCell::default(),
             names: RefCell::default(),
+            renamed: RefCell::default(),
             replaced: RefCell::default(),
         };
 
@@ -138,39 +162,84 @@ impl Destination {
         partial.start_conversion(text_type, text)
     }
 
-    /// Renames a complete file to its destination, and replaces what is there. If another file of the same run has this name, `-2`,
-    /// `-3` … is added. If another run has a file of this path, the file of the run that comes earlier in the inputs stays.
+    /// Renames a complete file to its destination, and replaces what is there. If an earlier file of the same run has this name,
+    /// `-2`, `-3` … is added. If another run has a file of this path, the file of the run that comes earlier in the inputs stays.
     ///
     /// # Errors
     ///
     /// [`StepError::PathConflict`] if a run that comes earlier has a file of this path, or an error of this machine. An existing
     /// file is left unchanged then.
-    pub(super) fn save(&self, complete: CompleteFile, filename: &str, run: usize) -> Result<WrittenFile, StepError> {
-        let filename = self.distinct_name(filename, run);
-        let path = self.path(&filename)?;
-        let owner = self.owners.borrow().get(&path).copied();
-        if let Some(other) = owner.filter(|&other| other < run) {
-            return Err(StepError::PathConflict { path: self.workspace.display_path(&path), other });
-        }
-
-        let displayed = self.workspace.display_path(&path);
+    pub(super) fn save(
+        &self,
+        complete: CompleteFile,
+        filename: &str,
+        run: usize,
+        position: usize,
+    ) -> Result<WrittenFile, StepError> {
+        let filename = self.claim_name(filename, run, position)?;
         let CompleteFile { file, size, sha256, source_sha256, encoding } = complete;
-        let result = file.persist(&path).map_err(|error| error.error);
-        result.with_context(|| format!("cannot move the complete file to {displayed}"))?;
-        self.has_file.set(true);
-        self.owners.borrow_mut().insert(path, run);
-        if let Some(other) = owner {
-            self.replaced.borrow_mut().push(ReplacedFile { path: displayed.clone(), run: other, by: run });
-        }
-        Ok(WrittenFile { path: displayed, filename, size, sha256, source_sha256, encoding })
+        let path = self.move_to(&filename, run, |path| file.persist(path).map(drop).map_err(|error| error.error))?;
+        Ok(WrittenFile { path, filename, size, sha256, source_sha256, encoding })
     }
 
-    /// Returns a name that no other file of this run has.
-    fn distinct_name(&self, filename: &str, run: usize) -> String {
+    /// Returns the first of the names `a.zip`, `a-2.zip`, `a-3.zip` … that no earlier file of this run has. If a later file has it,
+    /// because the download of this one was postponed, that one gets its next name.
+    fn claim_name(&self, requested: &str, run: usize, position: usize) -> Result<String, StepError> {
         let mut names = self.names.borrow_mut();
-        let numbered = (2..).map(|number| filename::numbered(filename, number));
-        let mut candidates = [filename.to_owned()].into_iter().chain(numbered);
-        candidates.find(|name| names.insert((run, name.clone()))).unwrap_or_default()
+        let is_claimable = |name: &String| names.get(&(run, name.clone())).is_none_or(|file| file.position > position);
+        let numbered = (2..).map(|number| filename::numbered(requested, number));
+        let name = std::iter::once(requested.to_owned()).chain(numbered).find(is_claimable).unwrap_or_default();
+
+        let later = names.insert((run, name.clone()), NamedFile { position, requested: requested.to_owned() });
+        drop(names);
+        if let Some(later) = later {
+            let next_name = self.claim_name(&later.requested, run, later.position)?;
+            self.rename(&name, &next_name, run)?;
+        }
+        Ok(name)
+    }
+
+    /// Renames a saved file of a run.
+    fn rename(&self, name: &str, new_name: &str, run: usize) -> Result<(), StepError> {
+        let from = self.directory.join(name);
+        // It was not saved if another run has the path.
+        if self.owners.borrow().get(&from) != Some(&run) {
+            return Ok(());
+        }
+
+        let to = self.move_to(new_name, run, |to| fs::rename(&from, to))?;
+        self.owners.borrow_mut().remove(&from);
+        let from = self.workspace.display_path(&from);
+        self.renamed.borrow_mut().push(RenamedFile { from, to, filename: new_name.to_owned() });
+        Ok(())
+    }
+
+    /// Moves a file of a run to its path, unless a run that comes earlier has a file there. Returns the path.
+    fn move_to(
+        &self,
+        filename: &str,
+        run: usize,
+        rename: impl FnOnce(&Path) -> io::Result<()>,
+    ) -> Result<String, StepError> {
+        let path = self.path(filename)?;
+        let displayed = self.workspace.display_path(&path);
+        let owner = self.owners.borrow().get(&path).copied();
+        if let Some(other) = owner.filter(|&other| other < run) {
+            return Err(StepError::PathConflict { path: displayed, other });
+        }
+
+        rename(&path).with_context(|| format!("cannot move the complete file to {displayed}"))?;
+        self.has_file.set(true);
+        self.owners.borrow_mut().insert(path, run);
+        if let Some(other) = owner.filter(|&other| other > run) {
+            self.replaced.borrow_mut().push(ReplacedFile { path: displayed.clone(), run: other, by: run });
+        }
+        Ok(displayed)
+    }
+
+    /// Takes the files that were renamed since the last call.
+    pub(crate) fn take_renamed(&self) -> Vec<RenamedFile> {
+        self.renamed.take()
     }
 
     /// Takes the files that were replaced since the last call.

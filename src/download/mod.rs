@@ -53,6 +53,7 @@ pub(crate) use age::check_age;
 pub(crate) use connections::MAX_CONNECTIONS;
 pub use connections::{ConnectionPool, PooledConnection};
 pub use destination::Destination;
+pub(crate) use destination::RenamedFile;
 use parallel::Parallel;
 pub use parallel_config::ParallelConfig;
 use signed_url::IssuedUrl;
@@ -64,6 +65,8 @@ use transfer::{Rest, Transfer};
 pub struct DownloadOptions<'a> {
     /// Index of the run in the request. If several runs have files of the same path, the earliest run keeps its file.
     pub run: usize,
+    /// The position of the file among those of the run. If several have the same name, it decides which of them gets a number.
+    pub position: usize,
     /// The file name, instead of the store's.
     pub filename: Option<&'a str>,
     /// The file name if the store has none.

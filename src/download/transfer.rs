@@ -285,7 +285,7 @@ impl<'a> Transfer<'a> {
         let Self { destination, options, partial, description, .. } = self;
         let filename = options.filename.or(description.filename.as_deref()).unwrap_or(options.fallback_name).to_owned();
         let WrittenFile { path, filename, size, sha256, source_sha256, encoding } =
-            destination.save(partial.finish().await?, &filename, options.run)?;
+            destination.save(partial.finish().await?, &filename, options.run, options.position)?;
 
         let encoding = description.not_converted.unwrap_or(encoding);
         let content_type = match &encoding {

@@ -378,7 +378,8 @@ fn download_all(server: &Server, number: usize, settings: Settings, start: impl 
         let url = || SignedUrl::new(Url::parse(&format!("{}/{index}", server.url())).unwrap(), UNIX_EPOCH);
         let Settings { parallel, encoding, max_age, .. } = settings;
         let filename = Some(names[index].as_str());
-        let options = DownloadOptions { run: 0, filename, fallback_name: "other", encoding, max_age, parallel };
+        let options =
+            DownloadOptions { run: 0, position: 0, filename, fallback_name: "other", encoding, max_age, parallel };
         let run = async {
             start(index, &lines).await;
             let connection = pool.acquire().await;

@@ -245,6 +245,45 @@ fn equal_names_are_numbered_in_the_order_of_the_zips() {
     }
 }
 
+/// Lets the redirect of a zip fail until the other zips of its batch are saved.
+fn postpone(stand_in: &StandIn, zip: u64) {
+    for _ in 0..3 {
+        let path = format!("/pdf_manager_zip_files/{zip}/");
+        stand_in.next_api_response_to("GET", &path, ResponseTemplate::new(500));
+    }
+}
+
+#[test]
+fn equal_names_are_numbered_in_this_order_if_a_zip_is_postponed() {
+    // The first ones are postponed until the others are saved.
+    let cases: [(usize, &[&str], &[&str]); 5] = [
+        (1, &["a.zip", "a.zip"], &["a.zip", "a-2.zip"]),
+        (1, &["a.zip", "b.zip", "a.zip", "a.zip"], &["a.zip", "b.zip", "a-2.zip", "a-3.zip"]),
+        (1, &["a-2.zip", "a.zip", "a.zip", "a-2.zip"], &["a-2.zip", "a.zip", "a-3.zip", "a-2-2.zip"]),
+        (2, &["a.zip", "a.zip", "a.zip", "b.zip"], &["a.zip", "a-2.zip", "a-3.zip", "b.zip"]),
+        (1, &["c.zip", "a.zip", "a.zip"], &["c.zip", "a.zip", "a-2.zip"]),
+    ];
+    for (postponed, sent, expected) in cases {
+        let stand_in = batch(|batch| {
+            let zips = sent.iter().enumerate();
+            zips.fold(batch, |batch, (index, name)| batch.zip(name, format!("zip {index}")))
+        });
+        let stand_in = stand_in.start();
+        (0..postponed).for_each(|index| postpone(&stand_in, pdf_zip_id(PDF_BATCH_ID, index)));
+        let outcome = batch_step(&stand_in).existing_file(expected[0], "older").run().exited(0);
+
+        let mut paths: Vec<_> = outcome.outputs["paths"].lines().collect();
+        let mut names = expected.to_vec();
+        paths.sort_unstable();
+        names.sort_unstable();
+        assert_eq!((&paths, outcome.files()), (&names, paths.iter().map(ToString::to_string).collect()));
+        assert_eq!(field(&outcome, "filename"), field(&outcome, "path"));
+        for (index, name) in expected.iter().enumerate() {
+            assert_eq!(outcome.read(name), format!("zip {index}").as_bytes(), "{name} of {sent:?}");
+        }
+    }
+}
+
 /// Starts a stand-in with two batches that have a zip of the same name. One sends it when the gate opens. Returns the log line
 /// that the other one writes when it has saved its own.
 fn two_batches_with_the_same_path(
@@ -289,6 +328,51 @@ fn of_two_batches_with_the_same_path_the_later_one_fails() {
         assert_eq!(field(&outcome, "path"), ["same.zip", "one.zip", "two.zip"]);
         let codes: Vec<Value> = outcome.output_files().iter().map(|file| file["error"]["code"].clone()).collect();
         assert_eq!(codes, [Value::Null, Value::Null, json!(1)]);
+    }
+}
+
+#[test]
+fn a_postponed_zip_changes_no_name_of_an_earlier_run() {
+    for (names, is_earlier_postponed, files) in [
+        (
+            [&["same-2.zip"][..], &["same.zip", "same.zip"]],
+            false,
+            &[("same-2.zip", "zip 1 of batch 1"), ("same.zip", "zip 2 of batch 2")][..],
+        ),
+        ([&["same.zip"], &["same.zip", "same.zip"]], false, &[("same.zip", "zip 1 of batch 1")]),
+        (
+            [&["same.zip", "same.zip"], &["same-2.zip"]],
+            true,
+            &[("same-2.zip", "zip 2 of batch 1"), ("same.zip", "zip 1 of batch 1")],
+        ),
+    ] {
+        let zips = |number: usize| {
+            move |batch: BatchBuilder| {
+                let zips = names[number - 1].iter().zip(1..);
+                zips.fold(batch, |batch, (name, zip)| batch.zip(name, format!("zip {zip} of batch {number}")))
+            }
+        };
+        let stand_in = second_template(batch(zips(1)), zips(2)).start();
+        let (postponed, awaited) = match is_earlier_postponed {
+            true => (PDF_ZIP_ID, format!("{SECOND_TEMPLATE_NAME}: saved {}", names[1][0])),
+            false => (SECOND_ZIP_ID, format!("{PDF_TEMPLATE_NAME}: saved {}", names[0][0])),
+        };
+        postpone(&stand_in, postponed);
+        let gate = Gate::new();
+        let for_store = Arc::clone(&gate);
+        stand_in.next_store_response_of(postponed, move |_, file| {
+            let headers = [("Content-Disposition", "attachment; filename=same.zip")];
+            vec![Action::WaitFor(Arc::clone(&for_store)), Action::Send(file.whole(&headers))]
+        });
+        let step = both_templates(&stand_in).spawn();
+        step.wait_for_stdout(&awaited);
+        gate.open();
+
+        let outcome = step.wait().exited(1).with_error("same").with_error(SECOND_TEMPLATE_NAME);
+        let read = |name: &String| (name.clone(), String::from_utf8(outcome.read(name)).unwrap());
+        let actual: Vec<_> = outcome.files().iter().map(read).collect();
+        let expected: Vec<_> = files.iter().map(|(name, content)| (name.to_string(), content.to_string())).collect();
+        assert_eq!(actual, expected, "{}", outcome.stdout);
     }
 }
 

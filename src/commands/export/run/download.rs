@@ -30,7 +30,7 @@ impl<'a> Run<'a> {
                     None => self.acquire_connection().await?,
                 };
                 let refresh = async || self.refresh_url(run).await;
-                let saved = self.download_file(run, response, url.clone(), refresh, connection).await?;
+                let saved = self.download_file(run, response, 0, url.clone(), refresh, connection).await?;
                 self.record_saved(saved);
                 self.log_recovery();
                 return Ok(());
@@ -47,7 +47,7 @@ impl<'a> Run<'a> {
         let mut queue: VecDeque<(usize, Option<u32>)> =
             (0..total).map(|index| (index, (total > 1).then_some(ATTEMPTS_BEFORE_OTHERS))).collect();
         while let Some((index, max_attempts)) = queue.pop_front() {
-            match self.download_zip(run, response, zips[index], max_attempts).await {
+            match self.download_zip(run, response, (index, zips[index]), max_attempts).await {
                 Ok(saved) => self.record_saved(saved),
                 Err(error) if total == 1 => return Err(error),
                 Err(error) if max_attempts.is_some() && has_no_attempts_left(&error) => queue.push_back((index, None)),
@@ -72,12 +72,13 @@ impl<'a> Run<'a> {
         Err(StepError::MissingFiles { missing, total, cause: Box::new(cause) })
     }
 
-    /// Downloads a zip file. As for a status check, a connection is taken before each request for its signed URL.
+    /// Downloads a zip file with its position in the batch. As for a status check, a connection is taken before each request for
+    /// its signed URL.
     async fn download_zip(
         &self,
         run: RunRef,
         response: &RunResponse,
-        zip: Id,
+        (position, zip): (usize, Id),
         max_attempts: Option<u32>,
     ) -> Result<SavedFile, StepError> {
         self.context.history.borrow_mut().progress = None;
@@ -88,7 +89,7 @@ impl<'a> Run<'a> {
             let (url, ()) = self.request_zip_url(zip, None, async || Ok(())).await?;
             Ok(url)
         };
-        self.download_file(run, response, url, refresh, connection).await
+        self.download_file(run, response, position, url, refresh, connection).await
     }
 
     /// Downloads a file over `connection`, which was taken before its `first` signed URL was requested. `refresh` requests the next
@@ -97,6 +98,7 @@ impl<'a> Run<'a> {
         &self,
         run: RunRef,
         response: &RunResponse,
+        position: usize,
         first: SignedUrl,
         refresh: impl AsyncFnMut() -> Result<SignedUrl, StepError>,
         connection: PooledConnection<'a>,
@@ -108,6 +110,7 @@ impl<'a> Run<'a> {
         };
         let options = DownloadOptions {
             run: self.index,
+            position,
             filename: shared.request.filename.as_deref(),
             fallback_name: &fallback_name,
             // A zip file is not text.
@@ -118,11 +121,11 @@ impl<'a> Run<'a> {
         };
         let store = &shared.clients.store;
         let download = download(&self.context, store, connection, first, refresh, shared.destination, options);
-        let mut saved = match tokio::time::timeout(self.context.deadline().remaining_with_grace(), download).await {
-            Ok(result) => result?,
-            Err(_) => return Err(StepError::TimedOut),
-        };
+        let result = tokio::time::timeout(self.context.deadline().remaining_with_grace(), download).await;
+        self.record_renamed_files();
         shared.record_replaced_files();
+
+        let mut saved = result.unwrap_or(Err(StepError::TimedOut))?;
         if self.request.kind == RunKind::PdfBatch {
             saved.created = response.created;
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Run;
 use crate::config::{Action, Mode};
+use crate::download::RenamedFile;
 use crate::report::history::{HtmlCharset, ResolvedName, SavedFile, TextEncoding};
 use crate::text::format;
 use crate::webadmit::RunResponse;
@@ -49,6 +50,18 @@ impl Run<'_> {
                 self.context.warning("WebAdMIT reported errors while it created the file; applicants may be missing");
             }
             _ => {}
+        }
+    }
+
+    /// Records that saved files got other names, because a file that comes earlier in the run has theirs.
+    pub(super) fn record_renamed_files(&self) {
+        for RenamedFile { from, to, filename } in self.shared.destination.take_renamed() {
+            self.context
+                .line(&format!("renamed {from} to {to}, because a file that comes earlier in the batch has its name"));
+            let mut history = self.context.history.borrow_mut();
+            if let Some(file) = history.saved.iter_mut().find(|file| file.path == from) {
+                (file.path, file.filename) = (to, filename);
+            }
         }
     }
 
