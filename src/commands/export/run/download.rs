@@ -31,7 +31,7 @@ impl<'a> Run<'a> {
                 };
                 let refresh = async || self.refresh_url(run).await;
                 let saved = self.download_file(run, response, 0, url.clone(), refresh, connection).await?;
-                self.record_saved(saved);
+                self.record_saved(saved, 0);
                 self.log_recovery();
                 return Ok(());
             }
@@ -42,13 +42,18 @@ impl<'a> Run<'a> {
             check_age(response.created, self.max_age())?;
         }
 
-        let (mut missing, mut cause) = (Vec::new(), None::<StepError>);
+        let (mut saved_zips, mut missing, mut cause) = (Vec::new(), Vec::new(), None::<StepError>);
         let total = zips.len();
         let mut queue: VecDeque<(usize, Option<u32>)> =
             (0..total).map(|index| (index, (total > 1).then_some(ATTEMPTS_BEFORE_OTHERS))).collect();
         while let Some((index, max_attempts)) = queue.pop_front() {
             match self.download_zip(run, response, (index, zips[index]), max_attempts).await {
-                Ok(saved) => self.record_saved(saved),
+                Ok(saved) => {
+                    // The outputs have the files in the order of the response, also if one was postponed.
+                    let position = saved_zips.partition_point(|&other| other < index);
+                    saved_zips.insert(position, index);
+                    self.record_saved(saved, position);
+                }
                 Err(error) if total == 1 => return Err(error),
                 Err(error) if max_attempts.is_some() && has_no_attempts_left(&error) => queue.push_back((index, None)),
                 Err(error) => {

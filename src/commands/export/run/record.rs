@@ -65,7 +65,8 @@ impl Run<'_> {
         }
     }
 
-    pub(super) fn record_saved(&self, saved: SavedFile) {
+    /// Records a saved file, and logs it. `position` is the one among the saved files of the run.
+    pub(super) fn record_saved(&self, saved: SavedFile, position: usize) {
         let mut history = self.context.history.borrow_mut();
         let waited = match history.waited() {
             Duration::ZERO => String::new(),
@@ -98,7 +99,9 @@ impl Run<'_> {
                  a later step, or set encoding to as-sent"
             )),
         }
-        history.saved.push(saved);
+        // There are fewer files if another run has replaced one.
+        let position = position.min(history.saved.len());
+        history.saved.insert(position, saved);
     }
 
     pub(super) fn log_recovery(&self) {
