@@ -1,7 +1,10 @@
 //! When a file was created.
 
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The first second of the year 10000, since 1970. RFC 3339 has years of four digits.
+const YEAR_10000: Duration = Duration::from_secs(253_402_300_800);
 
 /// When a file was created, and how old it was when the server said so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,11 +43,14 @@ pub(super) fn parse_time(text: &str) -> Option<SystemTime> {
     };
     let offset_length = Duration::from_secs(two_digits(hours)? * 3600 + two_digits(minutes)? * 60);
     let local = humantime::parse_rfc3339(&format!("{local}Z")).ok()?;
-    match offset.as_bytes()[0] {
-        b'+' => local.checked_sub(offset_length),
-        b'-' => local.checked_add(offset_length),
-        _ => None,
-    }
+    let time = match offset.as_bytes()[0] {
+        b'+' => local.checked_sub(offset_length)?,
+        b'-' => local.checked_add(offset_length)?,
+        _ => return None,
+    };
+    // The offset can lead to a time that cannot be written: before 1970 or after 9999.
+    let is_writable = time.duration_since(UNIX_EPOCH).is_ok_and(|since_1970| since_1970 < YEAR_10000);
+    is_writable.then_some(time)
 }
 
 /// Writes the time as RFC 3339 in UTC, in whole seconds: `2026-11-25T03:50:00Z`.
@@ -56,8 +62,6 @@ impl fmt::Display for CreationTime {
 
 #[cfg(test)]
 mod tests {
-    use std::time::UNIX_EPOCH;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -79,6 +83,10 @@ mod tests {
             ("2026-11-25T03:50:00+02:00", Some("2026-11-25T01:50:00Z")),
             ("2026-11-25T03:50:00.000-05:30", Some("2026-11-25T09:20:00Z")),
             ("2026-11-25T03:50:00-00:00", Some("2026-11-25T03:50:00Z")),
+            ("9999-12-31T23:59:59Z", Some("9999-12-31T23:59:59Z")),
+            ("9999-12-31T23:59:59-00:01", None),
+            ("1970-01-01T00:00:00+00:00", Some("1970-01-01T00:00:00Z")),
+            ("1970-01-01T00:00:00+00:01", None),
             ("2026-11-25T03:50:00", None),
             ("2026-11-25T03:50:00 02:00", None),
             ("2026-11-25T03:50:00+2:000", None),
@@ -101,8 +109,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_a_time_or_none(text in "[0-9TZtz:.+ é-]{0,30}|.*") {
-            let _ = parse_time(&text);
+        fn any_text_is_none_or_a_time_that_can_be_written(
+            text in "[0-9TZtz:.+ é-]{0,30}|.*|(1970-01-01|9999-12-31)T[0-2][0-9]:[0-5][0-9]:[0-5][0-9][+-][0-2][0-9]:[0-5][0-9]"
+        ) {
+            if let Some(time) = parse_time(&text) {
+                let _ = CreationTime::new(time, time).to_string();
+            }
         }
     }
 }

@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 use webadmit_export::report::outputs::OUTPUTS;
 
 use crate::support::{
-    API_KEY, Authority, CREATED_AT, EXPORT_ID, EXPORT_NAME, FILENAME, IDENTITY_ID, Outcome, RUN_ID, StandIn,
-    UNKNOWN_HOST, github, shell,
+    API_KEY, Authority, BatchBuilder, CREATED_AT, EXPORT_ID, EXPORT_NAME, FILENAME, IDENTITY_ID, Outcome, PDF_BATCH_ID,
+    PDF_TEMPLATE_ID, PDF_TEMPLATE_NAME, RUN_ID, StandIn, UNKNOWN_HOST, github, shell,
 };
 
 /// Reads an output file in JSON, after checking that it has every output, in one line.
@@ -71,6 +71,20 @@ fn outputs_are_appended_to_github_output() {
     assert_eq!((outcome.outputs["open"].as_str(), outcome.outputs["earlier"].as_str()), ("line", "a\nb"));
     assert_eq!(outcome.outputs["content-type"], "text/csv;charset=iso-8859-1");
     assert_eq!(outcome.outputs["size"], stand_in.file().len().to_string());
+}
+
+/// The offset of such a time leads before 1970 or after 9999.
+#[test]
+fn a_creation_time_that_cannot_be_written_is_unknown() {
+    for updated_at in ["9999-12-31T23:59:59-01:00", "1970-01-01T00:00:00+01:00"] {
+        let batch = |batch: BatchBuilder| batch.updated_at(updated_at);
+        let stand_in = StandIn::builder().pdf_template(PDF_TEMPLATE_ID, PDF_TEMPLATE_NAME, PDF_BATCH_ID, batch).start();
+        let step = github(&stand_in).input("export-id", "").input("export-file-id", "");
+        let step = step.input("user-identity-id", &IDENTITY_ID.to_string());
+        let outcome = step.input("pdf-batch-id", &PDF_BATCH_ID.to_string()).run().exited(0);
+        assert_eq!(outcome.outputs.get("created-at"), None);
+        assert_eq!(outcome.output_files()[0]["created_at"], Value::Null);
+    }
 }
 
 #[test]
