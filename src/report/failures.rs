@@ -45,7 +45,8 @@ fn render_failed_runs(error: Option<&StepError>, context: MessageContext<'_>, hi
     for (index, run, error) in history.failed_runs().take(MAX_LINES) {
         let cause = MessageBuilder { context, history, run: Some(index) }.cause(error);
         let id = run.id.map(|id| format!(" ({} {id})", run.kind.run_noun())).unwrap_or_default();
-        let line = sanitize::truncate(&format!("{}{id}: {cause}", run.label), MAX_LINE_LENGTH);
+        // The label is a server's text, which must not be at the start of a line.
+        let line = sanitize::truncate(&format!("- {}{id}: {cause}", run.label), MAX_LINE_LENGTH);
         message.push_str(&format!("\n{line}"));
     }
     if failed > MAX_LINES {

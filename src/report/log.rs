@@ -91,8 +91,8 @@ impl Log {
         }
     }
 
-    /// Prints the error that ends the step, which can have several lines: as an annotation on GitHub, and elsewhere as
-    /// `error: …` on stderr.
+    /// Prints the error that ends the step, as an annotation on GitHub, and elsewhere as `error: …` on stderr. It can have several
+    /// lines; each begins with the program's own words.
     pub(crate) fn error(&self, text: &str) {
         let text = &self.redactor.redact(text);
         match self.ci_system {

@@ -11,8 +11,8 @@ use super::encoded::TextForm;
 /// Maximum length of an excerpt in characters.
 pub const MAX_EXCERPT_LENGTH: usize = 300;
 
-/// Returns a server's text in one line of at most [`MAX_EXCERPT_LENGTH`] characters, without control or bidirectional
-/// characters, runner commands and the queries of URLs.
+/// Returns a server's text in one line of at most [`MAX_EXCERPT_LENGTH`] characters, made safe as by [`line()`], and without the
+/// queries of URLs. It must not be at the start of a line.
 #[must_use]
 pub fn excerpt(text: &str) -> String {
     let words = text.split(|c: char| c.is_whitespace() || is_unprintable(c)).filter(|word| !word.is_empty());

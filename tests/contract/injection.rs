@@ -173,6 +173,20 @@ fn several(hostile_text: &str) -> Outcome {
     outcome
 }
 
+/// Starts runs of two exports whose names begin with hostile text, outside of GitHub. One fails, so stderr has a line about it.
+fn several_in_shell(hostile_text: &str) -> Outcome {
+    let start: String = hostile_text.chars().take(40).collect();
+    let names = ["first", "second"].map(|name| format!("{start} {name}"));
+    let builder = StandIn::builder().export(1, &names[0], many_run_id(1), |run| run);
+    let stand_in = builder.export(2, &names[1], many_run_id(2), |run| run.statuses(&["Failed"])).start();
+
+    let names = names.map(|name| sanitize::excerpt(&name)).join("\n");
+    let step = shell(&stand_in).by_names().input("export-name", &names).input("poll-interval", "1ms");
+    let outcome = step.run().exited(3).with_error("1 of 2 runs failed");
+    assert!(outcome.error().contains("ended with status failed"), "{}", outcome.stderr);
+    outcome
+}
+
 fn identities_of(hostile_text: &str) -> Value {
     json!({ "user_identities": [
         { "id": 5, "type": hostile_text, "association": hostile_text, "organization": hostile_text, "institution": "here", "cycle": hostile_text }
@@ -251,6 +265,7 @@ fn assert_all_harmless(hostile_text: &str) {
         assert_harmless(&outcome);
     }
     assert_harmless(&several(hostile_text));
+    assert_harmless(&several_in_shell(hostile_text));
     listed(hostile_text).iter().for_each(assert_harmless);
 }
 
@@ -311,6 +326,7 @@ fn known_attacks_are_harmless() {
         "a\\",
         "::error::",
         "%0A::error::x",
+        "::stop-commands::x",
     ] {
         assert_all_harmless(hostile_text);
     }

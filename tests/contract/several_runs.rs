@@ -391,7 +391,7 @@ fn every_failure_is_in_the_annotation_the_summary_and_the_log() {
     assert!(error.starts_with("4 of 6 runs failed; 2 files were saved\n"), "{error}");
     for (failure, id) in failures.into_iter().zip(1..) {
         let label = format!("Export {id}");
-        let lines: Vec<&str> = error.lines().filter(|line| line.starts_with(&label)).collect();
+        let lines: Vec<&str> = error.lines().filter(|line| line.starts_with(&format!("- {label}"))).collect();
         let row = outcome.summary.lines().find(|line| line.starts_with('|') && line.contains(&format!("`{label}`")));
         let row = row.unwrap_or_default();
         if failure == None {
@@ -442,7 +442,7 @@ fn an_export_without_a_latest_run_fails_alone() {
     assert_eq!(codes(&outcome), [0, 5, 0]);
     assert_eq!(outcome.outputs["paths"], "export-2.csv\nexport-1.csv");
     let error = outcome.error();
-    let line = "\nNew: latest run of export 3 (New), identity 305 (SOPHAS, ";
+    let line = "\n- New: latest run of export 3 (New), identity 305 (SOPHAS, ";
     assert!(error.starts_with("1 of 3 runs failed; 2 files were saved\n") && error.contains(line), "{error}");
     assert!(outcome.stdout.contains("  New: failed: no recent run was found\n"), "{}", outcome.stdout);
     assert_eq!(count_requests(&stand_in, "POST "), 0);
@@ -734,8 +734,9 @@ fn an_export_and_a_pdf_template_with_the_same_name_have_different_labels() {
     ] {
         assert!(outcome.stdout.contains(&line), "{line} is not in:\n{}", outcome.stdout);
     }
-    let label =
-        format!("\n{EXPORT_NAME} (PDF template {PDF_TEMPLATE_ID}) (batch {PDF_BATCH_ID}): ended with status failed\n");
+    let label = format!(
+        "\n- {EXPORT_NAME} (PDF template {PDF_TEMPLATE_ID}) (batch {PDF_BATCH_ID}): ended with status failed\n"
+    );
     outcome.with_error(&label);
 }
 
@@ -810,7 +811,7 @@ fn a_signal_is_more_severe_than_the_failure_of_a_run() {
     for row in ["| — | 1, `Export 1` |", "| ❌ | 2, `Export 2` |", "| ✅ | 3, `Export 3` |"] {
         assert!(outcome.summary.contains(row), "{row} is not in:\n{}", outcome.summary);
     }
-    outcome.with_error("interrupted by SIGINT").with_error("\nExport 2 (run 70002): ended with status failed");
+    outcome.with_error("interrupted by SIGINT").with_error("\n- Export 2 (run 70002): ended with status failed");
 }
 
 #[test]
@@ -826,7 +827,7 @@ fn the_timeout_ends_the_runs_that_have_not_ended() {
     };
     let outcome = with_growing_timeout(play, is_reached).exited(4);
     assert_only_the_first_is_saved(&outcome, 4);
-    let outcome = outcome.with_error("2 of 3 runs failed; 1 file was saved\nExport 2 (run 70002): timed out after ");
+    let outcome = outcome.with_error("2 of 3 runs failed; 1 file was saved\n- Export 2 (run 70002): timed out after ");
     outcome.with_error("; last status: in_progress (seen at ");
 }
 
@@ -906,7 +907,7 @@ fn the_output_file_is_never_replaced() {
     let outcome = by_names(&stand_in, &["First", "Second"]).input("output-file", "out.env").run().exited(1);
     assert_eq!((codes(&outcome), outcome.files()), (vec![1, 0], vec!["b.csv".to_owned(), "out.env".to_owned()]));
     assert!(outcome.read("out.env").starts_with(b"WEBADMIT_STATUS=available\n"));
-    outcome.with_error("\nFirst (run 71): cannot save the file as out.env: output-file has the same path");
+    outcome.with_error("\n- First (run 71): cannot save the file as out.env: output-file has the same path");
 }
 
 #[test]
