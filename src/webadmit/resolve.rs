@@ -15,8 +15,8 @@ mod query;
 
 pub(crate) use input_value::input_values;
 
-/// Maximum number of candidates in an error.
-const MAX_CANDIDATES: usize = 20;
+/// Maximum number of candidates in an error and its message.
+pub(crate) const MAX_CANDIDATES: usize = 20;
 
 /// The error for a name that matches no entry of a list, or more than one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,8 +164,13 @@ fn supersedes(identity: &Identity, other: &Identity) -> bool {
     differ_only_in_cycle(identity, other) && is_newer(&identity.cycle.normalized, &other.cycle.normalized)
 }
 
+/// Returns whether an identity is the newest of several that differ only in their cycle.
+pub(crate) fn is_newest_cycle(all: &[Identity], identity: &Identity) -> bool {
+    all.iter().any(|other| supersedes(identity, other)) && !all.iter().any(|other| supersedes(other, identity))
+}
+
 /// Returns whether two identities have the same texts, except for their cycle.
-pub(crate) fn differ_only_in_cycle(one: &Identity, other: &Identity) -> bool {
+fn differ_only_in_cycle(one: &Identity, other: &Identity) -> bool {
     one.kind.normalized == other.kind.normalized
         && one.association.normalized == other.association.normalized
         && one.organization.normalized == other.organization.normalized

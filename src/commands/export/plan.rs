@@ -61,8 +61,9 @@ impl Plan<'_> {
                     StepError::Unresolved(vec![Unresolved { target: LookupTarget::Identity, error }])
                 })?;
                 self.context.line(&format!("identity: {}, {}", found.id, found.title()));
+                // An id selects its cycle itself.
                 let is_newest_cycle =
-                    all.iter().any(|other| other.id != found.id && resolve::differ_only_in_cycle(other, found));
+                    matches!(selector, IdentitySelector::Words(_)) && resolve::is_newest_cycle(&all, found);
                 let name = sanitize::truncate(&found.title(), MAX_SHOWN_NAME_LENGTH);
                 ResolvedName { id: found.id, name: Some(name), is_newest_cycle }
             }
