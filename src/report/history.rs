@@ -134,7 +134,7 @@ pub struct RunHistory {
 pub(crate) struct ResolvedName {
     pub(crate) id: Id,
     pub(crate) name: Option<String>,
-    /// Whether it is the newest of identities that differ only in their cycle.
+    /// Whether it is an identity that words selected, and the newest of several that differ only in their cycle.
     pub(crate) is_newest_cycle: bool,
 }
 
@@ -199,7 +199,7 @@ pub enum TextEncoding {
     NotConverted(String),
 }
 
-/// How a text was converted to UTF-8: `converted from windows-1252 to UTF-8`, `no charset declared; in UTF-8 already`.
+/// How a text was converted to UTF-8: `converted from windows-1252 to UTF-8`, `no charset declared; already UTF-8`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Conversion {
     /// The charset of the bytes that the store sent.
@@ -230,8 +230,8 @@ impl fmt::Display for Conversion {
             f.write_str("no charset declared; ")?;
         }
         match (self.charset, self.has_removed_mark) {
-            ("UTF-8", false) => f.write_str("in UTF-8 already")?,
-            ("UTF-8", true) => f.write_str("UTF-8, without its byte-order mark")?,
+            ("UTF-8", false) => f.write_str("already UTF-8")?,
+            ("UTF-8", true) => f.write_str("UTF-8; byte-order mark removed")?,
             (charset, _) => write!(f, "converted from {charset} to UTF-8")?,
         }
         match self.html {
@@ -361,10 +361,10 @@ mod tests {
     fn a_conversion_says_what_was_changed() {
         let (utf_8, latin) = ("UTF-8", "windows-1252");
         for (charset, is_declared, has_removed_mark, html, text) in [
-            (utf_8, true, false, HtmlCharset::Unchanged, "in UTF-8 already"),
-            (utf_8, false, false, HtmlCharset::Unchanged, "no charset declared; in UTF-8 already"),
-            (utf_8, true, true, HtmlCharset::Unchanged, "UTF-8, without its byte-order mark"),
-            (utf_8, true, false, HtmlCharset::Changed, "in UTF-8 already; charset in the HTML changed to utf-8"),
+            (utf_8, true, false, HtmlCharset::Unchanged, "already UTF-8"),
+            (utf_8, false, false, HtmlCharset::Unchanged, "no charset declared; already UTF-8"),
+            (utf_8, true, true, HtmlCharset::Unchanged, "UTF-8; byte-order mark removed"),
+            (utf_8, true, false, HtmlCharset::Changed, "already UTF-8; charset in the HTML changed to utf-8"),
             (latin, true, false, HtmlCharset::Unchanged, "converted from windows-1252 to UTF-8"),
             (latin, false, false, HtmlCharset::Unchanged, "no charset declared; converted from windows-1252 to UTF-8"),
             (

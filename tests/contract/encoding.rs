@@ -82,7 +82,7 @@ fn leaves_other_files_as_sent_and_says_why() {
 
 #[test]
 fn text_without_a_charset_is_in_utf_8_or_windows_1252() {
-    let (valid, windows_1252) = ("in UTF-8 already", "converted from windows-1252 to UTF-8");
+    let (valid, windows_1252) = ("already UTF-8", "converted from windows-1252 to UTF-8");
     let utf_8 = "Zoë, 5 €".as_bytes();
     for (content_type, sent, text, what) in [
         ("text/csv", utf_8, "Zoë, 5 €", valid),
@@ -96,7 +96,7 @@ fn text_without_a_charset_is_in_utf_8_or_windows_1252() {
         ("text/csv", b"Zo\xC3\xAB, Zo\xC3", "ZoÃ«, ZoÃ", windows_1252),
         ("text/csv", b"plain", "plain", valid),
         ("text/csv", b"", "", valid),
-        ("text/csv", b"\xEF\xBB\xBFZo\xC3\xAB", "Zoë", "UTF-8, without its byte-order mark"),
+        ("text/csv", b"\xEF\xBB\xBFZo\xC3\xAB", "Zoë", "UTF-8; byte-order mark removed"),
         ("text/csv", b"\xFF\xFEZ\0o\0\xEB\0", "Zoë", "converted from UTF-16LE to UTF-8"),
     ] {
         let outcome = fetch(content_type, sent);
@@ -128,7 +128,7 @@ fn expected_text(bytes: &[u8]) -> Vec<u8> {
 
 #[test]
 fn a_single_invalid_byte_at_the_end_of_20_mb_is_noticed() {
-    for (end, charset) in [(&b""[..], "in UTF-8 already"), (b"\xE9", "converted from windows-1252 to UTF-8")] {
+    for (end, charset) in [(&b""[..], "already UTF-8"), (b"\xE9", "converted from windows-1252 to UTF-8")] {
         let sent = long_text(20_000_000, end);
         let outcome = fetch("text/csv", &sent);
         assert!(outcome.read(FILENAME) == expected_text(&sent), "{charset}");
@@ -194,12 +194,12 @@ fn changes_the_charset_that_converted_html_declares() {
             pragma("utf-8"),
             "no charset declared; converted from windows-1252 to UTF-8",
         ),
-        ("text/html", pragma("latin1").into_bytes(), pragma("utf-8"), "no charset declared; in UTF-8 already"),
+        ("text/html", pragma("latin1").into_bytes(), pragma("utf-8"), "no charset declared; already UTF-8"),
         (
             "text/html;charset=utf-8",
             ["\u{FEFF}", &pragma("latin1")].concat().into_bytes(),
             pragma("utf-8"),
-            "UTF-8, without its byte-order mark",
+            "UTF-8; byte-order mark removed",
         ),
     ] {
         let outcome = fetch(content_type, &sent);
@@ -245,20 +245,20 @@ fn warns_of_a_charset_in_html_that_cannot_be_changed() {
         let outcome = fetch("text/html", html.as_bytes());
         assert_eq!(outcome.read(FILENAME), html.as_bytes());
         assert!(outcome.stdout.contains(warning), "{}", outcome.stdout);
-        let row = "| Encoding | no charset declared; in UTF-8 already; charset in the HTML not changed |";
+        let row = "| Encoding | no charset declared; already UTF-8; charset in the HTML not changed |";
         assert!(outcome.summary.contains(row), "{}", outcome.summary);
     }
 }
 
 #[test]
 fn removes_a_byte_order_mark() {
-    let removed = "UTF-8, without its byte-order mark";
+    let removed = "UTF-8; byte-order mark removed";
     for (content_type, sent, text) in [
         ("text/csv;charset=utf-8", &b"\xEF\xBB\xBFZo\xC3\xAB"[..], removed),
         ("text/csv;charset=iso-8859-1", b"\xEF\xBB\xBFZo\xC3\xAB", removed),
         ("text/csv;charset=utf-16", b"\xFF\xFEZ\0o\0\xEB\0", "converted from UTF-16LE to UTF-8"),
         ("text/csv;charset=iso-8859-1", b"Zo\xEB", "converted from windows-1252 to UTF-8"),
-        ("text/csv;charset=UTF-8", b"Zo\xC3\xAB", "in UTF-8 already"),
+        ("text/csv;charset=UTF-8", b"Zo\xC3\xAB", "already UTF-8"),
     ] {
         let stand_in = StandIn::builder().file(StoredFile::new(sent)).content_type(content_type).start();
         let outcome = github_utf8(&stand_in).run().exited(0);
@@ -267,7 +267,7 @@ fn removes_a_byte_order_mark() {
         assert!(outcome.stdout.contains(&format!("encoding: {text}\n")), "{}", outcome.stdout);
         assert!(outcome.summary.contains(&format!("| Encoding | {text} |")), "{}", outcome.summary);
         let is_same = outcome.outputs["sha256"] == outcome.outputs["source-sha256"];
-        assert_eq!(is_same, text == "in UTF-8 already");
+        assert_eq!(is_same, text == "already UTF-8");
     }
 }
 
