@@ -27,7 +27,7 @@
 //! - `main.rs` reads the environment and passes it in, except for the proxy variables, which the HTTP client reads. Only
 //!   [`report::log`] prints.
 //! - Only the API client sends the API key. A signed URL reaches no log and no message. Text from a server is redacted by
-//!   [`text::redact`] when it is received, and everything that is shown is redacted once more.
+//!   [`text::redact`] when it is received, and the log, messages and the step summary are redacted once more.
 //! - Text from a server goes through [`text::sanitize`] before a person or a CI runner sees it.
 //! - Inputs are parsed once, into types that cannot hold an invalid value.
 //! - Each of the three loops is in one place. [`http::retry`] decides what happens after an error.

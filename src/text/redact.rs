@@ -1,7 +1,7 @@
 //! Removes secrets from text: the API key, signatures, and the values of signature parameters.
 //!
 //! A server can send any of them back. Text of a server is redacted before it is cut, since a part of a secret cannot be
-//! recognized. Everything that is shown is redacted once more.
+//! recognized. The log, messages and the step summary are redacted once more.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;

@@ -161,12 +161,12 @@ fn error_message(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct ErrorBody {
         message: Option<String>,
-        errors: Option<BTreeMap<String, Vec<String>>>,
+        errors: Option<serde_json::Value>,
     }
 
     let body: ErrorBody = serde_json::from_slice(body).ok()?;
     let errors = || {
-        let errors = body.errors?;
+        let errors: BTreeMap<String, Vec<String>> = serde_json::from_value(body.errors?).ok()?;
         let lines = errors.iter().map(|(field, texts)| format!("{field}: {}", texts.join(", ")));
         Some(lines.collect::<Vec<_>>().join("; "))
     };
@@ -207,6 +207,7 @@ pub(super) mod tests {
             (r#"{"message":" "}"#, None),
             (r#"{"message":5}"#, None),
             (r#"{"errors":"all"}"#, None),
+            (r#"{"message":"Not Found","errors":["odd"]}"#, Some("Not Found")),
             ("", None),
             ("<html>", None),
         ] {

@@ -2,7 +2,7 @@
 
 use super::Id;
 
-/// What a run creates files from. Has the nouns for messages, and the inputs that select it.
+/// The kind of a run. Has the nouns for messages, and the names of the inputs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RunKind {
     /// A run of an export: an `export_file` of the API, which has one file.
@@ -15,7 +15,7 @@ pub enum RunKind {
 impl RunKind {
     /// Returns what messages call the source of a run.
     #[must_use]
-    pub fn source_noun(self) -> &'static str {
+    pub(crate) fn source_noun(self) -> &'static str {
         match self {
             Self::Export => "export",
             Self::PdfBatch => "PDF template",
@@ -24,7 +24,7 @@ impl RunKind {
 
     /// Returns what messages call a run.
     #[must_use]
-    pub fn run_noun(self) -> &'static str {
+    pub(crate) fn run_noun(self) -> &'static str {
         match self {
             Self::Export => "run",
             Self::PdfBatch => "batch",
@@ -33,7 +33,7 @@ impl RunKind {
 
     /// Returns what messages call several runs.
     #[must_use]
-    pub fn run_plural(self) -> &'static str {
+    pub(crate) fn run_plural(self) -> &'static str {
         match self {
             Self::Export => "runs",
             Self::PdfBatch => "batches",
@@ -42,7 +42,7 @@ impl RunKind {
 
     /// Returns the input that selects the source by its name.
     #[must_use]
-    pub fn name_input(self) -> &'static str {
+    pub(crate) fn name_input(self) -> &'static str {
         match self {
             Self::Export => "export-name",
             Self::PdfBatch => "pdf-template",
@@ -51,7 +51,7 @@ impl RunKind {
 
     /// Returns the input that selects the source by its id.
     #[must_use]
-    pub fn id_input(self) -> &'static str {
+    pub(crate) fn id_input(self) -> &'static str {
         match self {
             Self::Export => "export-id",
             Self::PdfBatch => "pdf-template-id",
@@ -60,7 +60,7 @@ impl RunKind {
 
     /// Returns the input that selects an existing run.
     #[must_use]
-    pub fn run_input(self) -> &'static str {
+    pub(crate) fn run_input(self) -> &'static str {
         match self {
             Self::Export => "export-file-id",
             Self::PdfBatch => "pdf-batch-id",

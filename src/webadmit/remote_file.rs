@@ -51,8 +51,11 @@ impl ApiClient {
 
     /// Reads the redirect to a zip file. Returns `None` for a response that is an error of the API.
     fn read_redirect(&self, status: StatusCode, headers: &HeaderMap) -> Option<Result<SignedUrl, RequestError>> {
-        let is_page =
-            headers::text(headers, CONTENT_TYPE).is_some_and(|text| text.trim_start().starts_with("text/html"));
+        let is_html = |media_type: &str| {
+            let start = media_type.trim_start().get(.."text/html".len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case("text/html"))
+        };
+        let is_page = headers::text(headers, CONTENT_TYPE).is_some_and(is_html);
 
         match (status, headers::text(headers, LOCATION)) {
             (StatusCode::FOUND | StatusCode::SEE_OTHER | StatusCode::TEMPORARY_REDIRECT, Some(location)) => {

@@ -6,8 +6,8 @@ use crate::text::sanitize;
 
 /// The status of a run.
 ///
-/// Production sends Title Case with spaces, other hosts send snake_case. Parsing ignores case, spaces, underscores and hyphens;
-/// names are always written in snake_case.
+/// The API sends Title Case with spaces for runs of exports (snake_case until 2018), and snake_case for batches. Parsing ignores
+/// case, spaces, underscores and hyphens; names are always written in snake_case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Status {
     /// The run was accepted.

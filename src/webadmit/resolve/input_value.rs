@@ -4,7 +4,7 @@ use super::query::Query;
 use super::{supersedes, texts};
 use crate::webadmit::lists::{Identity, Label};
 
-/// Maximum number of identities, times the length of all their texts. Bounds the time, which grows with that product. It is
+/// Maximum of the number of identities times the length of all their texts. Bounds the time, which grows with that product. It is
 /// enough for about a thousand identities.
 const MAX_WORK: usize = 100_000_000;
 
