@@ -40,8 +40,8 @@ fn render_failed_runs(error: Option<&StepError>, context: MessageContext<'_>, hi
         return None;
     }
 
-    let (runs, files) = (format::count(history.runs.len(), "run"), message::files_state(history, error));
-    let mut message = format!("{failed} of {runs} failed; {files}");
+    let (runs, state) = (format::count(history.runs.len(), "run"), message::state(context, history, error));
+    let mut message = format!("{failed} of {runs} failed; {state}");
     for (index, run, error) in history.failed_runs().take(MAX_LINES) {
         let cause = MessageBuilder { context, history, run: Some(index) }.cause(error);
         let id = run.id.map(|id| format!(" ({} {id})", run.kind.run_noun())).unwrap_or_default();

@@ -1,24 +1,17 @@
 //! Renders the error that ended a step as a message: what failed and why, what it means for the user's file, and what to do.
 
-use crate::config::{ApiConfig, FetchRequest, IdentitySelector, InputError, RunRequest, RunSelector};
-use crate::error::{LookupTarget, StepError, Unresolved};
+use crate::config::{Action, ApiConfig, FetchRequest, InputError, Mode, RunRequest, RunSelector};
+use crate::error::StepError;
 use crate::http::error::Endpoint;
 use crate::http::retry::{FIRST_RESPONSE_TIMEOUT, GiveUpReason, RetryFailure};
 use crate::report::history::{History, RunHistory};
 use crate::report::outputs::OutputPathConflict;
 use crate::text::format::{self, duration};
 use crate::text::sanitize;
-use crate::webadmit::resolve::Candidate;
 use crate::webadmit::{Id, RunKind};
-
-/// Maximum number of candidates in a message.
-const MAX_CANDIDATES: usize = 20;
 
 /// Maximum number of ids, or of numbers of files, in a message.
 const MAX_NUMBERS: usize = 20;
-
-/// Maximum length of a candidate's line, in characters. GitHub shows 4,096 of a message, and twenty lines must fit.
-const MAX_LINE_LENGTH: usize = 150;
 
 /// The configuration of the step that ended.
 #[derive(Clone, Copy, Debug)]
@@ -119,11 +112,12 @@ impl<'a> MessageBuilder<'a> {
                 format!("cannot save the file as {path}: {label} has a file of the same path")
             }
             StepError::Status(status) => format!("ended with status {status}"),
-            StepError::TooOld { created, max_age } => format!(
-                "the latest file is older than max-age ({}): created {created}, {} ago",
-                duration(*max_age),
-                format::age(created.age())
-            ),
+            StepError::TooOld { created, max_age } => {
+                let (age, limit) = (created.age(), duration(*max_age));
+                // An age that is close to the limit is not rounded down to it, and has the same unit.
+                let age = if age / 2 < *max_age { duration(age) } else { format::age(age) };
+                format!("the latest file is older than max-age ({limit}): created {created}, {age} ago")
+            }
             StepError::UnknownAge => format!("{error}, so max-age cannot be checked"),
             StepError::Local(error) => local_error(error),
             StepError::Interrupted(signal) => format!("interrupted by {}", signal.name()),
@@ -147,36 +141,43 @@ impl<'a> MessageBuilder<'a> {
         let Some(request) = self.context.request else {
             return "cannot list identities, exports and PDF templates".to_owned();
         };
-        let Some((run, history)) = self.run() else { return format!("{}, {}", count_runs(request), self.identity()) };
+        let Some((run, history)) = self.run() else {
+            return format!("{}{}", count_runs(request), self.identity_suffix());
+        };
 
         let (noun, source) = (run.kind.run_noun(), source(run, history));
         match (history.id, run.run) {
             (Some(id), _) if run.source.is_none() && history.source.is_none() => format!("{noun} {id}"),
             (Some(id), _) | (None, RunSelector::Id(id)) => format!("{noun} {id} of {source}"),
-            (None, RunSelector::New) => format!("new {noun} of {source}, {}", self.identity()),
-            (None, RunSelector::Latest) => format!("latest {noun} of {source}, {}", self.identity()),
+            (None, RunSelector::New) => format!("new {noun} of {source}{}", self.identity_suffix()),
+            (None, RunSelector::Latest) => format!("latest {noun} of {source}{}", self.identity_suffix()),
         }
     }
 
-    fn identity(&self) -> String {
-        let selector = self.context.request.and_then(|request| request.identity.as_ref());
-        match (&self.history.identity, selector) {
-            (Some(resolved), _) => format!("identity {resolved}"),
-            (None, Some(selector)) => selector.to_string(),
-            (None, None) => "no identity".to_owned(),
+    /// Returns `, identity 305`, or nothing if the runs do not need the identity.
+    fn identity_suffix(&self) -> String {
+        let request = self.context.request.filter(|request| request.uses_identity());
+        match (request.and_then(|request| request.identity.as_ref()), &self.history.identity) {
+            (None, _) => String::new(),
+            (Some(_), Some(resolved)) => format!(", identity {resolved}"),
+            (Some(selector), None) => format!(", {selector}"),
         }
     }
 
-    /// Returns what is on disk now.
+    /// Returns what is on disk now, or which runs were started if that is all that the step does.
     fn file_state(&self, error: &StepError) -> Option<String> {
         const UNCHANGED: &str = "no file was written; an existing file was left unchanged";
 
         let is_check = self.context.request?.is_check();
-        let Some((request, run)) = self.run() else { return Some(files_state(self.history, Some(error))) };
+        let starts_only = self.context.request?.mode == Mode::Execute(Action::Start);
+        let Some((request, run)) = self.run() else { return Some(state(self.context, self.history, Some(error))) };
         // Before the export is resolved, no run is started. A first request that the API refused did not start one either.
         let is_without_run = request.run == RunSelector::New
             && run.id.is_none()
             && (is_check || run.source.is_none() || is_refused_at_once(error));
+        if starts_only {
+            return is_without_run.then(|| "no run was started".to_owned());
+        }
         Some(match (run.saved.as_slice(), error) {
             ([saved], _) => format!("the file was saved as {}", saved.path),
             ([_, ..], _) => format!("{} were saved", format::count(run.saved.len(), "file")),
@@ -191,92 +192,6 @@ impl<'a> MessageBuilder<'a> {
         })
     }
 
-    /// Returns which names cannot be resolved, and why if it is a single one.
-    fn unresolved_names(&self, names: &[Unresolved]) -> String {
-        match names {
-            [name] => self.unresolved(name, &self.owner(name.target)),
-            names => {
-                let identity = self.history.identity.as_ref().map(|identity| format!(" of identity {identity}"));
-                format!("{} names{} cannot be resolved", names.len(), identity.unwrap_or_default())
-            }
-        }
-    }
-
-    /// Returns whose exports, for example, a name was looked up among. Begins with a space.
-    fn owner(&self, target: LookupTarget) -> String {
-        match (target, &self.history.identity) {
-            (LookupTarget::Identity, _) => " of this key".to_owned(),
-            (_, Some(identity)) => format!(" of identity {identity}"),
-            (_, None) => " that this key can see".to_owned(),
-        }
-    }
-
-    /// Returns ``identity `SOPHAS` not found: none of the 12 identities of this key contains all of these words``. `owner` says whose
-    /// identities; it can be empty.
-    fn unresolved(&self, name: &Unresolved, owner: &str) -> String {
-        let Some(request) = self.context.request else { return String::new() };
-        let (matching, total) = (name.error.matching, name.error.total);
-        match name.target {
-            LookupTarget::Identity => {
-                let words = request.identity.as_ref().map(ToString::to_string).unwrap_or_default();
-                let is_id = matches!(request.identity, Some(IdentitySelector::Id(_)));
-                let explanation = match (matching, total) {
-                    (_, 0) => "not found: this key has no identities".to_owned(),
-                    (_, 1) if is_id => format!("not found: the only identity{owner} has another id"),
-                    _ if is_id => format!("not found among the {total} identities{owner}"),
-                    (0, 1) => format!("not found: the only identity{owner} does not contain all of these words"),
-                    (0, _) => format!("not found: none of the {total} identities{owner} contains all of these words"),
-                    _ => format!(
-                        "is ambiguous: {matching} of the {total} identities{owner} contain all of these words and differ in more than their cycle"
-                    ),
-                };
-                format!("{words} {explanation}")
-            }
-            LookupTarget::Source(run) => {
-                let Some(run) = request.runs.get(run) else { return String::new() };
-                let noun = run.kind.source_noun();
-                let explanation = match (matching, total) {
-                    (_, 0) => format!("not found: there are no {noun}s{owner}"),
-                    (0, 1) if run.name().is_some() => format!("not found: the only {noun}{owner} has another name"),
-                    (0, _) => format!("not found among the {total} {noun}s{owner}"),
-                    _ => format!("is ambiguous: {matching} of the {total} {noun}s{owner} have this name"),
-                };
-                format!("{run} {explanation}")
-            }
-            LookupTarget::LatestRun(run) => {
-                let Some(run) = request.runs.get(run) else { return String::new() };
-                let (noun, source_noun) = (run.kind.run_plural(), run.kind.source_noun());
-                let explanation = match total {
-                    0 => format!("not found: there are no recent {noun}{owner}"),
-                    1 => {
-                        format!("not found: the only recent {}{owner} is of another {source_noun}", run.kind.run_noun())
-                    }
-                    _ => format!("not found among the {total} recent {noun}{owner}"),
-                };
-                format!("{} {explanation}", self.subject())
-            }
-        }
-    }
-
-    /// Returns the candidates for the names, one per line. Every line begins with an id. Several names share the lines, and if there
-    /// are too many names, they have none.
-    fn list_candidates(&self, names: &[Unresolved]) -> String {
-        if let [only] = names {
-            let omitted = match only.error.omitted() {
-                0 => String::new(),
-                omitted => format!("\n  … and {omitted} more"),
-            };
-            return format!("{}{omitted}", candidate_lines(only, MAX_CANDIDATES));
-        }
-
-        let max = MAX_CANDIDATES / names.len().max(1);
-        let list = |name: &Unresolved| {
-            let candidates = candidate_lines(name, max).replacen('\n', "; ", 1);
-            format!("\n{}{candidates}", self.unresolved(name, ""))
-        };
-        names.iter().map(list).collect()
-    }
-
     fn request_error(&self, failure: &RetryFailure, reason: GiveUpReason) -> String {
         let RetryFailure { error, attempts, elapsed } = failure;
         let attempts_note = describe_attempts(failure);
@@ -289,7 +204,7 @@ impl<'a> MessageBuilder<'a> {
                 )
             }
             GiveUpReason::RetryAfterTooLong(delay) => format!(
-                "{error}; the server asked to retry after {} (Retry-After), which is beyond the timeout of {}{}",
+                "{error}; the server asked to retry after {} (Retry-After), but the step times out before that (timeout: {}){}",
                 duration(delay),
                 duration(self.context.api_config.timeout),
                 self.last_status()
@@ -337,7 +252,9 @@ impl<'a> MessageBuilder<'a> {
 
     fn last_status(&self) -> String {
         match self.run_history().statuses.last() {
-            Some(last) => format!("; last status: {} (seen at {})", last.status, format::clock(last.last_seen)),
+            Some(last) => {
+                format!("; last status: {} (seen {} after the start)", last.status, format::clock(last.last_seen))
+            }
             None if self.run.is_none() => String::new(),
             None => "; no status was received".to_owned(),
         }
@@ -378,37 +295,25 @@ pub(crate) fn describe_attempts(failure: &RetryFailure) -> String {
     }
 }
 
-/// Returns at most `max` candidates, one per line. Every line begins with an id.
-fn candidate_lines(name: &Unresolved, max: usize) -> String {
-    let candidates = &name.error.candidates[..name.error.candidates.len().min(max)];
-    let heading = match (name.error.matching, name.target) {
-        _ if candidates.is_empty() => return String::new(),
-        (0, LookupTarget::LatestRun(_)) => "recent runs, newest first:",
-        (0, _) => "closest matches first:",
-        _ => "matches:",
-    };
-    let line = |candidate: &Candidate| {
-        format!("\n  {}", sanitize::truncate(&format!("{}  {}", candidate.id, candidate.title), MAX_LINE_LENGTH))
-    };
-    format!("\n{heading}{}", candidates.iter().map(line).collect::<String>())
-}
-
 /// Whether the API refused the first request. If that was to start a run, none was started.
 fn is_refused_at_once(error: &StepError) -> bool {
     matches!(error, StepError::Request { failure, reason: GiveUpReason::Refused } if failure.attempts.count == 1)
 }
 
-/// Returns what is on disk after a step with several runs. `error` is the one that ended the step, if there is one.
-pub(super) fn files_state(history: &History, error: Option<&StepError>) -> String {
-    // A request that starts a run can succeed although its response is lost. Errors that end the step occur before the first of
-    // these requests, except for signals.
-    let is_interrupted = matches!(error, Some(StepError::Interrupted(_)));
-    let is_without_run = |run: &RunHistory| {
-        let was_not_started = run.error.as_ref().map_or(!is_interrupted, is_refused_at_once);
-        run.id.is_none() && (run.source.is_none() || was_not_started)
-    };
+/// Returns what is on disk after a step with several runs, or how many were started if that is all that the step does. `error` is the
+/// one that ended the step, if there is one.
+pub(super) fn state(context: MessageContext<'_>, history: &History, error: Option<&StepError>) -> String {
+    let is_without_run = has_started_none(history, error);
+    if context.request.is_some_and(|request| request.mode == Mode::Execute(Action::Start)) {
+        return match history.runs.iter().filter(|run| run.id.is_some()).count() {
+            0 if is_without_run => "no run was started".to_owned(),
+            0 => "WebAdMIT may have started runs".to_owned(),
+            1 => "1 run was started".to_owned(),
+            started => format!("{started} runs were started"),
+        };
+    }
     match history.runs.iter().map(|run| run.saved.len()).sum() {
-        0 if history.runs.iter().all(is_without_run) => {
+        0 if is_without_run => {
             "no run was started and no file was written; existing files were left unchanged".to_owned()
         }
         0 => "no file was written; existing files were left unchanged".to_owned(),
@@ -417,19 +322,33 @@ pub(super) fn files_state(history: &History, error: Option<&StepError>) -> Strin
     }
 }
 
-/// Returns the inputs that fetch the runs of a step again: `export-file-id: 74780,74787 and pdf-batch-id: 42`.
-pub(crate) fn inputs_for_all(history: &History) -> String {
+/// Whether it is certain that the step has started no run and has found none. A request that starts a run can succeed although its
+/// response is lost. Errors that end the step occur before the first of these requests, except for signals.
+pub(super) fn has_started_none(history: &History, error: Option<&StepError>) -> bool {
+    let is_interrupted = matches!(error, Some(StepError::Interrupted(_)));
+    history.runs.iter().all(|run| {
+        let was_not_started = run.error.as_ref().map_or(!is_interrupted, is_refused_at_once);
+        run.id.is_none() && (run.source.is_none() || was_not_started)
+    })
+}
+
+/// Returns the inputs that fetch the runs of a step again: `export-file-id: 74780,74787` and `pdf-batch-id: 42`.
+pub(crate) fn inputs_for_all(history: &History) -> Vec<String> {
     let input = |kind: RunKind| {
         let ids = history.runs.iter().filter(|run| run.kind == kind).filter_map(|run| run.id);
         let ids: Vec<String> = ids.map(|id| id.to_string()).collect();
         (!ids.is_empty()).then(|| format!("{}: {}", kind.run_input(), ids.join(",")))
     };
-    [RunKind::Export, RunKind::PdfBatch].into_iter().filter_map(input).collect::<Vec<_>>().join(" and ")
+    [RunKind::Export, RunKind::PdfBatch].into_iter().filter_map(input).collect()
 }
 
 /// Returns `3 exports`, or `2 exports and 1 PDF template`.
 pub(crate) fn count_runs(request: &FetchRequest) -> String {
-    let count = |kind: RunKind| match request.runs.iter().filter(|run| run.kind == kind).count() {
+    count_sources(&request.runs.iter().map(|run| run.kind).collect::<Vec<_>>())
+}
+
+pub(super) fn count_sources(kinds: &[RunKind]) -> String {
+    let count = |kind: RunKind| match kinds.iter().filter(|other| **other == kind).count() {
         0 => None,
         count => Some(format::count(count, kind.source_noun())),
     };
@@ -437,7 +356,7 @@ pub(crate) fn count_runs(request: &FetchRequest) -> String {
 }
 
 /// Returns `export 86446 (Nightly Applicants)`, or what the input says if the id is not known yet.
-fn source(request: &RunRequest, history: &RunHistory) -> String {
+pub(super) fn source(request: &RunRequest, history: &RunHistory) -> String {
     let noun = request.kind.source_noun();
     history.source.as_ref().map_or_else(|| request.to_string(), |resolved| format!("{noun} {resolved}"))
 }

@@ -7,6 +7,7 @@ pub mod log;
 pub(crate) mod message;
 pub mod outputs;
 pub(crate) mod summary;
+mod unresolved;
 
 use crate::config::{Action, Mode};
 use crate::error::{ExitCode, StepError};
@@ -16,7 +17,7 @@ use message::MessageContext;
 /// How a step ended. Outputs, step summary and the error message are made from it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Report<'a> {
-    /// The configuration; `None` if the inputs are invalid.
+    /// The configuration; `None` if it could not be parsed.
     pub(crate) context: Option<MessageContext<'a>>,
     pub(crate) history: &'a History,
     /// The error that ended the step. The errors of the runs are in the history.
@@ -30,8 +31,8 @@ impl Report<'_> {
         ExitCode::most_severe(runs.chain(self.error).map(StepError::exit_code))
     }
 
-    /// Returns the inputs that fetch the files in a later step, if this one only started the runs.
-    pub(crate) fn inputs_for_later(&self) -> Option<String> {
+    /// Returns the inputs that fetch the files in a later step, in place of `wait: false`, if this one only started the runs.
+    pub(crate) fn inputs_for_later(&self) -> Option<Vec<String>> {
         let request = self.context?.request?;
         let has_started = request.mode == Mode::Execute(Action::Start);
         (has_started && self.exit_code() == ExitCode::Success).then(|| message::inputs_for_all(self.history))

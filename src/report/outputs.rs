@@ -55,7 +55,7 @@ pub const OUTPUTS: [OutputSpec; 15] = [
     },
     OutputSpec {
         name: "user-identity-id",
-        description: "Id of the identity, if one was used.",
+        description: "Id of the identity, once it is known.",
         value: |report| id(Some(report.history.identity.as_ref()?.id)),
     },
     OutputSpec {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::config::{Action, FetchRequest, IdentitySelector, Mode, RunRequest, RunSelector, SourceSelector};
 use crate::report::Report;
 use crate::report::history::{ResolvedName, RunHistory, SavedFile, StatusChange, TextEncoding};
-use crate::report::message::MessageContext;
+use crate::report::message::{self, MessageContext};
 use crate::text::format::{self, bytes, duration};
 use crate::webadmit::RunKind;
 use crate::webadmit::status::Status;
@@ -14,6 +14,9 @@ mod several;
 
 /// Minimum duration of a bar in the diagram. A shorter one would be invisible.
 const MIN_BAR: Duration = Duration::from_secs(1);
+
+/// Maximum number of files of a run that are shown. GitHub drops a summary over 1 MiB.
+const MAX_FILES: usize = 50;
 
 /// The data of the summary.
 #[derive(Debug)]
@@ -58,7 +61,7 @@ impl Summary<'_> {
         self.request().is_some_and(|request| request.mode == Mode::Execute(Action::Fetch))
     }
 
-    /// Returns the outcome of a check, or of a successful step that only started the runs.
+    /// Returns the outcome of a check, or of a step that only started the runs.
     fn outcome_without_fetching(&self) -> Option<String> {
         match (self.request()?.mode, self.error) {
             (Mode::Check(_), None) => Some("✅ The check passed; no run was started".to_owned()),
@@ -67,7 +70,21 @@ impl Summary<'_> {
                 [RunHistory { kind, id: Some(id), .. }] => format!("✅ Started {} {id}", kind.run_noun()),
                 runs => format!("✅ Started {}", format::count(runs.len(), "run")),
             }),
-            (Mode::Execute(_), _) => None,
+            (Mode::Execute(Action::Start), Some(_)) => Some(self.outcome_of_failed_start()),
+            (Mode::Execute(Action::Fetch), _) => None,
+        }
+    }
+
+    fn outcome_of_failed_start(&self) -> String {
+        let history = self.report.history;
+        let started = history.runs.iter().filter(|run| run.id.is_some()).count();
+        match history.runs.as_slice() {
+            [RunHistory { kind, id: Some(id), .. }] => {
+                format!("❌ Started {} {id}, but the step failed", kind.run_noun())
+            }
+            _ if message::has_started_none(history, self.report.error) => "❌ No run was started".to_owned(),
+            _ if started == 0 => "❌ WebAdMIT may have started runs, but the step failed".to_owned(),
+            runs => format!("❌ Started {started} of {}, and the step failed", format::count(runs.len(), "run")),
         }
     }
 
@@ -104,8 +121,9 @@ impl Summary<'_> {
         if let Some(status) = run.status() {
             rows.push(("Status", format!("{}{}", code(status.name()), checks(run))));
         }
-        for saved in &run.saved {
-            rows.extend(file_rows(saved));
+        rows.extend(run.saved.iter().take(MAX_FILES).flat_map(file_rows));
+        if run.saved.len() > MAX_FILES {
+            rows.push(("Files", format!("… and {} more", run.saved.len() - MAX_FILES)));
         }
         rows.push(("Total time", duration(self.total_duration)));
 
@@ -156,7 +174,8 @@ impl Summary<'_> {
     }
 
     fn inputs_for_later(&self) -> Option<String> {
-        self.report.inputs_for_later().map(|inputs| format!("To download the files later: {}.", code(&inputs)))
+        let inputs: Vec<String> = self.report.inputs_for_later()?.iter().map(|input| code(input)).collect();
+        Some(format!("To download the files later, replace `wait: false` with {}.", inputs.join(" and ")))
     }
 
     /// Draws a diagram, unless the step did not wait for the runs.
@@ -191,8 +210,8 @@ fn checks(run: &RunHistory) -> String {
 /// Draws the statuses of the runs over time, unless all had ended before the first check. With several runs, each has a section. The
 /// times are relative to the start of the step, on an arbitrary day: the diagram shows no dates.
 fn diagram(runs: &[&RunHistory]) -> Option<String> {
-    let has_course = |run: &&RunHistory| run.statuses.iter().any(|change| !change.status.is_terminal());
-    if !runs.iter().any(has_course) {
+    let was_in_progress = |run: &&RunHistory| run.statuses.iter().any(|change| !change.status.is_terminal());
+    if !runs.iter().any(was_in_progress) {
         return None;
     }
 

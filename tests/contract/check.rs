@@ -2,7 +2,7 @@
 
 use crate::support::{
     API_KEY, EXPORT_ID, EXPORT_NAME, FILENAME, IDENTITY_ID, PDF_BATCH_ID, PDF_TEMPLATE_NAME, RUN_ID, StandIn, Step,
-    github, shell,
+    export_json, exports_json, github, only_identity_json, shell,
 };
 
 /// Prepares a check of a step.
@@ -57,6 +57,12 @@ fn verifies_the_ids_of_new_and_latest_runs() {
         let outcome = check(step().input("user-identity-id", "999")).run().exited(5);
         outcome.with_error("identity 999 not found among the 3 identities of this key; ");
         check(step().input("api-key", "00000000000000000000000000000000")).run().exited(5);
+
+        stand_in.next_api_json(only_identity_json()).next_api_json(exports_json(&[export_json(EXPORT_ID, "a")]));
+        let outcome = check(step().input("export-id", "999")).run().exited(5);
+        outcome.with_error(
+            "export 999 not found: the only export of identity 305 (SOPHAS, 2026, x, Demo University) has another id; ",
+        );
         check(step().input("pdf-template-id", "999")).run().exited(5).with_error("PDF template 999 not found");
         assert_only_read(&stand_in);
     }

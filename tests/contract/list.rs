@@ -243,7 +243,7 @@ fn prints_what_it_has_at_the_timeout() {
     let outcome = list(&stand_in).run().exited(4);
     for words in [
         "the exports of identities 305, 311 and 290 and the PDF templates of identities 305, 311 and 290 are missing: ",
-        "after 2 h (Retry-After), which is beyond the timeout of 1 h",
+        "after 2 h (Retry-After), but the step times out before that (timeout: 1 h)",
         "\n305 ",
     ] {
         assert!(outcome.stderr.contains(words) || outcome.stdout.contains(words), "{words}: {}", outcome.stderr);

@@ -12,6 +12,7 @@ use crate::support::{
 };
 
 const HOUR: Duration = Duration::from_hours(1);
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// Starts a stand-in whose file has this age by the clock of the store.
 fn stand_in_with_age(age: Duration) -> StandIn {
@@ -68,6 +69,15 @@ fn the_message_gives_time_and_age_and_points_to_the_schedule() {
         (&file["path"], &file["status"], &file["error"]["code"]),
         (&json!(null), &json!("available"), &json!(6))
     );
+
+    // An age close to the limit is not rounded down to it, and has the same unit.
+    for (age, max_age, words) in [
+        (26 * HOUR + 20 * MINUTE, "26h", "max-age (26 h): created {}, 26 h 20 min ago;"),
+        (50 * HOUR, "2d", "max-age (48 h): created {}, 50 h ago;"),
+    ] {
+        let outcome = latest(&stand_in_with_age(age), max_age).run().exited(6);
+        outcome.with_error(&words.replace("{}", CREATED_AT));
+    }
 }
 
 #[test]

@@ -122,7 +122,7 @@ fn lists_the_identities_if_none_or_several_match() {
     assert_eq!((outcome.outputs.len(), files[0]["error"]["code"].as_u64(), outcome.files()), (1, Some(5), vec![]));
     let several = by_names(&stand_in).input("identity", "demo").run().exited(5);
     several
-        .with_error("identity `demo` is ambiguous: 3 of the 3 identities of this key contain all of these words")
+        .with_error("identity `demo` is ambiguous: all 3 identities of this key contain all of these words")
         .with_error("\nmatches:\n  305  SOPHAS")
         .with_error("\nhint: add a word that only the right identity has, or match");
     stand_in.next_api_json(identities_json(&[]));
@@ -158,7 +158,7 @@ fn lists_the_exports_if_none_or_several_match() {
         .input("export-name", "a")
         .run()
         .exited(5)
-        .with_error("2 of the 2 exports of identity 305 (SOPHAS, 2026, x, Demo University) have this name");
+        .with_error("all 2 exports of identity 305 (SOPHAS, 2026, x, Demo University) have this name");
 }
 
 #[test]
@@ -207,8 +207,7 @@ fn latest_lists_the_recent_files_if_the_export_has_none() {
     let step = by_names(&stand_in).input("export-name", "").input("export-id", "5").input("export-file-id", "latest");
     let outcome = step.run().exited(5);
     outcome
-        .with_error("latest run of export 5, identity 305 (SOPHAS, 2026 - 2027, ")
-        .with_error(" not found among the 4 recent runs of identity 305 (SOPHAS, 2026 - 2027, ")
+        .with_error("latest run of export 5 not found among the 4 recent runs of identity 305 (SOPHAS, 2026 - 2027, ")
         .with_error(
             "\nrecent runs, newest first:\n  74787  of export 86447, available\n  74780  of export 86446, available\n",
         )
@@ -218,7 +217,7 @@ fn latest_lists_the_recent_files_if_the_export_has_none() {
     step.input("user-identity-id", "305")
         .run()
         .exited(5)
-        .with_error("identity 305 not found: there are no recent runs of identity 305");
+        .with_error("latest run of export 86446 not found: there are no recent runs of identity 305");
 }
 
 #[test]

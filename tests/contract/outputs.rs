@@ -73,14 +73,24 @@ fn outputs_are_appended_to_github_output() {
     assert_eq!(outcome.outputs["size"], stand_in.file().len().to_string());
 }
 
+#[test]
+fn the_summary_shows_at_most_fifty_files() {
+    let batch = |batch: BatchBuilder| (0..60).fold(batch, |batch, zip| batch.zip(&format!("{zip}.zip"), b"PK"));
+    let stand_in = StandIn::builder().pdf_template(PDF_TEMPLATE_ID, PDF_TEMPLATE_NAME, PDF_BATCH_ID, batch).start();
+    let step = github(&stand_in).by_identity_id().input("export-id", "");
+    let outcome = step.input("pdf-batch-id", &PDF_BATCH_ID.to_string()).run().exited(0);
+    assert_eq!(outcome.files().len(), 60);
+    assert_eq!(outcome.summary.matches("\n| File | ").count(), 50, "{}", outcome.summary);
+    assert!(outcome.summary.contains("\n| Files | … and 10 more |\n"), "{}", outcome.summary);
+}
+
 /// The offset of such a time leads before 1970 or after 9999.
 #[test]
 fn a_creation_time_that_cannot_be_written_is_unknown() {
     for updated_at in ["9999-12-31T23:59:59-01:00", "1970-01-01T00:00:00+01:00"] {
         let batch = |batch: BatchBuilder| batch.updated_at(updated_at);
         let stand_in = StandIn::builder().pdf_template(PDF_TEMPLATE_ID, PDF_TEMPLATE_NAME, PDF_BATCH_ID, batch).start();
-        let step = github(&stand_in).input("export-id", "").input("export-file-id", "");
-        let step = step.input("user-identity-id", &IDENTITY_ID.to_string());
+        let step = github(&stand_in).by_identity_id().input("export-id", "");
         let outcome = step.input("pdf-batch-id", &PDF_BATCH_ID.to_string()).run().exited(0);
         assert_eq!(outcome.outputs.get("created-at"), None);
         assert_eq!(outcome.output_files()[0]["created_at"], Value::Null);

@@ -442,7 +442,7 @@ fn an_export_without_a_latest_run_fails_alone() {
     assert_eq!(codes(&outcome), [0, 5, 0]);
     assert_eq!(outcome.outputs["paths"], "export-2.csv\nexport-1.csv");
     let error = outcome.error();
-    let line = "\n- New: latest run of export 3 (New), identity 305 (SOPHAS, ";
+    let line = "\n- New: latest run of export 3 (New) not found among the 6 recent runs of identity 305 (SOPHAS, ";
     assert!(error.starts_with("1 of 3 runs failed; 2 files were saved\n") && error.contains(line), "{error}");
     assert!(outcome.stdout.contains("  New: failed: no recent run was found\n"), "{}", outcome.stdout);
     assert_eq!(count_requests(&stand_in, "POST "), 0);
@@ -555,7 +555,7 @@ fn retry_after_beyond_the_timeout_ends_the_step() {
         };
         let outcome = step.input("timeout", "20s").run().exited(4);
         assert_eq!(codes(&outcome), [4; 3], "{method} {path}");
-        outcome.with_error("the server asked to retry after 2 h").with_error("beyond the timeout of 20 s");
+        outcome.with_error("the server asked to retry after 2 h").with_error("(timeout: 20 s)");
     }
 }
 
@@ -709,6 +709,30 @@ fn names_that_cannot_be_resolved_are_reported_at_once_and_nothing_is_started() {
 }
 
 #[test]
+fn a_message_about_many_long_names_is_whole() {
+    let stand_in = StandIn::start();
+    let names: Vec<String> = (1..=50).map(|number| format!("{} {number}", "a long name".repeat(9))).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    for number in [2, 9, 20, 50] {
+        let error = by_names(&stand_in, &names[..number]).run().exited(5).error();
+        assert!(error.chars().count() < 4096, "{}", error.chars().count());
+        assert!(error.contains("\nhint: use the exact names from WebAdMIT, or ids; "), "{error}");
+        let lines = error.lines().count() - 2;
+        assert!(lines <= 20 || number > 20 && lines == 21, "{error}");
+    }
+}
+
+#[test]
+fn runs_that_need_no_identity_have_none_in_the_message() {
+    let stand_in = StandIn::builder().many_exports(2).start();
+    for identity in ["", "305"] {
+        let step = by_many_run_ids(&stand_in, 2).input("user-identity-id", identity);
+        let outcome = step.env("GITHUB_WORKSPACE", "/no/such/place").run().exited(1);
+        assert!(outcome.error().starts_with("2 exports: cannot use the workspace "), "{}", outcome.error());
+    }
+}
+
+#[test]
 fn the_hint_about_a_pdf_template_beside_exports_has_its_own_inputs() {
     let stand_in = StandIn::start();
     for (template, hint) in [
@@ -828,7 +852,7 @@ fn the_timeout_ends_the_runs_that_have_not_ended() {
     let outcome = with_growing_timeout(play, is_reached).exited(4);
     assert_only_the_first_is_saved(&outcome, 4);
     let outcome = outcome.with_error("2 of 3 runs failed; 1 file was saved\n- Export 2 (run 70002): timed out after ");
-    outcome.with_error("; last status: in_progress (seen at ");
+    outcome.with_error("; last status: in_progress (seen 0:");
 }
 
 #[test]

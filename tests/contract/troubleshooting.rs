@@ -226,7 +226,7 @@ pub(crate) fn steady(line: &str) -> String {
     for (before, after) in [
         ("retrying in ", ";"),
         (" without a new byte in ", ")"),
-        ("(seen at ", ")"),
+        ("(seen ", " after the start)"),
         // Each system has its own words for an unknown name.
         ("failed to lookup address information: ", ";("),
         ("during the download, at ", ";"),

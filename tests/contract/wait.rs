@@ -51,9 +51,11 @@ fn a_later_step_fetches_the_runs_by_their_ids() {
     };
     let started = by_names().input("wait", "FALSE").run().exited(0);
     assert!(started.summary.starts_with("### WebAdMIT export: ✅ Started 3 runs\n"), "{}", started.summary);
-    let inputs = format!("export-file-id: {RUN_ID},{SECOND_RUN_ID} and pdf-batch-id: {PDF_BATCH_ID}");
-    assert!(started.stdout.contains(&format!("\nto download the files later: {inputs}\n")), "{}", started.stdout);
-    assert!(started.summary.contains(&format!("To download the files later: `{inputs}`.")), "{}", started.summary);
+    let (runs, batch) = (format!("export-file-id: {RUN_ID},{SECOND_RUN_ID}"), format!("pdf-batch-id: {PDF_BATCH_ID}"));
+    let in_log = format!("\nto download the files later, replace wait: false with {runs} and {batch}\n");
+    assert!(started.stdout.contains(&in_log), "{}", started.stdout);
+    let in_summary = format!("To download the files later, replace `wait: false` with `{runs}` and `{batch}`.");
+    assert!(started.summary.contains(&in_summary), "{}", started.summary);
     let files = started.output_files();
     assert_eq!(
         (files[0]["export_file_id"].as_u64(), files[1]["export_file_id"].as_u64()),

@@ -60,7 +60,7 @@ fn run_unless(error: Option<StepError>, environment: &Environment) -> u8 {
     let unwritten = write_outputs(&report, &mut sinks, &log);
     let report = Report { error: error.as_ref().or(unwritten.as_ref()), ..report };
     if let Some(inputs) = report.inputs_for_later() {
-        log.plain(&format!("to download the files later: {inputs}"));
+        log.plain(&format!("to download the files later, replace wait: false with {}", inputs.join(" and ")));
     }
     report_result(environment, &report, start, &log);
     report.exit_code().into()

@@ -1,6 +1,6 @@
 //! The summary of a step with several runs: a row for each, and a section for each in the diagram.
 
-use super::{Summary, code, code_block, describe, headline};
+use super::{MAX_FILES, Summary, code, code_block, describe, headline};
 use crate::report::history::RunHistory;
 use crate::text::format::{self, duration};
 use crate::webadmit::RunKind;
@@ -8,9 +8,6 @@ use crate::webadmit::status::Status;
 
 /// Maximum number of failed runs whose messages are shown. Keeps the summary short; each has up to twenty lines.
 const MAX_MESSAGES: usize = 20;
-
-/// Maximum number of files of a run that are shown. GitHub drops a summary over 1 MiB.
-const MAX_FILES: usize = 50;
 
 impl Summary<'_> {
     pub(super) fn several_runs(&self) -> Vec<Option<String>> {

@@ -234,7 +234,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
                 &[no_calls_left],
             ),
             entry(
-                "the server asked to retry after … (Retry-After), which is beyond the timeout",
+                "the server asked to retry after … (Retry-After), but the step times out before that",
                 "WebAdMIT named a time at which it can be used again, and the step would have timed out by then. The step waits for a shorter delay, even if that is the first response.",
                 "Set a longer `timeout` if the delay is acceptable.",
                 Never,
@@ -316,7 +316,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
                 &[export_ambiguous],
             ),
             entry(
-                "… names … cannot be resolved",
+                "… not found or ambiguous",
                 "Several names were not found or are ambiguous. Nothing was started, not even runs of exports that were found.",
                 "The [entries above](#names-are-not-found) explain the causes.",
                 Never,
