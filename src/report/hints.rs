@@ -1,10 +1,11 @@
 //! The hint: the last line of an error message, which says what the user can do.
 
 use super::message::MessageBuilder;
-use crate::config::{IdentitySelector, RunSelector};
+use crate::config::{Action, FetchRequest, IdentitySelector, Mode, RunSelector};
 use crate::error::{LookupTarget, StepError, Unresolved};
 use crate::http::error::{Endpoint, ErrorKind, RequestError};
 use crate::report::outputs::OutputPathConflict;
+use crate::text::normalize;
 use crate::webadmit::resolve::ResolveError;
 use crate::webadmit::status::Status;
 use crate::webadmit::{Id, RunKind};
@@ -13,8 +14,6 @@ const PROXY_CREDENTIALS: &str =
     "put the proxy's user name and password into its variable, as in HTTPS_PROXY=http://user:password@host:port";
 
 const OUTAGE: &str = "WebAdMIT is having problems; re-run the step later";
-
-const QUOTES: [char; 4] = ['"', '\'', '“', '„'];
 
 impl MessageBuilder<'_> {
     /// Returns the hint for an error, if there is one.
@@ -28,9 +27,10 @@ impl MessageBuilder<'_> {
             StepError::TooOld { .. } => Some(self.too_old_hint()),
             StepError::UnknownAge => Some(self.unknown_age_hint().to_owned()),
             StepError::MissingFiles { cause, .. } => self.missing_files_hint(cause),
-            StepError::PathConflict { .. } => {
-                Some("give them other names in WebAdMIT, or fetch them in steps with different directories".to_owned())
-            }
+            StepError::PathConflict { .. } => Some(
+                "give the two files different names in WebAdMIT, or fetch them in steps with different directories"
+                    .to_owned(),
+            ),
             StepError::Local(error) => self.local_hint(error),
             StepError::Interrupted(_) => self.interrupted_hint(),
             StepError::Inputs(_) | StepError::Argument(_) => None,
@@ -43,16 +43,31 @@ impl MessageBuilder<'_> {
             Status::EmptyList => {
                 format!("the {noun} matched no applicants; if that is expected, set fail-on: failed")
             }
-            Status::Failed if self.run().is_some_and(|(request, _)| request.run == RunSelector::Latest) => {
-                let (run_noun, input) = (self.run_history().kind.run_noun(), self.run_history().kind.run_input());
-                format!(
-                    "WebAdMIT could not create the file; check the {noun} there; this {run_noun} is the latest until there is a newer one; without {input}, this step starts a {run_noun}"
-                )
-            }
             Status::Failed => {
-                format!("WebAdMIT could not create the file; check the {noun} in WebAdMIT, then re-run the step")
+                let remedy = self.new_run_remedy();
+                format!("WebAdMIT could not create the file; check the {noun} in WebAdMIT, then {remedy}")
             }
             _ => format!("check the {noun} in WebAdMIT; without success_with_errors in fail-on, the step only warns"),
+        }
+    }
+
+    /// Returns how to get a new run. A step that selects an existing one finds the same one again.
+    fn new_run_remedy(&self) -> String {
+        let Some((run, _)) = self.run() else { return "re-run the step".to_owned() };
+        let (noun, run_input, id_input) = (run.kind.run_noun(), run.kind.run_input(), run.kind.id_input());
+        let has_identity = self.context.request.is_some_and(|request| request.identity.is_some());
+        match (run.run, &run.source) {
+            (RunSelector::New, _) => "re-run the step".to_owned(),
+            (RunSelector::Latest, _) => {
+                format!("start a new {noun} there, or re-run the step without {run_input}")
+            }
+            (RunSelector::Id(_), None) => {
+                format!("re-run the step with {id_input} instead of {run_input} to start a new {noun}")
+            }
+            (RunSelector::Id(_), Some(_)) if !has_identity => {
+                format!("re-run the step with identity and without {run_input} to start a new {noun}")
+            }
+            (RunSelector::Id(_), Some(_)) => format!("re-run the step without {run_input} to start a new {noun}"),
         }
     }
 
@@ -76,28 +91,47 @@ impl MessageBuilder<'_> {
     }
 
     fn missing_files_hint(&self, cause: &StepError) -> Option<String> {
-        let is_gone =
-            matches!(cause, StepError::Request { failure, .. } if failure.error.kind == ErrorKind::Status(404));
-        match self.run_history().id {
-            Some(id) if is_gone => {
-                let (noun, inputs) = (self.run_history().kind.run_noun(), self.inputs_for(id));
-                Some(format!("check the {noun} in WebAdMIT, then re-run the step, with {inputs} if it has all files"))
+        let Some(id) = self.run_history().id else { return self.hint(cause) };
+        match cause {
+            StepError::Request { failure, .. } if failure.error.kind == ErrorKind::Status(404) => {
+                let (noun, rerun) = (self.run_history().kind.run_noun(), self.rerun(id));
+                Some(format!("check the {noun} in WebAdMIT; if it has all files, {rerun}"))
             }
+            // The outputs are written: they have the other files.
+            StepError::Local(error) => Some(self.still_available_hint(error, id)),
             _ => self.hint(cause),
         }
     }
 
     fn interrupted_hint(&self) -> Option<String> {
-        let run = self.run_history();
-        if self.run().is_none() && self.context.request.is_some() {
-            return Some("runs in progress continue in WebAdMIT; if you re-run the step, it waits for them".to_owned());
-        }
+        let effect = match self.context.request?.mode {
+            Mode::Check(_) => return None,
+            Mode::Execute(Action::Start) => "gets their ids",
+            Mode::Execute(Action::Fetch) => "waits for them",
+        };
+        let Some((request, run)) = self.run() else {
+            return Some(format!("runs in progress continue in WebAdMIT; if you re-run the step, it {effect}"));
+        };
+
         let id = run.id.filter(|_| run.saved.is_empty() && run.source.is_some())?;
-        let (noun, inputs) = (run.kind.run_noun(), self.inputs_for(id));
-        Some(match run.status() {
-            Some(status) if status.is_terminal() => format!("to download this {noun} later, set {inputs}"),
-            _ => format!("the {noun} continues in WebAdMIT; to download it later, set {inputs}"),
+        let (noun, rerun) = (request.kind.run_noun(), self.rerun(id));
+        Some(if self.is_in_progress() {
+            format!("the {noun} continues in WebAdMIT; to download it later, {rerun}")
+        } else {
+            format!("to download this {noun} later, {rerun}")
         })
+    }
+
+    /// Returns how to fetch this run again: `re-run the step with export-file-id: 74780`.
+    fn rerun(&self, id: Id) -> String {
+        let has_id = self.run().is_some_and(|(request, _)| matches!(request.run, RunSelector::Id(_)));
+        let inputs = self.inputs_for(id);
+        match self.context.request.map(|request| request.mode) {
+            // The step already has this input.
+            _ if has_id && self.history.runs.len() == 1 => "re-run the step".to_owned(),
+            Some(Mode::Execute(Action::Start)) => format!("re-run the step with {inputs} instead of wait: false"),
+            _ => format!("re-run the step with {inputs}"),
+        }
     }
 
     /// Returns the inputs that select this run again: `export-file-id: 74780`.
@@ -116,36 +150,52 @@ impl MessageBuilder<'_> {
     fn timeout_hint(&self) -> String {
         let run = self.run_history();
         let noun = run.kind.run_noun();
-        match (&run.failure, run.id) {
+        let is_check = self.context.request.is_some_and(FetchRequest::is_check);
+        match (&run.failure, run.id.map(|id| self.rerun(id))) {
             (Some(failure), _) => self.request_hint(&failure.error),
-            (None, Some(id)) if !run.status().is_some_and(Status::has_file) => {
-                let inputs = self.inputs_for(id);
-                format!("the {noun} continues in WebAdMIT; set a longer timeout, or {inputs} to wait for this {noun}")
+            (None, Some(rerun)) if !is_check && self.is_in_progress() => {
+                format!("the {noun} continues in WebAdMIT; set a longer timeout, or {rerun} to wait for this {noun}")
             }
-            (None, Some(id)) => {
-                format!("set a longer timeout, and {} to download this {noun}", self.inputs_for(id))
+            (None, Some(rerun)) if !is_check && run.status().is_some_and(Status::has_file) => {
+                format!("set a longer timeout, then {rerun} to download this {noun}")
             }
-            (None, None) => "set a longer timeout".to_owned(),
+            (None, Some(rerun)) if !is_check => format!("set a longer timeout, or {rerun} to wait for this {noun}"),
+            (None, _) => "set a longer timeout".to_owned(),
         }
     }
 
     fn local_hint(&self, error: &anyhow::Error) -> Option<String> {
         let run = self.run_history();
-        let fix = match error.downcast_ref() {
-            Some(OutputPathConflict { input, .. }) => format!("set filename, or another {input}"),
-            None => "fix the problem".to_owned(),
-        };
-
+        let has_started = self.context.request.is_some_and(|request| request.mode == Mode::Execute(Action::Start));
         match (run.saved.as_slice(), run.id) {
-            ([_, ..], _) => Some(format!("later steps do not get the outputs; {fix}, then re-run the step")),
+            ([_, ..], _) => Some(self.outputs_hint(error)),
             ([], _) if !self.history.has_responded => {
-                Some(format!("no request was sent to WebAdMIT; {fix}, then re-run the step"))
+                Some(format!("no request was sent to WebAdMIT; {}, then re-run the step", self.fix(error)))
             }
-            ([], Some(id)) => {
-                let (noun, inputs) = (run.kind.run_noun(), self.inputs_for(id));
-                Some(format!("the {noun} is still in WebAdMIT; {fix}, then re-run the step with {inputs}"))
-            }
+            // The step saves no file.
+            ([], Some(_)) if has_started => Some(self.outputs_hint(error)),
+            ([], Some(id)) => Some(self.still_available_hint(error, id)),
             ([], None) => None,
+        }
+    }
+
+    fn outputs_hint(&self, error: &anyhow::Error) -> String {
+        format!("later steps do not get the outputs; {}, then re-run the step", self.fix(error))
+    }
+
+    fn still_available_hint(&self, error: &anyhow::Error, id: Id) -> String {
+        let (noun, fix, rerun) = (self.run_history().kind.run_noun(), self.fix(error), self.rerun(id));
+        format!("the {noun} is still in WebAdMIT; {fix}, then {rerun}")
+    }
+
+    /// Returns how to fix an error of this machine.
+    fn fix(&self, error: &anyhow::Error) -> String {
+        // Only the file of a single export can have another name.
+        let accepts_filename = self.history.only_run().is_some_and(|run| run.kind == RunKind::Export);
+        match error.downcast_ref() {
+            Some(OutputPathConflict { input, .. }) if accepts_filename => format!("set filename, or another {input}"),
+            Some(OutputPathConflict { input, .. }) => format!("set another {input}"),
+            None => "fix the problem".to_owned(),
         }
     }
 
@@ -190,7 +240,7 @@ impl MessageBuilder<'_> {
                 "set only the value, without `identity:` and without the single quotes, which belong to YAML"
             }
             (_, 0) => "in WebAdMIT, the key's user needs the permission API Access for each identity",
-            (0, _) if self.words().contains(QUOTES) => {
+            (0, _) if normalize(self.words()).contains('"') => {
                 "double quotes match a whole field, such as \"SOPHAS\" \"2026 - 2027\"; without quotes, parts of words match as well"
             }
             (0, _) => "use words from this list",
@@ -206,9 +256,9 @@ impl MessageBuilder<'_> {
         let is_newest_cycle = self.history.identity.as_ref().is_some_and(|identity| identity.is_newest_cycle);
         match error.matching {
             _ if error.is_id => format!("this is an id; set it as {id_input}, or set {name_input} to the name"),
-            0 if name.starts_with(QUOTES) => "remove the quotes".to_owned(),
+            0 if normalize(name).starts_with(['"', '\'']) => "remove the quotes".to_owned(),
             0 if name.contains([',', ';']) || name.starts_with("- ") => {
-                format!("set {name_input} to one name per line, without commas or hyphens between them")
+                "use the exact name from WebAdMIT; if these are several names, put each on a line of its own, without commas or hyphens around it".to_owned()
             }
             0 if is_newest_cycle => format!(
                 "use the exact name from WebAdMIT; if the new cycle does not have the {noun} yet, add both years of the older cycle to identity"
@@ -233,6 +283,11 @@ impl MessageBuilder<'_> {
     fn is_yaml(&self) -> bool {
         let words = self.words();
         words.starts_with("identity:") || words.starts_with('\'') && words.ends_with('\'')
+    }
+
+    /// Whether the run continues in WebAdMIT, as far as it is known.
+    fn is_in_progress(&self) -> bool {
+        self.run_history().status().map_or(self.has_started_run(), Status::is_in_progress)
     }
 
     /// Whether this step started the run.
@@ -267,16 +322,17 @@ impl MessageBuilder<'_> {
             Some(IdentitySelector::Words(_)) => ("identity", false),
             _ => ("user-identity-id", true),
         };
-        match run.run {
+        // The URL of a run contains either the export or the identity.
+        let (inputs, has_changing_id) = match run.run {
             RunSelector::Id(_) if run.kind == RunKind::PdfBatch => {
-                (format!("{identity} and {}", run.kind.run_input()), ID_NOTE)
+                (format!("{identity} and {}", run.kind.run_input()), is_identity_id)
             }
-            RunSelector::Id(_) => (format!("{source} and {}", run.kind.run_input()), ID_NOTE),
+            RunSelector::Id(_) => (format!("{source} and {}", run.kind.run_input()), is_source_id),
             RunSelector::Latest | RunSelector::New => {
-                let note = if is_source_id || is_identity_id { ID_NOTE } else { "" };
-                (format!("{identity} and {source}"), note)
+                (format!("{identity} and {source}"), is_source_id || is_identity_id)
             }
-        }
+        };
+        (inputs, if has_changing_id { ID_NOTE } else { "" })
     }
 
     fn request_hint(&self, error: &RequestError) -> String {
@@ -295,13 +351,21 @@ impl MessageBuilder<'_> {
             (Endpoint::Store, ErrorKind::UnsupportedEncoding | ErrorKind::StoreRedirect) => {
                 "check whether a proxy changes the store's responses; it must pass them through unchanged".to_owned()
             }
-            (Endpoint::Store, _) => match self.run_history().id {
-                Some(id) => {
-                    let (noun, inputs) = (self.run_history().kind.run_noun(), self.inputs_for(id));
-                    format!("re-run the step with {inputs}; WebAdMIT keeps the {noun} and its file for a while")
-                }
-                None => "re-run the step".to_owned(),
-            },
+            (Endpoint::Store, kind) => self.store_hint(kind),
+        }
+    }
+
+    fn store_hint(&self, kind: ErrorKind) -> String {
+        let run = self.run_history();
+        let (noun, rerun) = (run.kind.run_noun(), run.id.map(|id| self.rerun(id)));
+        let has_downloaded = run.progress.is_some() || self.history.runs.iter().any(|run| !run.saved.is_empty());
+        match (kind, rerun) {
+            (ErrorKind::Connect, rerun) if !has_downloaded => format!(
+                "check that a firewall or proxy allows this host, which is not WebAdMIT's; then {}",
+                rerun.unwrap_or_else(|| "re-run the step".to_owned())
+            ),
+            (_, Some(rerun)) => format!("{rerun}; WebAdMIT keeps the {noun} and its file for a while"),
+            (_, None) => "re-run the step".to_owned(),
         }
     }
 
@@ -323,8 +387,10 @@ impl MessageBuilder<'_> {
                 format!("WebAdMIT does not find the {noun} that it started; re-run the step later")
             }
             ErrorKind::Status(404) if run.id.is_some() && (run.source.is_some() || run.kind == RunKind::PdfBatch) => {
+                // The URL of a batch contains the identity instead of the template.
+                let owner = if run.kind == RunKind::PdfBatch { "identity" } else { source_noun };
                 format!(
-                    "check that the {noun} belongs to this {source_noun} ({inputs}), and that WebAdMIT still has it (it deletes {plural} after a while){id_note}"
+                    "check that the {noun} belongs to this {owner} ({inputs}), and that WebAdMIT still has it (it deletes {plural} after a while){id_note}"
                 )
             }
             ErrorKind::Status(404) if run.kind == RunKind::PdfBatch => {
@@ -340,6 +406,7 @@ impl MessageBuilder<'_> {
             ErrorKind::MissingRedirect => {
                 "check whether a proxy follows WebAdMIT's redirects; it must pass them through unchanged".to_owned()
             }
+            ErrorKind::Connect | ErrorKind::Unreadable if self.history.has_responded => OUTAGE.to_owned(),
             ErrorKind::Redirect | ErrorKind::Connect | ErrorKind::Unreadable => {
                 "check base-url, and whether this machine needs a proxy".to_owned()
             }

@@ -18,6 +18,7 @@ mod download;
 mod download_properties;
 mod encoding;
 mod golden;
+mod hints;
 mod injection;
 mod inputs;
 mod list;

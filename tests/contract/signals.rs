@@ -61,8 +61,7 @@ fn a_signal_during_a_request_or_a_backoff_ends_the_step() {
         let running = github(&stand_in).input("directory", "new").spawn();
         stand_in.store().wait_for_requests(1);
         running.signal(signal);
-        let outcome =
-            running.wait().exited(code).with_error("hint: to download this run later, set export-file-id: 74780");
+        let outcome = running.wait().exited(code).with_error("hint: to download this run later, re-run the step");
         assert_eq!(
             (outcome.files(), outcome.outputs["status"].as_str()),
             (vec![], "available"),

@@ -96,7 +96,7 @@ fn names_the_last_error_of_the_store() {
         .with_error(" before the first byte of the file")
         .with_error("last error: the store (")
         .with_error("responded 403 (Forbidden): code AccessDenied")
-        .with_error("hint: re-run the step with export-file-id: 74780");
+        .with_error("hint: re-run the step; WebAdMIT keeps the run and its file");
 }
 
 #[test]

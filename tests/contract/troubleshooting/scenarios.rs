@@ -238,11 +238,11 @@ pub(super) fn other_run() -> Outcome {
 
 pub(super) fn timed_out() -> Outcome {
     let stand_in = StandIn::with_statuses(&["In Progress"]);
-    ends_at_timeout(|| github(&stand_in), "last status: ")
+    ends_at_timeout(|| github(&stand_in).by_identity_id(), "last status: ")
 }
 
 pub(super) fn failed() -> Outcome {
-    github(&StandIn::with_statuses(&["Queued", "Failed"])).run().exited(3)
+    github(&StandIn::with_statuses(&["Queued", "Failed"])).by_identity_id().run().exited(3)
 }
 
 pub(super) fn empty_list() -> Outcome {
@@ -383,7 +383,7 @@ pub(super) fn slow_download() -> Outcome {
     let stand_in = StandIn::start();
     let run = || {
         stand_in.next_store_response(half);
-        github(&stand_in)
+        github(&stand_in).by_identity_id()
     };
     ends_at_timeout(run, "at 500 bytes of ")
 }
@@ -411,7 +411,7 @@ pub(super) fn full_disk() -> Outcome {
     let stand_in = StandIn::with_file(&vec![b'x'; 200_000]);
     // No file may exceed 64 KiB, which has the same effect as a full disk.
     let limit = ["bash", "-c", "ulimit -f 64; exec \"$0\""];
-    github(&stand_in).wrapped_in(&limit).run().exited(1)
+    github(&stand_in).by_identity_id().wrapped_in(&limit).run().exited(1)
 }
 
 pub(super) fn full_outputs() -> Outcome {
@@ -424,7 +424,7 @@ pub(super) fn no_summary() -> Outcome {
 
 pub(super) fn interrupted() -> Outcome {
     let stand_in = StandIn::with_statuses(&["In Progress"]);
-    let running = github(&stand_in).input("poll-interval", "1h").spawn();
+    let running = github(&stand_in).by_identity_id().input("poll-interval", "1h").spawn();
     running.wait_for_stdout("status: in_progress");
     running.signal(Signal::INT);
     running.wait().exited(130)
@@ -433,7 +433,7 @@ pub(super) fn interrupted() -> Outcome {
 pub(super) fn terminated() -> Outcome {
     let stand_in = StandIn::start();
     stand_in.next_store_response(half);
-    let running = github(&stand_in).spawn();
+    let running = github(&stand_in).by_identity_id().spawn();
     running.wait_for_stdout("downloading ");
     running.signal(Signal::TERM);
     running.wait().exited(143)
