@@ -59,10 +59,10 @@ fn a_signal_leaves_whole_outputs() {
 #[test]
 fn an_unexpected_argument_leaves_no_outputs_of_an_earlier_step() {
     let step = with_outputs(github(&StandIn::start())).existing_file("results/path", b"stale");
-    let outcome = step.existing_file("out.json", b"{\"path\":\"stale\"}").arg("chekc").run().exited(2);
+    let outcome = step.existing_file("out.json", b"{\"path\":\"stale\"}").arg("verify").run().exited(2);
     assert!(is_cleared(&outcome.workspace()));
     assert_eq!(outcome.outputs["files"], "[]");
-    outcome.with_error("unexpected argument chekc; use one of check, list");
+    outcome.with_error("unexpected argument verify; use one of check, list");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use futures_util::future::join_all;
 
-use super::plan::Plan;
+use super::names::NameResolver;
 use super::run::Run;
 use super::shared::Shared;
 use crate::error::StepError;
@@ -19,7 +19,7 @@ use crate::webadmit::{Id, RunKind};
 ///
 /// If a name cannot be resolved. Nothing was started then.
 pub(super) async fn execute(shared: &Shared<'_>) -> Result<(), StepError> {
-    let identity = plan(shared).await?;
+    let identity = resolve_names(shared).await?;
     shared.histories.distinguish_labels();
 
     let (histories, labels) = (&shared.histories.runs, shared.histories.labels());
@@ -40,13 +40,13 @@ pub(super) async fn execute(shared: &Shared<'_>) -> Result<(), StepError> {
 }
 
 /// Resolves the names, and returns the identity if it is needed.
-async fn plan(shared: &Shared<'_>) -> Result<Option<Id>, StepError> {
+async fn resolve_names(shared: &Shared<'_>) -> Result<Option<Id>, StepError> {
     let histories = shared.histories;
     // With a single run, all requests belong to it.
     let history = if let [only] = histories.runs.as_slice() { only } else { &histories.shared };
     let (context, api, request) = (shared.step.context(history), &shared.api, shared.request);
-    let plan = Plan { context, api, request, identity: &histories.identity, histories: &histories.runs };
-    plan.resolve().await
+    let resolver = NameResolver { context, api, request, identity: &histories.identity, histories: &histories.runs };
+    resolver.resolve().await
 }
 
 fn poller(shared: &Shared<'_>, kind: RunKind) -> Poller {

@@ -1,7 +1,7 @@
 //! The default command, which fetches the files of exports and PDF Manager templates; and `check`, which only verifies.
 
 mod job;
-mod plan;
+mod names;
 mod prepare;
 mod run;
 mod shared;

@@ -16,8 +16,8 @@ use crate::webadmit::{ApiClient, Id, RunKind};
 /// Maximum length of a name in messages and in the summary, in characters.
 const MAX_SHOWN_NAME_LENGTH: usize = 120;
 
-/// The request, and the API that its names are resolved with.
-pub(super) struct Plan<'a> {
+/// Resolves the names in a request.
+pub(super) struct NameResolver<'a> {
     pub(super) context: Context<'a>,
     pub(super) api: &'a ApiClient,
     pub(super) request: &'a FetchRequest,
@@ -25,7 +25,7 @@ pub(super) struct Plan<'a> {
     pub(super) histories: &'a [RefCell<RunHistory>],
 }
 
-impl Plan<'_> {
+impl NameResolver<'_> {
     /// Resolves all names, and records the ids in the histories. An id in the inputs needs no request, except in a check, which
     /// verifies it. Returns the identity if it is needed.
     ///
