@@ -18,6 +18,6 @@ pub use created::CreationTime;
 pub use kind::RunKind;
 pub(crate) use kind::RunRef;
 pub(crate) use model::{ApiKey, BaseUrl, Id};
-pub(crate) use remote_file::RemoteFile;
+pub(crate) use remote_file::RemoteFiles;
 pub(crate) use run::RunResponse;
 pub use signed_url::SignedUrl;

@@ -16,19 +16,21 @@ use crate::http::{self, headers};
 /// Maximum number of zip files of a batch.
 pub(super) const MAX_ZIPS: usize = 1000;
 
-/// A file that a response about a run refers to.
+/// The files that a response about a run refers to.
 #[derive(Clone, Debug)]
-pub(crate) enum RemoteFile {
-    /// The file of an export.
-    Url(SignedUrl),
-    /// The id of a PDF Manager zip. [`ApiClient::zip_url`] gets its signed URL.
-    Zip(Id),
+pub(crate) enum RemoteFiles {
+    /// The file of an export, if there is one.
+    Export(Option<SignedUrl>),
+    /// The ids of PDF Manager zips. [`ApiClient::zip_url`] requests the signed URL of each.
+    Zips(Vec<Id>),
 }
 
-impl RemoteFile {
-    /// Returns the id of a zip.
-    pub(crate) fn zip(&self) -> Option<Id> {
-        if let Self::Zip(id) = self { Some(*id) } else { None }
+impl RemoteFiles {
+    pub(crate) fn is_empty(&self) -> bool {
+        match self {
+            Self::Export(url) => url.is_none(),
+            Self::Zips(zips) => zips.is_empty(),
+        }
     }
 }
 
@@ -99,8 +101,8 @@ impl ApiClient {
         Ok(SignedUrl::new(url, headers::date(headers)))
     }
 
-    /// Returns the zip files that `download_hrefs` names, each once.
-    pub(super) fn read_zips(&self, hrefs: &BoundedList<Scalar, MAX_ZIPS>) -> Result<Vec<RemoteFile>, RequestError> {
+    /// Returns the ids of the zip files that `download_hrefs` names, each once.
+    pub(super) fn read_zips(&self, hrefs: &BoundedList<Scalar, MAX_ZIPS>) -> Result<Vec<Id>, RequestError> {
         let BoundedList::Complete(hrefs) = hrefs else {
             return Err(self.error(ErrorKind::TooLarge, format!("{MAX_ZIPS} files of one batch")));
         };
@@ -113,7 +115,7 @@ impl ApiClient {
                 zips.push(zip);
             }
         }
-        Ok(zips.into_iter().map(RemoteFile::Zip).collect())
+        Ok(zips)
     }
 
     /// Returns the error for an entry of `download_hrefs` that is not the path of a zip file. Only a path is shown, because

@@ -12,7 +12,7 @@ use super::client::{ApiClient, MAX_RESPONSE_SIZE};
 use super::created;
 use super::kind::{RunKind, RunRef};
 use super::lists::Label;
-use super::remote_file::{MAX_ZIPS, RemoteFile};
+use super::remote_file::{MAX_ZIPS, RemoteFiles};
 use super::scalar::Scalar;
 use super::status::Status;
 use super::{CreationTime, Id, SignedUrl};
@@ -27,8 +27,8 @@ pub(crate) struct RunResponse {
     pub(crate) source: Option<Source>,
     /// The status of the run.
     pub(crate) status: Status,
-    /// The files, only with a status that has files. A run of an export has at most one, a batch one or more.
-    pub(crate) files: Vec<RemoteFile>,
+    /// The files, only with a status that has files.
+    pub(crate) files: RemoteFiles,
     /// When the files were created. Only for a batch; for an export, the store says it.
     pub(crate) created: Option<CreationTime>,
 }
@@ -138,7 +138,7 @@ impl ApiClient {
             run_id,
             source: run.export_id.id().map(|id| Source { id, name: None }),
             status,
-            files: url.into_iter().map(RemoteFile::Url).collect(),
+            files: RemoteFiles::Export(url),
             created: None,
         })
     }
@@ -173,7 +173,7 @@ impl ApiClient {
         let hrefs = batch.download_hrefs.unwrap_or_default();
         hrefs.items().iter().for_each(|href| self.redact_signature(&href.text()));
         let status = Status::parse(&self.redactor.redact_prefix(&batch.state));
-        let files = if status.has_file() { self.read_zips(&hrefs)? } else { Vec::new() };
+        let zips = if status.has_file() { self.read_zips(&hrefs)? } else { Vec::new() };
 
         let source = batch.pdf_manager_template.and_then(|template| {
             let name = Some(self.label(&template.name)).filter(|name| !name.is_empty());
@@ -184,18 +184,18 @@ impl ApiClient {
             run_id,
             source,
             status,
-            files,
+            files: RemoteFiles::Zips(zips),
             created: updated_at.map(|updated_at| CreationTime::new(updated_at, headers::date(headers))),
         })
     }
 }
 
 impl RunResponse {
-    /// Returns the signed URL of the first file, if the response has one.
+    /// Returns the signed URL of the file of an export, if there is one.
     pub(crate) fn url(&self) -> Option<&SignedUrl> {
-        match self.files.first() {
-            Some(RemoteFile::Url(url)) => Some(url),
-            Some(RemoteFile::Zip(_)) | None => None,
+        match &self.files {
+            RemoteFiles::Export(url) => url.as_ref(),
+            RemoteFiles::Zips(_) => None,
         }
     }
 }

@@ -15,11 +15,8 @@ fn read_batch(body: &str) -> Result<RunResponse, RequestError> {
 
 /// Returns the ids of the zip files in a response.
 fn zips(response: &RunResponse) -> Vec<u64> {
-    let id = |file: &RemoteFile| match file {
-        RemoteFile::Zip(id) => id.0,
-        RemoteFile::Url(url) => panic!("{url:?}"),
-    };
-    response.files.iter().map(id).collect()
+    let RemoteFiles::Zips(zips) = &response.files else { panic!("{response:?}") };
+    zips.iter().map(|id| id.0).collect()
 }
 
 #[test]
@@ -130,7 +127,7 @@ fn an_unexpected_path_of_a_zip_is_an_error_that_shows_no_url() {
     }
 
     let many = |count: usize| read_batch(&batch_with("available", (1..=count).map(zip).collect()));
-    assert_eq!(many(1000).unwrap().files.len(), 1000);
+    assert_eq!(zips(&many(1000).unwrap()).len(), 1000);
     let error = many(1001).unwrap_err();
     assert_eq!(error.to_string(), "api.example sent more than 1000 files of one batch");
 }
@@ -179,10 +176,12 @@ proptest! {
             match api("https://api.example").read_run(kind, &body, &HeaderMap::new()) {
                 Ok(response) => {
                     prop_assert!(response.files.is_empty() || response.status.has_file());
-                    for file in &response.files {
-                        match file {
-                            RemoteFile::Url(url) => prop_assert!(kind == RunKind::Export && url.reveal().scheme() == "https"),
-                            RemoteFile::Zip(zip) => prop_assert!(kind == RunKind::PdfBatch && zip.0 > 0),
+                    match &response.files {
+                        RemoteFiles::Export(url) => prop_assert!(
+                            kind == RunKind::Export && url.iter().all(|url| url.reveal().scheme() == "https")
+                        ),
+                        RemoteFiles::Zips(zips) => {
+                            prop_assert!(kind == RunKind::PdfBatch && zips.iter().all(|zip| zip.0 > 0));
                         }
                     }
                 }

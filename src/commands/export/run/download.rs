@@ -9,22 +9,21 @@ use crate::error::StepError;
 use crate::http::error::{Endpoint, ErrorKind};
 use crate::http::retry::{GiveUpReason, RetryFailure};
 use crate::report::history::SavedFile;
-use crate::webadmit::{Id, RemoteFile, RunKind, RunRef, RunResponse, SignedUrl};
+use crate::webadmit::{Id, RemoteFiles, RunKind, RunRef, RunResponse, SignedUrl};
 
 /// Number of attempts to request the signed URL of one of several files before the other files are downloaded.
 const ATTEMPTS_BEFORE_OTHERS: u32 = 3;
 
 impl<'a> Run<'a> {
-    /// Downloads all files of the run, one after another. If one cannot be downloaded, the others are kept. One whose redirect keeps
-    /// failing is postponed, so that it does not use up the time of the others.
+    /// Downloads all files of the run. `connection` was taken for `response`.
     pub(super) async fn download_files(
         &self,
         run: RunRef,
         response: &RunResponse,
         connection: Option<PooledConnection<'a>>,
     ) -> Result<(), StepError> {
-        let zips: Vec<Id> = match response.files.as_slice() {
-            [RemoteFile::Url(url)] => {
+        match &response.files {
+            RemoteFiles::Export(Some(url)) => {
                 let connection = match connection {
                     Some(connection) => connection,
                     None => self.acquire_connection().await?,
@@ -33,14 +32,17 @@ impl<'a> Run<'a> {
                 let saved = self.download_file(run, response, 0, url.clone(), refresh, connection).await?;
                 self.record_saved(saved, 0);
                 self.log_recovery();
-                return Ok(());
+                Ok(())
             }
-            files => files.iter().filter_map(RemoteFile::zip).collect(),
-        };
-        drop(connection);
-        if !zips.is_empty() {
-            check_age(response.created, self.max_age())?;
+            RemoteFiles::Zips(zips) if !zips.is_empty() => self.download_zips(run, response, zips).await,
+            RemoteFiles::Export(None) | RemoteFiles::Zips(_) => Ok(()),
         }
+    }
+
+    /// Downloads zip files, one after another. If one cannot be downloaded, the others are kept. One whose redirect keeps failing is
+    /// postponed, so that it does not use up the time of the others.
+    async fn download_zips(&self, run: RunRef, response: &RunResponse, zips: &[Id]) -> Result<(), StepError> {
+        check_age(response.created, self.max_age())?;
 
         let (mut saved_zips, mut missing, mut cause) = (Vec::new(), Vec::new(), None::<StepError>);
         let total = zips.len();
@@ -68,9 +70,7 @@ impl<'a> Run<'a> {
         }
 
         let Some(cause) = cause else {
-            if total > 0 {
-                self.log_recovery();
-            }
+            self.log_recovery();
             return Ok(());
         };
         missing.sort_unstable();
