@@ -96,9 +96,9 @@ fn row(run: &RunHistory) -> String {
     let files = || run.saved.iter().take(MAX_FILES);
     let mut paths: Vec<String> = files().map(|file| code(&file.path)).collect();
     let sizes: Vec<String> = files().map(|file| unbroken(&format::bytes(file.size))).collect();
-    let created =
-        files().map(|file| file.created.map(|created| unbroken(&format!("{} ago", format::age(created.age())))));
-    let created: Vec<String> = created.map(Option::unwrap_or_default).collect();
+    // The time itself, because the summary is read later.
+    let created = files().map(|file| file.created.map(|created| created.to_string()).unwrap_or_default());
+    let created: Vec<String> = created.collect();
     if run.saved.len() > MAX_FILES {
         paths.push(format!("… and {} more", run.saved.len() - MAX_FILES));
     }
