@@ -132,7 +132,7 @@ impl Destination {
         let path = self.directory.join(filename);
         if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir()) {
             bail!(
-                "{} is a directory, so the file cannot be saved there; set another filename or directory",
+                "{} is a directory, so the file cannot be saved there; remove it, or set another directory",
                 self.workspace.display_path(&path)
             );
         }
