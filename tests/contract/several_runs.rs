@@ -182,6 +182,8 @@ fn outputs_of_several_runs_are_paths_and_files() {
         .input("fail-on", "failed,success_with_errors");
     let outcome = step.input("directory", "out").input("output-file", "out.env").run().exited(3);
 
+    // The lines of the cells are not broken.
+    assert!(outcome.summary.contains("| 2026\u{2011}11\u{2011}28\u{a0}04:19 |"), "{}", outcome.summary);
     let expected = ["files", "paths", "status", "user-identity-id"];
     assert_eq!(outcome.outputs.keys().collect::<Vec<_>>(), expected);
     assert_eq!(outcome.outputs["status"], "failed");

@@ -3,8 +3,8 @@
 use super::{MAX_FILES, Summary, code, code_block, describe, headline};
 use crate::report::history::RunHistory;
 use crate::text::format::{self, duration};
-use crate::webadmit::RunKind;
 use crate::webadmit::status::Status;
+use crate::webadmit::{CreationTime, RunKind};
 
 /// Maximum number of failed runs whose messages are shown. Keeps the summary short; each has up to twenty lines.
 const MAX_MESSAGES: usize = 20;
@@ -47,7 +47,7 @@ impl Summary<'_> {
     fn runs_table(&self) -> String {
         let rows: Vec<String> = self.report.history.runs.iter().map(row).collect();
         format!(
-            "| | Export | Run | Status | File | Size | Created |\n| --- | --- | --- | --- | --- | --- | --- |\n{}",
+            "| | Export | Run | Status | File | Size | Created (UTC) |\n| --- | --- | --- | --- | --- | --- | --- |\n{}",
             rows.join("\n")
         )
     }
@@ -97,8 +97,7 @@ fn row(run: &RunHistory) -> String {
     let mut paths: Vec<String> = files().map(|file| code(&file.path)).collect();
     let sizes: Vec<String> = files().map(|file| unbroken(&format::bytes(file.size))).collect();
     // The time itself, because the summary is read later.
-    let created = files().map(|file| file.created.map(|created| created.to_string()).unwrap_or_default());
-    let created: Vec<String> = created.collect();
+    let created: Vec<String> = files().map(|file| file.created.map(minute).unwrap_or_default()).collect();
     if run.saved.len() > MAX_FILES {
         paths.push(format!("… and {} more", run.saved.len() - MAX_FILES));
     }
@@ -106,7 +105,13 @@ fn row(run: &RunHistory) -> String {
     format!("| {outcome} | {source} | {id} | {status} | {paths} | {sizes} | {created} |")
 }
 
-/// Returns a value with no-break spaces, so that the lines of the columns stay side by side.
+/// Returns the minute of a time: `2026-11-28 04:19`.
+fn minute(created: CreationTime) -> String {
+    let minute: String = created.to_string().chars().take("2026-11-28T04:19".len()).collect();
+    unbroken(&minute.replace('T', " "))
+}
+
+/// Returns a value with no-break spaces and hyphens, so that the lines of the columns stay side by side.
 fn unbroken(value: &str) -> String {
-    value.replace(' ', "\u{a0}")
+    value.replace(' ', "\u{a0}").replace('-', "\u{2011}")
 }
