@@ -2,7 +2,7 @@
 //! `cargo run --example stand_in -- ADDRESS STATUS…`.
 //!
 //! Prints the inputs to use, and runs until it is stopped. Each check of a run or batch sees the next status, and the
-//! last one stays. Both arguments are optional.
+//! last one stays. Without arguments, the address is 127.0.0.1, and the run is successful.
 
 #![allow(clippy::print_stdout, clippy::expect_used, reason = "an example prints its results, and ends where it fails")]
 

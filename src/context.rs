@@ -36,7 +36,7 @@ pub struct Step<'a> {
     log: &'a Log,
     /// Whether the API has sent a valid response, or one with `Retry-After`.
     has_responded: Cell<bool>,
-    /// The last `Retry-After` of the API, which holds for all runs.
+    /// The `Retry-After` of the API that ends last. It holds for all runs.
     pause: RefCell<Option<Pause>>,
     /// The error after which the API is considered unavailable, because it has not responded at all. Ends the other runs, too.
     unavailable: RefCell<Option<RequestError>>,
@@ -44,7 +44,7 @@ pub struct Step<'a> {
     api_requests: Semaphore,
 }
 
-/// A period in which the API asked for no requests, by `Retry-After`.
+/// A period in which no request may be sent, because the API asked for it (`Retry-After`).
 struct Pause {
     /// Since the start of the step.
     until: Duration,
@@ -161,7 +161,7 @@ impl<'a> Context<'a> {
     }
 
     /// Sends an API request and retries it, as [`Context::request`] does. Before each attempt, `acquire` waits for what the attempt
-    /// needs. `send` gets it and drops it, so it is free during the backoff.
+    /// needs. `send` gets it, and drops it if the attempt fails, so that it is free during the backoff.
     ///
     /// # Errors
     ///
@@ -260,7 +260,10 @@ impl<'a> Context<'a> {
         while let Some((until, error)) = self.current_pause() {
             let now = self.deadline().elapsed();
             if until > self.deadline().timeout() {
-                return Err(StepError::after_one_attempt(error, GiveUpReason::RetryAfterTooLong(until - now)));
+                return Err(StepError::after_one_attempt(
+                    error,
+                    GiveUpReason::RetryAfterTooLong(until.saturating_sub(now)),
+                ));
             }
             let heartbeat = format!("waiting to retry: {error}");
             self.sleep_with_heartbeat(until.saturating_sub(now), || heartbeat.clone()).await;
@@ -268,14 +271,14 @@ impl<'a> Context<'a> {
         Ok(())
     }
 
-    /// Returns until when the API asked for no requests, since the start of the step, and the response that asked for it.
+    /// Returns until when no request may be sent, since the start of the step, and the response that asked for it.
     fn current_pause(&self) -> Option<(Duration, RequestError)> {
         let pause = self.step.pause.borrow();
         let pause = pause.as_ref().filter(|pause| pause.until > self.deadline().elapsed())?;
         Some((pause.until, pause.error.clone()))
     }
 
-    /// Records how long the API asked for no requests. This holds for all runs, unless the error only concerns this one.
+    /// Records how long no request may be sent, because the API asked for it. This holds for all runs, unless the error only concerns this one.
     fn record_pause(&self, error: &RequestError) {
         if error.endpoint == Endpoint::Api
             && retry::classify(error.endpoint, error.kind) == ErrorClass::Retryable

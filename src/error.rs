@@ -66,6 +66,8 @@ pub enum StepError {
     UnknownAge,
     /// An error of this machine, such as a full disk.
     Local(anyhow::Error),
+    /// The outputs cannot be written. Other errors may have come before.
+    UnwrittenOutputs(anyhow::Error),
     /// A signal.
     Interrupted(Signal),
 }
@@ -116,7 +118,7 @@ impl fmt::Display for StepError {
                 write!(f, "the file is too old: it was created {} ago ({created})", format::age(created.age()))
             }
             Self::UnknownAge => f.write_str("the server does not say when the file was created"),
-            Self::Local(error) => write!(f, "{error:#}"),
+            Self::Local(error) | Self::UnwrittenOutputs(error) => write!(f, "{error:#}"),
             Self::Interrupted(signal) => write!(f, "interrupted by {}", signal.name()),
         }
     }
@@ -242,7 +244,11 @@ impl StepError {
             Self::TooOld { .. } => ExitCode::TooOld,
             Self::TimedOut | Self::Request { reason: GiveUpReason::RetryAfterTooLong(_), .. } => ExitCode::TimedOut,
             Self::Request { reason: GiveUpReason::Refused, .. } | Self::Unresolved(_) => ExitCode::RefusedOrUnresolved,
-            Self::Request { .. } | Self::Local(_) | Self::PathConflict { .. } | Self::UnknownAge => ExitCode::Other,
+            Self::Request { .. }
+            | Self::Local(_)
+            | Self::UnwrittenOutputs(_)
+            | Self::PathConflict { .. }
+            | Self::UnknownAge => ExitCode::Other,
             Self::IncompleteList { cause, .. } | Self::MissingFiles { cause, .. } => cause.exit_code(),
             Self::Interrupted(Signal::Interrupt) => ExitCode::Interrupted,
             Self::Interrupted(Signal::Terminate) => ExitCode::Terminated,

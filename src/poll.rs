@@ -207,7 +207,7 @@ impl Poller {
         }
 
         let now = context.deadline().elapsed();
-        // The list is requested again with the next check, and not several times within one failure of the API.
+        // The list is requested again with the next check, but not within a second: one outage must not count as several failures.
         let earliest_list = if requests_list { now + MIN_DELAY.min(context.deadline().remaining()) } else { now };
         self.waiting.borrow_mut().retain_mut(|waiting| {
             let is_due = waiting.next_check <= now;

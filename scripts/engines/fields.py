@@ -1,6 +1,6 @@
-"""The values and names that the examples may use. Schemas and models accept any text in most fields."""
+"""The fields that the examples may use, and the values of those with a few choices. Schemas and models accept any text in most fields."""
 
-# The values of a field, by the end of its path: all that the engine accepts, and of the time zones the one that the examples use.
+# The values that a field accepts, by the end of its path. Only one time zone, the one that the examples use.
 CHOICES = {
     "concurrencyPolicy": {"Allow", "Forbid", "Replace"},
     "restartPolicy": {"Never", "OnFailure"},

@@ -143,7 +143,8 @@ impl fmt::Display for RunRequest {
 pub(crate) struct Paths {
     /// Directory for the files.
     pub(crate) directory: String,
-    /// Name of the file, instead of the server's. No file of outputs may have its path, even if other inputs are invalid.
+    /// Name of the file, instead of the server's. It is among the paths because the outputs are written even if other inputs are
+    /// invalid, and must not replace this file.
     pub(crate) filename: Option<String>,
     /// File with additional certificate authorities.
     pub(crate) ca_file: Option<String>,
@@ -224,7 +225,7 @@ pub fn parse(variables: &[(OsString, OsString)]) -> ParsedInputs {
     let (raw, unknown) = raw::collect(variables, &mut errors);
 
     let api_key = parse_api_key(&raw, &mut errors);
-    // Only now, because api-key may contain the key.
+    // Set after api-key was parsed: all other inputs must not contain the key.
     errors.key.clone_from(&raw.api_key);
     let paths = parse_paths(&raw, &mut errors);
     let api_config = parse_api_config(&raw, api_key.clone(), &mut errors);

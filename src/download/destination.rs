@@ -167,8 +167,8 @@ impl Destination {
     ///
     /// # Errors
     ///
-    /// [`StepError::PathConflict`] if a run that comes earlier has a file of this path, or an error of this machine. An existing
-    /// file is left unchanged then.
+    /// [`StepError::PathConflict`] if a run that comes earlier has a file of this path, or an error of this machine; also if a later
+    /// file of this run cannot be renamed. An existing file is left unchanged then.
     pub(super) fn save(
         &self,
         complete: CompleteFile,

@@ -5,7 +5,9 @@
 //! ```text
 //! transfer                          what the attempts share; one attempt over one connection
 //! parallel                          several connections, if one is slow
-//! parallel_config, pieces, rate     when, which bytes each gets, and whether they are faster (pure)
+//! parallel_config                   when they are used (pure)
+//! pieces                            which bytes each of them gets (pure)
+//! rate                              the rate of one, and whether several are faster (pure)
 //! connections                       the connections that all downloads of a step share
 //! store, signed_url                 requests to the store, and their URLs
 //! range                             what the head of a response means (pure)

@@ -218,9 +218,9 @@ impl<'a, 'o, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Parallel<'a, 'o, F
     fn drop_connection(&self, piece: Range<u64>, error: &RequestError, pause: Duration) {
         let context = self.store.context;
         self.queue.borrow_mut().put_back(piece);
-        self.close_connection();
+        self.additional.borrow_mut().pop();
         self.may_open_more.set(false);
-        // During a pause, several connections receive nothing, so they would seem to be slow.
+        // Not measured any more: during a pause, several connections receive nothing, so they would seem to be slow.
         self.gain.replace(Gain::Settled);
         self.paused_until.set(self.paused_until.get().max(context.deadline().elapsed() + pause));
         context.history.borrow_mut().count_retry(error.short_description());

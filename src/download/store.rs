@@ -69,7 +69,7 @@ impl<'a, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Store<'a, F> {
         })?;
 
         let (class, host) = (range::classify(&head(&response), range), http::host(response.url()));
-        Ok((class, StoreResponse { http: response, host }))
+        Ok((class, StoreResponse { inner: response, host }))
     }
 
     /// Whether the store supports ranges. Requests a range of a single byte over a spare connection.
@@ -79,13 +79,13 @@ impl<'a, F: AsyncFnMut() -> Result<SignedUrl, StepError>> Store<'a, F> {
 
         let is_part = matches!(class, RangeResponse::Part { end, .. } if Some(end) == byte.end);
         // Once the body is read, the connection can be reused. A chunked body could be endless.
-        is_part && response.http.content_length() == Some(1) && response.http.bytes().await.is_ok()
+        is_part && response.inner.content_length() == Some(1) && response.inner.bytes().await.is_ok()
     }
 }
 
 /// A response of the store.
 pub(super) struct StoreResponse {
-    pub(super) http: Response,
+    pub(super) inner: Response,
     /// The host that sent it, which may be the target of a redirect.
     pub(super) host: String,
 }
@@ -93,7 +93,7 @@ pub(super) struct StoreResponse {
 impl StoreResponse {
     /// Returns the next bytes of the body, or `None` at its end. `progress` is for the error.
     pub(super) async fn chunk(&mut self, progress: impl Fn() -> Progress) -> Result<Option<Bytes>, RequestError> {
-        self.http.chunk().await.map_err(|error| {
+        self.inner.chunk().await.map_err(|error| {
             let (kind, cause) = classify_body_error(error);
             let cause = if cause.is_empty() { cause } else { format!(": {cause}") };
             store_error(kind, &self.host, format!("at {}{cause}", progress()))
@@ -103,11 +103,11 @@ impl StoreResponse {
     /// Returns the error of a response with an error status. Its `<Code>` explains more than the status: `AccessDenied` is
     /// an expired URL, `NoSuchKey` a deleted file.
     pub(super) async fn status_error(self, context: &Context<'_>) -> RequestError {
-        let Self { http, host } = self;
-        let kind = ErrorKind::Status(http.status().as_u16());
-        let retry_after = headers::retry_after(http.headers());
+        let Self { inner, host } = self;
+        let kind = ErrorKind::Status(inner.status().as_u16());
+        let retry_after = headers::retry_after(inner.headers());
 
-        let body = tokio::time::timeout(ERROR_TIMEOUT, headers::read_limited_body(http, MAX_ERROR_LENGTH)).await;
+        let body = tokio::time::timeout(ERROR_TIMEOUT, headers::read_limited_body(inner, MAX_ERROR_LENGTH)).await;
         let body = body.ok().and_then(Result::ok).flatten().unwrap_or_default();
         let code = error_code(&body).filter(|code| !context.redactor().contains_secret(code));
         let detail = code.map(|code| format!("code {code}")).unwrap_or_default();

@@ -28,8 +28,8 @@ use crate::text::format::{self, Progress};
 use crate::text::redact::{MAX_TEXT_LENGTH, Redactor};
 use crate::webadmit::{CreationTime, SignedUrl};
 
-/// How often several connections may be used for a file. After that, the received bytes had to be dropped each time, and one
-/// connection is used.
+/// Maximum number of attempts with several connections per file. If the received bytes had to be dropped in each of them, the next
+/// attempt uses one connection.
 const MAX_PARALLEL_ATTEMPTS: u32 = 2;
 
 /// The partial file, and what is known of the file.
@@ -40,7 +40,7 @@ pub(super) struct Transfer<'a> {
     version: Version,
     description: Description,
     tracker: ProgressTracker,
-    /// How often several connections may still be used.
+    /// How many attempts may still use several connections.
     parallel_attempts_left: u32,
 }
 
@@ -101,7 +101,7 @@ impl<'a> Transfer<'a> {
                 self.start_over()?;
                 self.tracker.begin_version(etag.as_deref());
                 self.version = Version { etag, total };
-                self.describe(&response.http, context.redactor())?;
+                self.describe(&response.inner, context.redactor())?;
                 check_age(self.description.created, self.options.max_age).map_err(AttemptError::Fatal)?;
                 self.log_start(context, &response.host);
                 self.receive(store, response, total).await
@@ -201,7 +201,7 @@ impl<'a> Transfer<'a> {
         end: Option<u64>,
     ) -> Result<Option<Rest<'s>>, AttemptError> {
         let context = store.context;
-        let mut ranges = self.range_support(&response.http, end);
+        let mut ranges = self.range_support(&response.inner, end);
         let mut meter = RateMeter::new(
             self.options.parallel.window,
             self.options.parallel.fast,
@@ -293,6 +293,7 @@ impl<'a> Transfer<'a> {
             _ => description.content_type,
         };
         Ok(SavedFile {
+            position: options.position,
             path,
             filename,
             size,

@@ -47,7 +47,7 @@ pub(crate) struct AttemptLimits {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Attempts {
     pub(crate) count: u32,
-    /// How many of the last attempts made no progress. For the store, that is a new byte.
+    /// How many of the last attempts made no progress. For the store, progress is a new byte; an API request makes none.
     pub(crate) without_progress: u32,
     /// How many of the last attempts got a 403 from the store, most likely because the signed URL had expired.
     pub(crate) consecutive_403s: u32,

@@ -20,10 +20,7 @@ pub(crate) fn render(
     history: &History,
 ) -> Option<String> {
     if let Some(run) = history.only_run() {
-        // There are two if the run failed, and then the outputs could not be written.
-        let errors = error.into_iter().chain(run.error.as_ref());
-        let messages: Vec<String> = errors.map(|error| message::render(error, context, history)).collect();
-        return (!messages.is_empty()).then(|| messages.join("\n"));
+        return error.or(run.error.as_ref()).map(|error| message::render(error, context, history));
     }
     let runs = context.and_then(|context| render_failed_runs(error, context, history));
     let error = error.map(|error| message::render(error, context, history));

@@ -15,6 +15,8 @@ const PROXY_CREDENTIALS: &str =
 
 const OUTAGE: &str = "WebAdMIT is having problems; re-run the step later";
 
+const NETWORK_OUTAGE: &str = "WebAdMIT or the network is having problems; re-run the step later";
+
 impl MessageBuilder<'_> {
     /// Returns the hint for an error, if there is one.
     pub(super) fn hint(&self, error: &StepError) -> Option<String> {
@@ -32,6 +34,9 @@ impl MessageBuilder<'_> {
                     .to_owned(),
             ),
             StepError::Local(error) => self.local_hint(error),
+            StepError::UnwrittenOutputs(_) => {
+                Some("later steps do not get the outputs; fix the problem, then re-run the step".to_owned())
+            }
             StepError::Interrupted(_) => self.interrupted_hint(),
             StepError::Inputs(_) | StepError::Argument(_) => None,
         }
@@ -41,7 +46,10 @@ impl MessageBuilder<'_> {
         let noun = self.run_history().kind.source_noun();
         match status {
             Status::EmptyList => {
-                format!("the {noun} matched no applicants; if that is expected, set fail-on: failed")
+                let fail_on = self.context.request.map_or(&[][..], |request| &request.fail_on);
+                let others = fail_on.iter().filter(|other| *other != status).map(Status::name).collect::<Vec<_>>();
+                let others = if others.is_empty() { "none".to_owned() } else { others.join(", ") };
+                format!("the {noun} matched no applicants; if that is expected, set fail-on: {others}")
             }
             Status::Failed => {
                 let remedy = self.new_run_remedy();
@@ -66,6 +74,11 @@ impl MessageBuilder<'_> {
             }
             (RunSelector::Id(_), Some(_)) if !has_identity => {
                 format!("re-run the step with identity and without {run_input} to start a new {noun}")
+            }
+            (RunSelector::Id(_), Some(_)) if self.history.runs.len() > 1 => {
+                let source = self.run_history().source.as_ref().map(|source| format!(": {}", source.id));
+                let source = source.unwrap_or_default();
+                format!("re-run the step with only {id_input}{source} and without {run_input} to start a new {noun}")
             }
             (RunSelector::Id(_), Some(_)) => format!("re-run the step without {run_input} to start a new {noun}"),
         }
@@ -97,7 +110,6 @@ impl MessageBuilder<'_> {
                 let (noun, rerun) = (self.run_history().kind.run_noun(), self.rerun(id));
                 Some(format!("check the {noun} in WebAdMIT; if it has all files, {rerun}"))
             }
-            // The outputs are written: they have the other files.
             StepError::Local(error) => Some(self.still_available_hint(error, id)),
             _ => self.hint(cause),
         }
@@ -165,22 +177,10 @@ impl MessageBuilder<'_> {
     }
 
     fn local_hint(&self, error: &anyhow::Error) -> Option<String> {
-        let run = self.run_history();
-        let has_started = self.context.request.is_some_and(|request| request.mode == Mode::Execute(Action::Start));
-        match (run.saved.as_slice(), run.id) {
-            ([_, ..], _) => Some(self.outputs_hint(error)),
-            ([], _) if !self.history.has_responded => {
-                Some(format!("no request was sent to WebAdMIT; {}, then re-run the step", self.fix(error)))
-            }
-            // The step saves no file.
-            ([], Some(_)) if has_started => Some(self.outputs_hint(error)),
-            ([], Some(id)) => Some(self.still_available_hint(error, id)),
-            ([], None) => None,
+        if !self.history.has_responded {
+            return Some(format!("no request was sent to WebAdMIT; {}, then re-run the step", self.fix(error)));
         }
-    }
-
-    fn outputs_hint(&self, error: &anyhow::Error) -> String {
-        format!("later steps do not get the outputs; {}, then re-run the step", self.fix(error))
+        self.run_history().id.map(|id| self.still_available_hint(error, id))
     }
 
     fn still_available_hint(&self, error: &anyhow::Error, id: Id) -> String {
@@ -360,6 +360,9 @@ impl MessageBuilder<'_> {
         let (noun, rerun) = (run.kind.run_noun(), run.id.map(|id| self.rerun(id)));
         let has_downloaded = run.progress.is_some() || self.history.runs.iter().any(|run| !run.saved.is_empty());
         match (kind, rerun) {
+            (ErrorKind::Status(404), _) => {
+                format!("the store does not have the file; re-run the step later, or {}", self.new_run_remedy())
+            }
             (ErrorKind::Connect, rerun) if !has_downloaded => format!(
                 "check that a firewall or proxy allows this host, which is not WebAdMIT's; then {}",
                 rerun.unwrap_or_else(|| "re-run the step".to_owned())
@@ -406,13 +409,14 @@ impl MessageBuilder<'_> {
             ErrorKind::MissingRedirect => {
                 "check whether a proxy follows WebAdMIT's redirects; it must pass them through unchanged".to_owned()
             }
-            ErrorKind::Connect | ErrorKind::Unreadable if self.history.has_responded => OUTAGE.to_owned(),
+            ErrorKind::Connect if self.history.has_responded => NETWORK_OUTAGE.to_owned(),
+            ErrorKind::Unreadable if self.history.has_responded => OUTAGE.to_owned(),
             ErrorKind::Redirect | ErrorKind::Connect | ErrorKind::Unreadable => {
                 "check base-url, and whether this machine needs a proxy".to_owned()
             }
             ErrorKind::Status(500..) => OUTAGE.to_owned(),
             ErrorKind::Status(_) => format!("WebAdMIT rejected the request; check {inputs}, and base-url"),
-            _ if self.history.has_responded => OUTAGE.to_owned(),
+            _ if self.history.has_responded => NETWORK_OUTAGE.to_owned(),
             _ => "check that this machine can reach WebAdMIT, then re-run the step".to_owned(),
         }
     }

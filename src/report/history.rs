@@ -166,6 +166,8 @@ pub(crate) struct StatusChange {
 /// A file at its destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SavedFile {
+    /// The position of the file among those of the run.
+    pub(crate) position: usize,
     /// Path relative to the workspace if it is inside, else absolute.
     pub path: String,
     /// File name.

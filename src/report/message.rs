@@ -34,7 +34,7 @@ pub(crate) fn render(error: &StepError, context: Option<MessageContext<'_>>, his
             let run = history.only_run().map(|_| 0);
             MessageBuilder { context, history, run }.message(error)
         }
-        (StepError::Local(error), None) => local_error(error),
+        (StepError::Local(error) | StepError::UnwrittenOutputs(error), None) => local_error(error),
         (error, None) => error.to_string(),
     }
 }
@@ -79,6 +79,7 @@ impl<'a> MessageBuilder<'a> {
             StepError::Request { .. }
             | StepError::TimedOut
             | StepError::Local(_)
+            | StepError::UnwrittenOutputs(_)
             | StepError::Interrupted(_)
             | StepError::MissingFiles { .. }
             | StepError::PathConflict { .. }
@@ -119,7 +120,7 @@ impl<'a> MessageBuilder<'a> {
                 format!("the latest file is older than max-age ({limit}): created {created}, {age} ago")
             }
             StepError::UnknownAge => format!("{error}, so max-age cannot be checked"),
-            StepError::Local(error) => local_error(error),
+            StepError::Local(error) | StepError::UnwrittenOutputs(error) => local_error(error),
             StepError::Interrupted(signal) => format!("interrupted by {}", signal.name()),
             StepError::Inputs(_) | StepError::Argument(_) => error.to_string(),
         }

@@ -22,13 +22,15 @@ pub(crate) struct Report<'a> {
     pub(crate) history: &'a History,
     /// The error that ended the step. The errors of the runs are in the history.
     pub(crate) error: Option<&'a StepError>,
+    /// Why the outputs cannot be written.
+    pub(crate) unwritten: Option<&'a StepError>,
 }
 
 impl Report<'_> {
     /// Returns the exit code of the step.
     pub(crate) fn exit_code(&self) -> ExitCode {
         let runs = self.history.failed_runs().map(|(.., error)| error);
-        ExitCode::most_severe(runs.chain(self.error).map(StepError::exit_code))
+        ExitCode::most_severe(runs.chain(self.error).chain(self.unwritten).map(StepError::exit_code))
     }
 
     /// Returns the inputs that fetch the files in a later step, in place of `wait: false`, if this one only started the runs.
@@ -40,7 +42,10 @@ impl Report<'_> {
 
     /// Returns the error message of the step, if it failed.
     pub(crate) fn message(&self) -> Option<String> {
-        failures::render(self.error, self.context, self.history)
+        let failures = failures::render(self.error, self.context, self.history);
+        let unwritten = self.unwritten.map(|error| message::render(error, self.context, self.history));
+        let messages: Vec<String> = failures.into_iter().chain(unwritten).collect();
+        (!messages.is_empty()).then(|| messages.join("\n"))
     }
 
     /// Returns the whole messages of the runs that failed, for the log. Empty if a single run is requested: the error message of the

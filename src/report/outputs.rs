@@ -146,7 +146,7 @@ pub(crate) fn collect(report: &Report<'_>) -> Vec<Output> {
 
 /// Returns all outputs of a step that has done nothing yet: without values, except that there are no files.
 fn cleared() -> Vec<Output> {
-    collect(&Report { context: None, history: &History::default(), error: None })
+    collect(&Report { context: None, history: &History::default(), error: None, unwritten: None })
 }
 
 /// Returns the outputs that have a value as text.

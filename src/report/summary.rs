@@ -84,7 +84,7 @@ impl Summary<'_> {
             }
             _ if message::has_started_none(history, self.report.error) => "❌ No run was started".to_owned(),
             _ if started == 0 => "❌ WebAdMIT may have started runs, but the step failed".to_owned(),
-            runs => format!("❌ Started {started} of {}, and the step failed", format::count(runs.len(), "run")),
+            runs => format!("❌ Started {started} of {}, but the step failed", format::count(runs.len(), "run")),
         }
     }
 

@@ -37,7 +37,7 @@ impl<'a> MessageBuilder<'a> {
         }
     }
 
-    /// Returns whose exports, for example, a name was looked up among. Begins with a space.
+    /// Returns the owner of the list in which a name was looked up, such as ` of identity 305`. Begins with a space.
     fn owner(&self, target: LookupTarget) -> String {
         match (target, &self.history.identity) {
             (LookupTarget::Identity, _) => " of this key".to_owned(),

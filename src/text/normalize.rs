@@ -1,4 +1,4 @@
-//! Names as they are compared.
+//! The form in which names are compared.
 
 use super::sanitize;
 

@@ -89,7 +89,7 @@ fn requests_the_status_of_an_existing_run() {
     let step = github(&stand_in).by_identity_id().input("export-file-id", "latest").input("max-age", "26h");
     let outcome = check(step.input("filename", "today.csv")).run().exited(0);
     assert!(
-        outcome.stdout.contains("would save its file as today.csv in the workspace, unless it is older than 26 h; a check does not request its age"),
+        outcome.stdout.contains("would save its file as today.csv in the workspace, unless it is older than 26 h; a check does not verify that"),
         "{}",
         outcome.stdout
     );

@@ -93,14 +93,12 @@ fn a_disk_that_fails_at_a_later_zip_is_the_problem() {
 }
 
 #[test]
-fn a_file_in_place_of_the_outputs_gets_another_name_only_if_it_can() {
-    let batch = |outcome: &Outcome| outcome.outputs["pdf-batch-id"].clone();
+fn suggests_a_filename_only_for_the_file_of_a_single_export() {
     let stand_in = StandIn::builder()
         .pdf_template(PDF_TEMPLATE_ID, PDF_TEMPLATE_NAME, PDF_BATCH_ID, |batch| batch.zip("offers.zip", b"PK"));
     let stand_in = stand_in.start();
     let step = with_inputs(&stand_in, &[("pdf-batch-id", "42"), ("output-file", "offers.zip")]);
     let outcome = step.run().exited(1);
-    assert_eq!(batch(&outcome), "42");
     assert_eq!(hint(&outcome), "the batch is still in WebAdMIT; set another output-file, then re-run the step");
 }
 
@@ -185,16 +183,15 @@ fn quotes_and_commas_in_names_are_not_always_the_problem() {
     let identities = identities_json(&[identity]);
     let exports = exports_json(&[export_json(EXPORT_ID, "Applicants, Fall 2026")]);
     for (words, name, start) in [
-        ("St. John's SOHPAS", "", "use words from this list"),
-        ("“St. John’s SOHPAS“", "", "double quotes match a whole field"),
+        ("St. John's SOHPAS", EXPORT_NAME, "use words from this list"),
+        ("“St. John’s SOHPAS“", EXPORT_NAME, "double quotes match a whole field"),
         ("SOPHAS", "Applicants, Fal 2026", "use the exact name from WebAdMIT; if these are several names, put each on"),
         ("SOPHAS", "’Applicants’", "remove the quotes"),
     ] {
         let stand_in = StandIn::start();
         stand_in.next_api_json(identities.clone()).next_api_json(exports.clone());
-        let outcome = github(&stand_in).by_names().input("identity", words).input("export-name", name);
-        let outcome = if name.is_empty() { outcome.input("export-name", EXPORT_NAME) } else { outcome };
-        assert!(hint(&outcome.run().exited(5)).starts_with(start), "{words} {name}");
+        let step = github(&stand_in).by_names().input("identity", words).input("export-name", name);
+        assert!(hint(&step.run().exited(5)).starts_with(start), "{words} {name}");
     }
 }
 
@@ -220,7 +217,7 @@ fn a_step_that_only_starts_runs_says_how_many_were_started() {
     stand_in.next_api_response_to("POST", "/exports/2/", refused());
     let outcome = step().input("export-id", "1 2 3").run().exited(5);
     assert!(outcome.error().starts_with("1 of 3 runs failed; 2 runs were started\n"), "{}", outcome.error());
-    let headline = "### WebAdMIT export: ❌ Started 2 of 3 runs, and the step failed\n";
+    let headline = "### WebAdMIT export: ❌ Started 2 of 3 runs, but the step failed\n";
     assert!(outcome.summary.starts_with(headline), "{}", outcome.summary);
 
     stand_in.next_api_response_to("POST", "/exports/2/", refused());

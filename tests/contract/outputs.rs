@@ -457,10 +457,25 @@ fn a_failed_write_of_the_outputs_fails_the_step() {
     to_a_full_disk.run().exited(1).with_error("cannot write the outputs to the output-file: No space left on device");
     let outcome = github(&stand_in).env("GITHUB_OUTPUT", "/dev/full").run().exited(1);
     outcome.with_error("cannot write the outputs to GITHUB_OUTPUT").with_error("the file was saved as");
-    // It is more severe than a status that fails the step, and both are reported.
-    let stand_in = StandIn::with_statuses(&["Failed"]);
-    let outcome = github(&stand_in).input("output-file", "/dev/full").run().exited(1);
-    outcome.with_error("cannot write the outputs to the output-file").with_error("ended with status failed");
+}
+
+#[test]
+fn a_failed_write_of_the_outputs_is_reported_besides_other_errors() {
+    const HINT: &str = "\nhint: later steps do not get the outputs; fix the problem, then re-run the step";
+
+    let failed = StandIn::with_statuses(&["Failed"]);
+    let unknown = github(&failed).by_names().input("identity", "No Such Identity");
+    for (step, other) in
+        [(github(&failed), "ended with status failed"), (unknown, "identity `No Such Identity` not found")]
+    {
+        let outcome = step.env("GITHUB_OUTPUT", "/dev/full").run().exited(1).with_error(other);
+        let outcome = outcome.with_error("cannot write the outputs to GITHUB_OUTPUT");
+        assert!(outcome.error().ends_with(HINT) && !outcome.mentions("is still in WebAdMIT"), "{}", outcome.error());
+    }
+    let check = github(&StandIn::start()).input("command", "check").env("GITHUB_OUTPUT", "/dev/full").run().exited(1);
+    assert!(check.error().ends_with(HINT), "{}", check.error());
+    let invalid = github(&failed).input("timeout", "never").env("GITHUB_OUTPUT", "/dev/full").run().exited(2);
+    invalid.with_error("invalid input timeout").with_error("cannot write the outputs to GITHUB_OUTPUT");
 }
 
 #[test]

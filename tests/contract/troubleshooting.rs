@@ -180,7 +180,7 @@ fn play(output: &Output, retry: Retry) -> (String, i32) {
 fn ending(retry: Retry, exit_code: i32) -> String {
     match (retry, exit_code) {
         (Retry::Never, _) => format!("Exit code {exit_code}, not retried."),
-        (Retry::UntilTimeout, 4) => "Exit code 1, and the message contains `no valid response from …`; or 4, as shown here, if the API had sent a valid response before, or if `timeout` is shorter than two minutes. [Retried](#retries).".to_owned(),
+        (Retry::UntilTimeout, 4) => "Exit code 1, and the message contains `no valid response from …`; or 4: as shown here if `timeout` is shorter than two minutes, or with another hint if the API had sent a valid response before. [Retried](#retries).".to_owned(),
         (Retry::UntilTimeout | Retry::Download, _) => format!("Exit code {exit_code}, [retried](#retries)."),
         (Retry::NotApplicable, _) => format!("Exit code {exit_code}."),
     }

@@ -14,8 +14,8 @@ const APPLICANT_DATA: [&str; 2] = ["Made-up Public Health", "Fictitious"];
 /// This many characters of a secret count as a leak.
 const WINDOW: usize = 16;
 
-/// Returns the secret that a text contains, if any: sixteen consecutive characters of the key, or the start of a signature, in
-/// any letter case and percent-encoded; the whole key or that start in base64.
+/// Returns the secret that a text contains, if any: the key or the start of a signature. Any sixteen characters of it count, in any
+/// letter case, also percent-encoded; in base64, only the whole.
 pub fn find_secret(text: &[u8]) -> Option<&'static str> {
     let raw = String::from_utf8_lossy(text);
     let lower = raw.to_lowercase();

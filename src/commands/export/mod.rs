@@ -28,23 +28,23 @@ use shared::{Histories, Shared};
 /// Runs the command, and returns its exit code.
 #[must_use]
 pub(crate) fn run(environment: &Environment) -> u8 {
-    run_unless(None, environment)
+    execute(environment, None)
 }
 
-/// Ends the step because of its arguments: clears and writes the outputs and the step summary as for invalid inputs. Returns the exit
+/// Ends the step because of invalid arguments. The outputs and the step summary are written as for invalid inputs. Returns the exit
 /// code.
 #[must_use]
 pub(crate) fn reject(environment: &Environment, error: StepError) -> u8 {
-    run_unless(Some(error), environment)
+    execute(environment, Some(error))
 }
 
-fn run_unless(error: Option<StepError>, environment: &Environment) -> u8 {
+fn execute(environment: &Environment, argument_error: Option<StepError>) -> u8 {
     let start = Instant::now();
     let log = Log::new(environment.ci_system(), start);
     let inputs = super::parse_inputs(environment, &log);
     super::warn_unknown_inputs(&inputs, &log);
 
-    let (mut sinks, prepared) = prepare::prepare(environment, &inputs, error, &log);
+    let (mut sinks, prepared) = prepare::prepare(environment, &inputs, argument_error, &log);
     let (error, history) = match prepared {
         Ok(prepared) => run_job(prepared, start, &log),
         Err(error) => {
@@ -56,9 +56,9 @@ fn run_unless(error: Option<StepError>, environment: &Environment) -> u8 {
 
     let context = inputs.api_config.as_ref().zip(inputs.request.as_ref());
     let context = context.map(|(api_config, request)| MessageContext { api_config, request: Some(request) });
-    let report = Report { context, history: &history, error: error.as_ref() };
+    let report = Report { context, history: &history, error: error.as_ref(), unwritten: None };
     let unwritten = write_outputs(&report, &mut sinks, &log);
-    let report = Report { error: error.as_ref().or(unwritten.as_ref()), ..report };
+    let report = Report { unwritten: unwritten.as_ref(), ..report };
     if let Some(inputs) = report.inputs_for_later() {
         log.plain(&format!("to download the files later, replace wait: false with {}", inputs.join(" and ")));
     }
@@ -111,22 +111,13 @@ fn headline(api_config: &ApiConfig, request: &FetchRequest) -> String {
     format!("{}: {verb} {what}{identity} {at} {}", help::NAME_AND_VERSION, api_config.base_url.host())
 }
 
-/// Writes and logs the outputs. If they cannot be written, returns the error, unless a more severe one ends the step anyway.
+/// Writes and logs the outputs. Returns the error if they cannot be written.
 fn write_outputs(report: &Report<'_>, sinks: &mut OutputSinks, log: &Log) -> Option<StepError> {
     let outputs = outputs::collect(report);
     let written = sinks.write(&outputs);
     log_outputs(&outputs, log);
 
-    match written {
-        Ok(()) => None,
-        Err(error) if ExitCode::most_severe([report.exit_code(), ExitCode::Other]) == ExitCode::Other => {
-            Some(StepError::Local(error))
-        }
-        Err(error) => {
-            log.line(&format!("{error:#}"));
-            None
-        }
-    }
+    written.err().map(StepError::UnwrittenOutputs)
 }
 
 fn log_outputs(outputs: &[Output], log: &Log) {

@@ -23,12 +23,12 @@ pub(super) struct Prepared<'a> {
 }
 
 /// Checks the inputs, the machine and the destination, and opens what gets the outputs. All input errors are reported together. The
-/// outputs are written even if the step cannot begin, because those of an earlier step must not be taken for this one's. `error` is
-/// the one of the arguments, if they are invalid.
+/// outputs are written even if the step cannot begin, because those of an earlier step must not be taken for this one's.
+/// `argument_error` is returned instead, if the arguments are invalid.
 pub(super) fn prepare<'a>(
     environment: &Environment,
     inputs: &'a ParsedInputs,
-    error: Option<StepError>,
+    argument_error: Option<StepError>,
     log: &Log,
 ) -> (OutputSinks, Result<Prepared<'a>, StepError>) {
     let workspace = find_workspace(environment);
@@ -43,7 +43,9 @@ pub(super) fn prepare<'a>(
     let github_output = environment.variable("GITHUB_OUTPUT");
     let (sinks, opened) = OutputSinks::open(github_output, &paths.outputs, workspace.as_ref().ok());
     let open = || {
-        error.map_or(Ok(()), Err)?;
+        if let Some(error) = argument_error {
+            return Err(error);
+        }
         let config = inputs.api_config.as_ref().zip(inputs.request.as_ref());
         let Some((api_config, request)) = config.filter(|_| errors.is_empty()) else {
             return Err(StepError::Inputs(errors));

@@ -123,7 +123,7 @@ impl<'a> Run<'a> {
         let max_age = self.max_age().filter(|_| status.has_file());
         let unless_too_old = match (self.request.kind, max_age) {
             (RunKind::Export, Some(max_age)) => {
-                format!(", unless it is older than {}; a check does not request its age", format::duration(max_age))
+                format!(", unless it is older than {}; a check does not verify that", format::duration(max_age))
             }
             _ => String::new(),
         };

@@ -119,7 +119,7 @@ fn the_backoff_doubles_up_to_the_poll_interval_with_jitter_down_to_half() {
 }
 
 #[test]
-fn retry_after_is_honoured_unless_it_exceeds_the_timeout() {
+fn retry_after_is_honored_unless_it_exceeds_the_timeout() {
     let with = |delay, now| {
         let error = RequestError { retry_after: Some(seconds(delay)), ..api_error(ErrorKind::Status(503)) };
         decide(&error, &STATE, seconds(now), 1.0)

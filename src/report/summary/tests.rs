@@ -66,6 +66,7 @@ fn each_of_several_runs_has_a_section_of_the_diagram() {
 fn a_small_size_is_shown_once() {
     let size = |size| {
         let saved = SavedFile {
+            position: 0,
             path: String::new(),
             filename: String::new(),
             size,
@@ -102,6 +103,7 @@ fn a_successful_step_is_reported_in_full() {
     let seen = |status, first, last| StatusChange { status, first_seen: at(first), last_seen: at(last) };
     let conversion = Conversion { charset: "windows-1252", is_declared: true, ..Conversion::default() };
     let saved = SavedFile {
+        position: 0,
         path: "exports/a|b.csv".to_owned(),
         filename: "a|b.csv".to_owned(),
         size: 104_857_600,
@@ -127,7 +129,7 @@ fn a_successful_step_is_reported_in_full() {
     };
     let identity = Some(name(305, "SOPHAS, 2026 - 2027", true));
     let history = History { identity, runs: vec![run], ..History::default() };
-    let report = Report { context: context(&parsed), history: &history, error: None };
+    let report = Report { context: context(&parsed), history: &history, error: None, unwritten: None };
     let report = Summary { report, error: None, total_duration: at(90_072) };
     insta::assert_snapshot!(report.markdown(), @r#"
     ### WebAdMIT export: ✅ <code>exports&#47;a&#124;b&#46;csv</code> saved
@@ -167,7 +169,7 @@ fn a_failed_step_is_reported_with_its_error() {
     let parsed = parsed(&[("EXPORT_ID", "86446"), ("EXPORT_FILE_ID", "305")]);
     let mut history = History::new(parsed.request.as_ref());
     let report = |history: &History| {
-        let report = Report { context: context(&parsed), history, error: None };
+        let report = Report { context: context(&parsed), history, error: None, unwritten: None };
         Summary { report, error: Some("it went wrong"), total_duration: at(5) }.markdown()
     };
     insta::assert_snapshot!(report(&history), @r#"
@@ -188,7 +190,7 @@ fn a_failed_step_is_reported_with_its_error() {
     history.runs[0].count_retry("503 from the API".to_owned());
     assert!(report(&history).contains("\n| Status | `empty_list` (1 check) |\n"));
     assert!(report(&history).contains("\n\nRetried: 1 × 503 from the API.\n\n"));
-    let quiet = Report { context: None, history: &history, error: None };
+    let quiet = Report { context: None, history: &history, error: None, unwritten: None };
     let quiet = Summary { report: quiet, error: None, total_duration: at(5) }.markdown();
     assert!(
         quiet.starts_with("### WebAdMIT export: ✅ No file: the run ended with status `empty_list`\n\n"),

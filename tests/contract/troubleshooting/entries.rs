@@ -235,7 +235,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
             ),
             entry(
                 "the server asked to retry after … (Retry-After), but the step times out before that",
-                "WebAdMIT named a time at which it can be used again, and the step would have timed out by then. The step waits for a shorter delay, even if that is the first response.",
+                "WebAdMIT named a time at which it can be used again, and the step would have timed out by then. A shorter delay is acceptable, even in the first response: the step waits.",
                 "Set a longer `timeout` if the delay is acceptable.",
                 Never,
                 &[retry_after],
@@ -356,10 +356,10 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
                 &[same_path],
             ),
             entry(
-                "cannot list the statuses of all runs",
-                "With several runs, one request lists the statuses of all of them. If WebAdMIT refuses it, each run is checked individually, which uses more of the calls that the key has per hour. After three temporary errors, that lasts five minutes.",
+                "cannot list the statuses of all …",
+                "With several runs, one request lists the statuses of all of them. If WebAdMIT refuses it, or if it fails three times in a row, each run is checked individually, which uses more of the calls that the key has per hour. After temporary errors, the list is requested again five minutes later.",
                 "",
-                Never,
+                NotApplicable,
                 &[statuses_not_listed],
             ),
         ],
@@ -370,7 +370,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
             entry(
                 "file … of … missing",
                 "The batch has several zip files, and some could not be downloaded. The others were saved.",
-                "Re-run the step with the `pdf-batch-id` in the message. It downloads all files of the batch again.",
+                "Follow the hint. A step with `pdf-batch-id` downloads all files of the batch again. If the batch in WebAdMIT lacks files, re-run the step without `pdf-batch-id` to start a new one.",
                 Download,
                 &[missing_zip],
             ),
@@ -493,7 +493,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
             entry(
                 "the store … responded 404 (Not Found): code NoSuchKey",
                 "The store does not have the file that WebAdMIT refers to.",
-                "If it happens again, start a new run: remove `export-file-id`.",
+                "If it happens again, start a new run: remove `export-file-id`, and set `identity`.",
                 Download,
                 &[missing_file],
             ),
@@ -671,7 +671,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
             ),
             entry(
                 "timed out after … during the download",
-                "The connection is too slow for the file and the timeout.",
+                "The connection is too slow for the file and the timeout. If nothing was received, the message says `before the first byte of the file` instead.",
                 "",
                 NotApplicable,
                 &[slow_download],
@@ -714,7 +714,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
                 "cannot list the exports of identity …: … responded 403",
                 "The key's user has the identity, but may not see its exports. The list shows the rest.",
                 "",
-                Never,
+                NotApplicable,
                 &[list_forbidden],
             ),
             entry(

@@ -25,12 +25,13 @@ impl<'a> Run<'a> {
         match &response.files {
             RemoteFiles::Export(Some(url)) => {
                 let connection = match connection {
+                    // For an export, there always is one.
                     Some(connection) => connection,
                     None => self.acquire_connection().await?,
                 };
                 let refresh = async || self.refresh_url(run).await;
                 let saved = self.download_file(run, response, 0, url.clone(), refresh, connection).await?;
-                self.record_saved(saved, 0);
+                self.record_saved(saved);
                 self.log_recovery();
                 Ok(())
             }
@@ -44,18 +45,13 @@ impl<'a> Run<'a> {
     async fn download_zips(&self, run: RunRef, response: &RunResponse, zips: &[Id]) -> Result<(), StepError> {
         check_age(response.created, self.max_age())?;
 
-        let (mut saved_zips, mut missing, mut cause) = (Vec::new(), Vec::new(), None::<StepError>);
+        let (mut missing, mut cause) = (Vec::new(), None::<StepError>);
         let total = zips.len();
         let mut queue: VecDeque<(usize, Option<u32>)> =
             (0..total).map(|index| (index, (total > 1).then_some(ATTEMPTS_BEFORE_OTHERS))).collect();
         while let Some((index, max_attempts)) = queue.pop_front() {
-            match self.download_zip(run, response, (index, zips[index]), max_attempts).await {
-                Ok(saved) => {
-                    // The outputs have the files in the order of the response, also if one was postponed.
-                    let position = saved_zips.partition_point(|&other| other < index);
-                    saved_zips.insert(position, index);
-                    self.record_saved(saved, position);
-                }
+            match self.download_zip(run, response, index, zips[index], max_attempts).await {
+                Ok(saved) => self.record_saved(saved),
                 Err(error) if total == 1 => return Err(error),
                 Err(error) if max_attempts.is_some() && has_no_attempts_left(&error) => queue.push_back((index, None)),
                 Err(error) => {
@@ -77,13 +73,14 @@ impl<'a> Run<'a> {
         Err(StepError::MissingFiles { missing, total, cause: Box::new(cause) })
     }
 
-    /// Downloads a zip file with its position in the batch. As for a status check, a connection is taken before each request for
-    /// its signed URL.
+    /// Downloads a zip file of a batch. As for the status check of an export, a connection is taken before its first signed URL is
+    /// requested.
     async fn download_zip(
         &self,
         run: RunRef,
         response: &RunResponse,
-        (position, zip): (usize, Id),
+        position: usize,
+        zip: Id,
         max_attempts: Option<u32>,
     ) -> Result<SavedFile, StepError> {
         self.context.history.borrow_mut().progress = None;

@@ -37,8 +37,8 @@ impl Run<'_> {
         if !history.record_status(status, self.context.deadline().elapsed()) {
             return;
         }
-        let label = if self.context.is_labelled() { "" } else { "status: " };
-        self.context.line(&format!("{label}{status}"));
+        let prefix = if self.context.is_labelled() { "" } else { "status: " };
+        self.context.line(&format!("{prefix}{status}"));
         match status {
             // GitHub shows at most ten warnings of a step, so there is one for all unknown statuses.
             Status::Unknown(name) if !self.shared.has_warned_of_status.replace(true) => {
@@ -53,7 +53,7 @@ impl Run<'_> {
         }
     }
 
-    /// Records that saved files got other names, because a file that comes earlier in the run has theirs.
+    /// Records that saved files were renamed, because an earlier file of the run has their names.
     pub(super) fn record_renamed_files(&self) {
         for RenamedFile { from, to, filename } in self.shared.destination.take_renamed() {
             self.context
@@ -65,8 +65,8 @@ impl Run<'_> {
         }
     }
 
-    /// Records a saved file, and logs it. `position` is the one among the saved files of the run.
-    pub(super) fn record_saved(&self, saved: SavedFile, position: usize) {
+    /// Records a saved file, and logs it. The outputs have the files of a run in the order of the response, also if one was postponed.
+    pub(super) fn record_saved(&self, saved: SavedFile) {
         let mut history = self.context.history.borrow_mut();
         let waited = match history.waited() {
             Duration::ZERO => String::new(),
@@ -99,9 +99,8 @@ impl Run<'_> {
                  a later step, or set encoding to as-sent"
             )),
         }
-        // There are fewer files if another run has replaced one.
-        let position = position.min(history.saved.len());
-        history.saved.insert(position, saved);
+        let index = history.saved.partition_point(|other| other.position < saved.position);
+        history.saved.insert(index, saved);
     }
 
     pub(super) fn log_recovery(&self) {
