@@ -211,20 +211,22 @@ impl<'a> Context<'a> {
         &self,
         mut acquire: impl AsyncFnMut() -> Result<R, StepError>,
     ) -> Result<(R, Option<SemaphorePermit<'a>>), StepError> {
-        let wait = async {
-            loop {
-                self.wait_for_pause().await?;
-                let acquired = acquire().await?;
-                // This fails only if the semaphore is closed, which it never is.
-                let permit = self.step.api_requests.acquire().await.ok();
-                self.check_availability()?;
-                // Another run can have got a Retry-After in the meantime.
-                if self.current_pause().is_none() {
-                    return Ok((acquired, permit));
-                }
+        loop {
+            self.wait_for_pause().await?;
+            let acquired = acquire().await?;
+            let permit = self.acquire_permit().await;
+            self.check_availability()?;
+            // Another run can have got a Retry-After in the meantime.
+            if self.current_pause().is_none() {
+                return Ok((acquired, permit));
             }
-        };
-        self.with_heartbeat(wait, || "waiting for other requests and downloads of this step".to_owned()).await
+        }
+    }
+
+    /// Waits until fewer than [`MAX_API_REQUESTS`] requests are in progress. `None` if the semaphore is closed, which it never is.
+    async fn acquire_permit(&self) -> Option<SemaphorePermit<'a>> {
+        let acquired = self.step.api_requests.acquire();
+        self.with_heartbeat(acquired, || "waiting for other requests of this step".to_owned()).await.ok()
     }
 
     /// Returns an error if another run has waited for the first response of the API for too long.

@@ -215,8 +215,9 @@ impl<'a> Run<'a> {
         if remaining.is_zero() {
             return Err(StepError::TimedOut);
         }
-        let acquired = tokio::time::timeout(remaining, self.shared.connections.acquire()).await;
-        acquired.map_err(|_| StepError::TimedOut)
+        let acquired = tokio::time::timeout(remaining, self.shared.connections.acquire());
+        let heartbeat = || "waiting for a connection to the store, because other downloads use all of them".to_owned();
+        self.context.with_heartbeat(acquired, heartbeat).await.map_err(|_| StepError::TimedOut)
     }
 
     /// Requests the status of the run. A status that has files is an error if the response refers to none. For an export, a
