@@ -1,5 +1,6 @@
 //! The message about everything that failed in a step. With several runs, it has one line for each that failed.
 
+use crate::config::FetchRequest;
 use crate::error::StepError;
 use crate::report::history::History;
 use crate::report::message::{self, MessageBuilder, MessageContext};
@@ -38,7 +39,10 @@ fn render_failed_runs(error: Option<&StepError>, context: MessageContext<'_>, hi
     }
 
     let (runs, state) = (format::count(history.runs.len(), "run"), message::state(context, history, error));
-    let mut message = format!("{failed} of {runs} failed; {state}");
+    let have_timed_out = history.failed_runs().all(|(.., error)| matches!(error, StepError::TimedOut));
+    let is_check = context.request.is_some_and(FetchRequest::is_check);
+    let what = if have_timed_out { "timed out" } else { "failed" };
+    let mut message = format!("{failed} of {runs} {what}; {state}");
     for (index, run, error) in history.failed_runs().take(MAX_LINES) {
         let cause = MessageBuilder { context, history, run: Some(index) }.cause(error);
         let id = run.id.map(|id| format!(" ({} {id})", run.kind.run_noun())).unwrap_or_default();
@@ -49,6 +53,13 @@ fn render_failed_runs(error: Option<&StepError>, context: MessageContext<'_>, hi
     if failed > MAX_LINES {
         message.push_str(&format!("\n… and {} more", failed - MAX_LINES));
     }
-    message.push_str("\nhint: the log has the whole message of each of these runs, and what to do");
+    let hint = match message::inputs_for_all(history) {
+        // The runs continue in WebAdMIT, and one step can wait for all of them.
+        inputs if have_timed_out && !is_check && history.runs.iter().all(|run| run.id.is_some()) => {
+            format!("set a longer timeout, or re-run the step with {} to wait for the same runs", inputs.join(" and "))
+        }
+        _ => "the log has the whole message of each of these runs, and what to do".to_owned(),
+    };
+    message.push_str(&format!("\nhint: {hint}"));
     Some(message)
 }

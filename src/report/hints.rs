@@ -67,7 +67,7 @@ impl MessageBuilder<'_> {
         match (run.run, &run.source) {
             (RunSelector::New, _) => "re-run the step".to_owned(),
             (RunSelector::Latest, _) => {
-                format!("start a new {noun} there, or re-run the step without {run_input}")
+                format!("start a new {noun} there, or re-run the step without {}", self.latest_inputs())
             }
             (RunSelector::Id(_), None) => {
                 format!("re-run the step with {id_input} instead of {run_input} to start a new {noun}")
@@ -76,9 +76,11 @@ impl MessageBuilder<'_> {
                 format!("re-run the step with identity and without {run_input} to start a new {noun}")
             }
             (RunSelector::Id(_), Some(_)) if self.history.runs.len() > 1 => {
-                let source = self.run_history().source.as_ref().map(|source| format!(": {}", source.id));
-                let source = source.unwrap_or_default();
-                format!("re-run the step with only {id_input}{source} and without {run_input} to start a new {noun}")
+                let source = self.run_history().source.as_ref().map(|source| format!(", {id_input}: {}", source.id));
+                let (source, source_noun) = (source.unwrap_or_default(), run.kind.source_noun());
+                format!(
+                    "re-run the step with only this {source_noun}{source}, and without {run_input}, to start a new {noun}"
+                )
             }
             (RunSelector::Id(_), Some(_)) => format!("re-run the step without {run_input} to start a new {noun}"),
         }
@@ -86,10 +88,17 @@ impl MessageBuilder<'_> {
 
     fn too_old_hint(&self) -> String {
         let kind = self.run_history().kind;
-        let (noun, run_noun, input) = (kind.source_noun(), kind.run_noun(), kind.run_input());
+        let (noun, run_noun, inputs) = (kind.source_noun(), kind.run_noun(), self.latest_inputs());
         format!(
-            "WebAdMIT disables a schedule after failures; check the schedule of the {noun} there; without {input}, this step starts a {run_noun}"
+            "WebAdMIT disables a schedule after failures; check the schedule of the {noun} there; without {inputs}, this step starts a {run_noun}"
         )
+    }
+
+    /// Returns the inputs to omit so that the step starts a run instead of using the latest one. `max-age` needs `latest`.
+    fn latest_inputs(&self) -> String {
+        let input = self.run_history().kind.run_input();
+        let has_max_age = self.context.request.is_some_and(|request| request.max_age.is_some());
+        if has_max_age { format!("{input} and max-age") } else { input.to_owned() }
     }
 
     fn unknown_age_hint(&self) -> &'static str {
@@ -153,7 +162,8 @@ impl MessageBuilder<'_> {
         match &run.source {
             // With several exports, an id of a run is needed for each.
             Some(source) if self.history.runs.len() > 1 => {
-                format!("only {}: {} and {run_input}", run.kind.id_input(), source.id)
+                let (noun, id_input) = (run.kind.source_noun(), run.kind.id_input());
+                format!("only this {noun}, {id_input}: {} and {run_input}", source.id)
             }
             _ => run_input,
         }
@@ -220,9 +230,9 @@ impl MessageBuilder<'_> {
             }
             [Unresolved { target: LookupTarget::LatestRun(_), .. }] => {
                 let kind = self.run_history().kind;
-                let (source, run, input) = (kind.source_noun(), kind.run_noun(), kind.run_input());
+                let (source, run, inputs) = (kind.source_noun(), kind.run_noun(), self.latest_inputs());
                 format!(
-                    "check in WebAdMIT whether the {source} has run, and under which identity; without {input}, this step starts a {run}"
+                    "check in WebAdMIT whether the {source} has run, and under which identity; without {inputs}, this step starts a {run}"
                 )
             }
             names if self.history.identity.is_none() && names.iter().all(|name| name.error.matching > 0) => {
@@ -257,6 +267,9 @@ impl MessageBuilder<'_> {
         match error.matching {
             _ if error.is_id => format!("this is an id; set it as {id_input}, or set {name_input} to the name"),
             0 if normalize(name).starts_with(['"', '\'']) => "remove the quotes".to_owned(),
+            0 if name.contains("\\n") => {
+                "put each name on a line of its own; \\n is not a line break in quotes of a shell, so press Enter there".to_owned()
+            }
             0 if name.contains([',', ';']) || name.starts_with("- ") => {
                 "use the exact name from WebAdMIT; if these are several names, put each on a line of its own, without commas or hyphens around it".to_owned()
             }
@@ -392,8 +405,10 @@ impl MessageBuilder<'_> {
             ErrorKind::Status(404) if run.id.is_some() && (run.source.is_some() || run.kind == RunKind::PdfBatch) => {
                 // The URL of a batch contains the identity instead of the template.
                 let owner = if run.kind == RunKind::PdfBatch { "identity" } else { source_noun };
+                let order =
+                    if self.history.runs.len() > 1 { "; ids of several are in the order of the inputs" } else { "" };
                 format!(
-                    "check that the {noun} belongs to this {owner} ({inputs}), and that WebAdMIT still has it (it deletes {plural} after a while){id_note}"
+                    "check that the {noun} belongs to this {owner} ({inputs}), and that WebAdMIT still has it (it deletes {plural} after a while){order}{id_note}"
                 )
             }
             ErrorKind::Status(404) if run.kind == RunKind::PdfBatch => {

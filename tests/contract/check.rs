@@ -82,6 +82,8 @@ fn requests_the_status_of_an_existing_run() {
         assert_only_read(&stand_in);
         assert_eq!(stand_in.api_requests().len(), 1, "an id of a run needs no other request");
         assert!(outcome.stdout.contains(line) && outcome.files().is_empty(), "{}", outcome.stdout);
+        let verdict = "\nthe check passed; nothing was started or downloaded\n";
+        assert_eq!(outcome.stdout.ends_with(verdict), code == 0, "{}", outcome.stdout);
         assert_eq!(outcome.outputs["export-file-id"], RUN_ID.to_string());
     }
     let stand_in = StandIn::start();

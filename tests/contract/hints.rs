@@ -93,6 +93,18 @@ fn a_disk_that_fails_at_a_later_zip_is_the_problem() {
 }
 
 #[test]
+fn max_age_is_omitted_together_with_latest() {
+    let stand_in = StandIn::start();
+    let latest = [("export-id", "86446"), ("export-file-id", "latest"), ("max-age", "1s")];
+    let old = with_inputs(&stand_in, &latest).run().exited(6);
+    assert!(hint(&old).ends_with("; without export-file-id and max-age, this step starts a run"), "{}", hint(&old));
+    with_inputs(&stand_in, &[("export-id", "86446")]).run().exited(0);
+
+    let failed = with_inputs(&StandIn::with_statuses(&["Failed"]), &latest).run().exited(3);
+    assert!(hint(&failed).ends_with("or re-run the step without export-file-id and max-age"), "{}", hint(&failed));
+}
+
+#[test]
 fn suggests_a_filename_only_for_the_file_of_a_single_export() {
     let stand_in = StandIn::builder()
         .pdf_template(PDF_TEMPLATE_ID, PDF_TEMPLATE_NAME, PDF_BATCH_ID, |batch| batch.zip("offers.zip", b"PK"));
@@ -187,6 +199,7 @@ fn quotes_and_commas_in_names_are_not_always_the_problem() {
         ("“St. John’s SOHPAS“", EXPORT_NAME, "double quotes match a whole field"),
         ("SOPHAS", "Applicants, Fal 2026", "use the exact name from WebAdMIT; if these are several names, put each on"),
         ("SOPHAS", "’Applicants’", "remove the quotes"),
+        ("SOPHAS", r"Applicants\nInterviews", r"put each name on a line of its own; \n is not a line break in quotes"),
     ] {
         let stand_in = StandIn::start();
         stand_in.next_api_json(identities.clone()).next_api_json(exports.clone());

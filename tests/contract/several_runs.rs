@@ -853,8 +853,13 @@ fn the_timeout_ends_the_runs_that_have_not_ended() {
     };
     let outcome = with_growing_timeout(play, is_reached).exited(4);
     assert_only_the_first_is_saved(&outcome, 4);
-    let outcome = outcome.with_error("2 of 3 runs failed; 1 file was saved\n- Export 2 (run 70002): timed out after ");
-    outcome.with_error("; last status: in_progress (seen 0:");
+    let outcome =
+        outcome.with_error("2 of 3 runs timed out; 1 file was saved\n- Export 2 (run 70002): timed out after ");
+    let outcome = outcome.with_error("; last status: in_progress (seen 0:");
+    let outcome = outcome
+        .with_error("hint: set a longer timeout, or re-run the step with export-file-id: 70001,70002,70003 to wait");
+    let only = "re-run the step with only this export, export-id: 3 and export-file-id: 70003 to wait for this run";
+    assert!(outcome.stdout.contains(only), "{}", outcome.stdout);
 }
 
 #[test]

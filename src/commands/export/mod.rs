@@ -63,6 +63,9 @@ fn execute(environment: &Environment, argument_error: Option<StepError>) -> u8 {
         log.plain(&format!("to download the files later, replace wait: false with {}", inputs.join(" and ")));
     }
     report_result(environment, &report, start, &log);
+    if report.exit_code() == ExitCode::Success && inputs.request.as_ref().is_some_and(FetchRequest::is_check) {
+        log.plain("the check passed; nothing was started or downloaded");
+    }
     report.exit_code().into()
 }
 

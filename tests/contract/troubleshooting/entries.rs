@@ -658,7 +658,7 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
             entry(
                 "timed out after …; last status: in_progress",
                 "The run takes longer than the input `timeout`. Large exports can take hours when WebAdMIT is busy.",
-                "To wait for this run, see [Download a specific run](../README.md#download-a-specific-run).",
+                "To wait for this run, see [Download a specific run](../README.md#download-a-specific-run). For several runs, the hint has the ids of all of them.",
                 NotApplicable,
                 &[timed_out],
             ),
