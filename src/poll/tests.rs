@@ -194,6 +194,27 @@ async fn a_run_whose_status_in_the_list_says_nothing_is_checked_by_itself() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn only_runs_whose_status_is_not_listed_need_calls_of_their_own() {
+    let fixture = testing::Fixture::new(&[]);
+    let step = fixture.step();
+    let context = step.context(&fixture.history);
+    let poller = Poller::new(RunKind::Export, true, Rc::default());
+    let (events, _receiver) = unbounded_channel();
+    let waiting = (1..=6).map(|run| Waiting {
+        run: Id(run),
+        since: Duration::ZERO,
+        next_check: Duration::ZERO,
+        events: events.clone(),
+    });
+    poller.waiting.replace(waiting.collect());
+    // Run 5 has an unknown status, and run 6 is missing.
+    let statuses = [Status::Failed, Status::Failed, Status::Failed, Status::InProgress, Status::parse("odd")];
+    let entry = |(status, id)| ListedRun { kind: RunKind::Export, id: Id(id), source_id: None, status };
+    poller.distribute(&context, &statuses.into_iter().zip(1..).map(entry).collect::<Vec<_>>());
+    assert_eq!((poller.unlisted.get(), poller.waiting.borrow().len()), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn runs_that_are_checked_one_by_one_share_the_remaining_calls() {
     let fixture = testing::Fixture::new(&[]);
     let (step, calls) = (fixture.step(), Rc::new(Cell::new(Some(360))));
