@@ -3,13 +3,11 @@
 use std::fmt;
 
 use super::spec::INPUTS;
+use crate::text::redact::Redactor;
 use crate::text::sanitize;
 
 /// Maximum length of a value in a message, in characters.
 const MAX_SHOWN_VALUE_LENGTH: usize = 80;
-
-/// Keys that are shorter than this could occur in another value by chance.
-const MIN_KEY_LENGTH: usize = 16;
 
 /// Why an input cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,10 +79,18 @@ pub(super) fn reject_hidden<T>(reason: impl Into<String>) -> Result<T, Rejection
 pub(super) struct InputErrors {
     pub(super) found: Vec<InputError>,
     /// The value of `api-key`, which no message may show.
-    pub(super) key: Option<String>,
+    key: Option<String>,
+    /// Finds the key in other inputs, also in another form.
+    redactor: Redactor,
 }
 
 impl InputErrors {
+    /// Sets the value of `api-key`. From now on, no other input may contain it.
+    pub(super) fn set_key(&mut self, key: &str) {
+        self.redactor.set_key(key);
+        self.key = Some(key.to_owned());
+    }
+
     pub(super) fn add(&mut self, input: &'static str, message: impl Into<String>) {
         self.found.push(InputError { input, message: message.into() });
     }
@@ -120,7 +126,7 @@ impl InputErrors {
         parse: impl FnOnce(&str) -> Result<T, Rejection>,
     ) -> Option<T> {
         let value = value.as_deref()?;
-        if self.key.as_deref().is_some_and(|key| key.len() >= MIN_KEY_LENGTH && value.contains(key)) {
+        if self.redactor.contains_key(value) {
             self.add(input, "contains the API key, which belongs only in api-key (value not shown)");
             return None;
         }
@@ -150,6 +156,8 @@ impl InputErrors {
 
     /// Whether a value contains the key or looks like one: then it was given to the wrong input.
     fn is_key(&self, value: &str) -> bool {
-        looks_like_a_key(value) || self.key.as_deref().is_some_and(|key| value.contains(key))
+        looks_like_a_key(value)
+            || self.redactor.contains_key(value)
+            || self.key.as_deref().is_some_and(|key| value.contains(key))
     }
 }

@@ -225,8 +225,9 @@ pub fn parse(variables: &[(OsString, OsString)]) -> ParsedInputs {
     let (raw, unknown) = raw::collect(variables, &mut errors);
 
     let api_key = parse_api_key(&raw, &mut errors);
-    // Set after api-key was parsed: all other inputs must not contain the key.
-    errors.key.clone_from(&raw.api_key);
+    if let Some(key) = &raw.api_key {
+        errors.set_key(key);
+    }
     let paths = parse_paths(&raw, &mut errors);
     let api_config = parse_api_config(&raw, api_key.clone(), &mut errors);
     let command = errors.parse("command", &raw.command, parse::command);

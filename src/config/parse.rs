@@ -242,7 +242,7 @@ pub(super) fn base_url(value: &str, allow_http: bool) -> Parsed<BaseUrl> {
 
     // Text that is not a valid URL can contain a password or a token, too.
     let reject_url = |reason: &str| {
-        if value.contains(['@', '?', '#']) {
+        if value.contains(['@', '?', '#', '%']) {
             reject_hidden(format!("{reason}; {ACCEPTED} (value not shown)"))
         } else {
             reject(value, format!("{reason}; {ACCEPTED}"))

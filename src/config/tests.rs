@@ -409,6 +409,7 @@ fn the_base_url_is_the_root_of_the_api() {
         ("https://user:secret@api.webadmit.org:99999", "is not a URL"),
         ("user:secret@api.webadmit.org", "does not begin with https://"),
         ("api.webadmit.org?key=secret", "does not begin with https://"),
+        ("https%3A%2F%2Fuser%3Asecret%40api.webadmit.org", "does not begin with https://"),
         ("https://api.webadmit.org/api/v1/exports/1", "continues after /api/v1"),
     ] {
         let text = error("base-url", text);
@@ -465,6 +466,10 @@ fn the_key_is_never_shown() {
     for input in ["EXPORT_NAME", "IDENTITY", "DIRECTORY", "OUTPUT_FILE", "OUTPUT_DIRECTORY", "CA_FILE"] {
         let parsed = parse(&variables(&[(&format!("INPUT_{input}"), &format!("a {KEY}")), ("INPUT_EXPORT_ID", "")]));
         assert!(!format!("{parsed:?}").contains(KEY) && !parsed.errors.is_empty(), "{parsed:?}");
+    }
+    let encoded: String = KEY.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    for (input, value) in [("directory", KEY.to_uppercase()), ("filename", encoded)] {
+        assert!(error(input, &value).starts_with("contains the API key"), "{value}");
     }
     let other = "f".repeat(32);
     assert!(error("export-id", &other).contains("looks like an API key"));

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use bytes::Bytes;
 use reqwest::header::{ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Response, StatusCode};
@@ -74,7 +75,7 @@ impl<'a> Transfer<'a> {
         Ok(Self {
             destination,
             options,
-            partial: destination.create_partial_file()?,
+            partial: destination.create_partial_file().context("cannot create the partial file")?,
             version: Version::default(),
             description: Description::default(),
             tracker: ProgressTracker::new(now),

@@ -45,7 +45,9 @@ fn render_failed_runs(error: Option<&StepError>, context: MessageContext<'_>, hi
     let mut message = format!("{failed} of {runs} {what}; {state}");
     for (index, run, error) in history.failed_runs().take(MAX_LINES) {
         let cause = MessageBuilder { context, history, run: Some(index) }.cause(error);
-        let id = run.id.map(|id| format!(" ({} {id})", run.kind.run_noun())).unwrap_or_default();
+        let id = run.id.map(|id| format!("{} {id}", run.kind.run_noun()));
+        // The label of a batch without a template is its id.
+        let id = id.filter(|id| *id != run.label).map(|id| format!(" ({id})")).unwrap_or_default();
         // The label is a server's text, which must not be at the start of a line.
         let line = sanitize::truncate(&format!("- {}{id}: {cause}", run.label), MAX_LINE_LENGTH);
         message.push_str(&format!("\n{line}"));

@@ -37,11 +37,11 @@ pub(super) fn parse_time(text: &str) -> Option<SystemTime> {
 
     let (local, offset) = text.split_at_checked(text.len().checked_sub("+00:00".len())?)?;
     let (hours, minutes) = offset.get(1..)?.split_once(':')?;
-    let two_digits = |text: &str| {
+    let two_digits = |text: &str, max: u64| {
         let is_valid = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
-        is_valid.then(|| text.parse::<u64>().ok())?
+        is_valid.then(|| text.parse::<u64>().ok())?.filter(|number| *number <= max)
     };
-    let offset_length = Duration::from_secs(two_digits(hours)? * 3600 + two_digits(minutes)? * 60);
+    let offset_length = Duration::from_secs(two_digits(hours, 23)? * 3600 + two_digits(minutes, 59)? * 60);
     let local = humantime::parse_rfc3339(&format!("{local}Z")).ok()?;
     let time = match offset.as_bytes()[0] {
         b'+' => local.checked_sub(offset_length)?,
@@ -94,6 +94,8 @@ mod tests {
             ("2026-11-25", None),
             ("+02:00", None),
             ("yesterday", None),
+            ("2026-11-25T03:50:00+24:00", None),
+            ("2026-11-25T03:50:00-00:60", None),
             ("", None),
         ] {
             let parsed = parse_time(text).map(|time| CreationTime::new(time, time).to_string());

@@ -220,3 +220,16 @@ fn a_missing_workspace_is_an_error() {
     let outcome = github(&StandIn::start()).env("GITHUB_WORKSPACE", "/no/such/place").run();
     outcome.exited(1).with_error("cannot use the workspace /no/such/place");
 }
+
+#[test]
+fn a_directory_that_is_removed_meanwhile_is_reported() {
+    let stand_in = StandIn::with_statuses(&["In Progress"]);
+    let step = github(&stand_in).input("directory", "out").input("poll-interval", "10ms");
+    let workspace = step.workspace();
+    let running = step.spawn();
+    running.wait_for_stdout("status: in_progress");
+    fs::remove_dir(workspace.join("out")).unwrap();
+    stand_in.next_api_json(run_json_with_url("Available", &format!("{}/x", stand_in.store().url())));
+    let outcome = running.wait().exited(1);
+    outcome.with_error("run 74780 of export 86446: cannot create the partial file: No such file or directory");
+}
