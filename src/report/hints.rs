@@ -76,10 +76,10 @@ impl MessageBuilder<'_> {
                 format!("re-run the step with identity and without {run_input} to start a new {noun}")
             }
             (RunSelector::Id(_), Some(_)) if self.history.runs.len() > 1 => {
-                let source = self.run_history().source.as_ref().map(|source| format!(", {id_input}: {}", source.id));
+                let source = self.run_history().source.as_ref().map(|source| format!(" ({id_input}: {})", source.id));
                 let (source, source_noun) = (source.unwrap_or_default(), run.kind.source_noun());
                 format!(
-                    "re-run the step with only this {source_noun}{source}, and without {run_input}, to start a new {noun}"
+                    "re-run the step with only this {source_noun}{source} and without {run_input} to start a new {noun}"
                 )
             }
             (RunSelector::Id(_), Some(_)) => format!("re-run the step without {run_input} to start a new {noun}"),
@@ -163,7 +163,7 @@ impl MessageBuilder<'_> {
             // With several exports, an id of a run is needed for each.
             Some(source) if self.history.runs.len() > 1 => {
                 let (noun, id_input) = (run.kind.source_noun(), run.kind.id_input());
-                format!("only this {noun}, {id_input}: {} and {run_input}", source.id)
+                format!("only this {noun} ({id_input}: {} and {run_input})", source.id)
             }
             _ => run_input,
         }

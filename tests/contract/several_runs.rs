@@ -858,7 +858,7 @@ fn the_timeout_ends_the_runs_that_have_not_ended() {
     let outcome = outcome.with_error("; last status: in_progress (seen 0:");
     let outcome = outcome
         .with_error("hint: set a longer timeout, or re-run the step with export-file-id: 70001,70002,70003 to wait");
-    let only = "re-run the step with only this export, export-id: 3 and export-file-id: 70003 to wait for this run";
+    let only = "re-run the step with only this export (export-id: 3 and export-file-id: 70003) to wait for this run";
     assert!(outcome.stdout.contains(only), "{}", outcome.stdout);
 }
 
