@@ -16,6 +16,10 @@ const MAX_NAME_LINE_LENGTH: usize = 120;
 /// Maximum length of the line with the names that have no line of their own, in characters.
 const MAX_OTHERS_LENGTH: usize = 1000;
 
+/// Maximum number of words of `identity` that no identity contains, and the maximum length of each in characters.
+const MAX_UNMATCHED_WORDS: usize = 5;
+const MAX_WORD_LENGTH: usize = 40;
+
 impl<'a> MessageBuilder<'a> {
     /// Returns which names cannot be resolved, and why if it is a single one.
     pub(super) fn unresolved_names(&self, names: &[Unresolved]) -> String {
@@ -66,7 +70,7 @@ impl<'a> MessageBuilder<'a> {
                         matching_of(matching, total)
                     ),
                 };
-                format!("{words} {explanation}")
+                format!("{words} {explanation}{}", unmatched_words(name))
             }
             LookupTarget::Source(run) => {
                 let Some(run) = request.runs.get(run) else { return String::new() };
@@ -145,4 +149,11 @@ fn candidate_lines(name: &Unresolved, max: usize) -> String {
 /// Returns `2 of the 3`, or `all 3`.
 fn matching_of(matching: usize, total: usize) -> String {
     if matching == total { format!("all {total}") } else { format!("{matching} of the {total}") }
+}
+
+/// Returns ``; no identity contains `2031` ``, or nothing if each word occurs.
+fn unmatched_words(name: &Unresolved) -> String {
+    let words = name.error.unmatched_words.iter().take(MAX_UNMATCHED_WORDS);
+    let words: Vec<String> = words.map(|word| format!("`{}`", sanitize::truncate(word, MAX_WORD_LENGTH))).collect();
+    if words.is_empty() { String::new() } else { format!("; no identity contains {}", words.join(" or ")) }
 }

@@ -27,6 +27,8 @@ pub struct ResolveError {
     pub total: usize,
     /// Whether the name is the id of an entry.
     pub is_id: bool,
+    /// The words that no identity contains, if there are others.
+    pub unmatched_words: Vec<String>,
     /// The entries that match, or if none does, all entries, best first. At most twenty.
     pub candidates: Vec<Candidate>,
 }
@@ -49,6 +51,7 @@ impl ResolveError {
             matching,
             total: all.len(),
             is_id: all.iter().any(|entry| entry.id().to_string() == name.trim()),
+            unmatched_words: Vec::new(),
             candidates: candidates.map(|entry| Candidate { id: entry.id(), title: entry.candidate_title() }).collect(),
         }
     }
@@ -141,7 +144,8 @@ pub(crate) fn identity<'a>(all: &'a [Identity], words: &str) -> Result<&'a Ident
             let similarity = similarity(words, &identity.title());
             Reverse((query.matching_terms(&texts(identity)), similarity, years(&identity.cycle.normalized)))
         });
-        return Err(ResolveError::new(words, all, 0, &ranked));
+        let unmatched_words = query.unmatched_words(&all.iter().map(texts).collect::<Vec<_>>());
+        return Err(ResolveError { unmatched_words, ..ResolveError::new(words, all, 0, &ranked) });
     };
     if matching.iter().all(|other| other.id == newest.id || supersedes(newest, other)) {
         return Ok(newest);

@@ -120,6 +120,10 @@ fn lists_the_identities_if_none_or_several_match() {
     assert!(outcome.summary.contains("| Identity | `SOHPAS` |"), "{}", outcome.summary);
     let files = outcome.output_files();
     assert_eq!((outcome.outputs.len(), files[0]["error"]["code"].as_u64(), outcome.files()), (1, Some(5), vec![]));
+    let outcome = by_names(&stand_in).input("identity", "SOPHAS 2031").run().exited(5);
+    outcome.with_error(
+        "none of the 3 identities of this key contains all of these words; no identity contains `2031`; no run",
+    );
     let several = by_names(&stand_in).input("identity", "demo").run().exited(5);
     several
         .with_error("identity `demo` is ambiguous: all 3 identities of this key contain all of these words")

@@ -1,5 +1,7 @@
 //! The words of the input `identity`, and the texts that they match.
 
+use std::fmt;
+
 use crate::text::normalize;
 
 /// The terms of a search. A query matches texts if each of its terms matches one of them.
@@ -53,6 +55,13 @@ impl Query {
         self.terms.iter().all(|term| term.matches(texts))
     }
 
+    /// Returns the terms that match none of several entries, each of which has these texts. Empty if the query has a single term.
+    pub(super) fn unmatched_words<const TEXTS: usize>(&self, entries: &[[&str; TEXTS]]) -> Vec<String> {
+        let is_unmatched = |term: &&Term| !entries.iter().any(|texts| term.matches(texts));
+        let unmatched = self.terms.iter().filter(|_| self.terms.len() > 1).filter(is_unmatched);
+        unmatched.map(ToString::to_string).collect()
+    }
+
     /// Returns the number of terms that match one of the texts.
     pub(super) fn matching_terms(&self, texts: &[&str]) -> usize {
         self.terms.iter().filter(|term| term.matches(texts)).count()
@@ -83,6 +92,16 @@ fn word_terms(word: &str) -> impl Iterator<Item = Term> {
         let is_number = part.bytes().all(|byte| byte.is_ascii_digit());
         if is_number { Term::Number(part.to_owned()) } else { Term::Part(part.to_owned()) }
     })
+}
+
+/// Writes the term as the input has it, but normalized.
+impl fmt::Display for Term {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Part(text) | Self::Number(text) => f.write_str(text),
+            Self::Whole(text) => write!(f, "\"{text}\""),
+        }
+    }
 }
 
 impl Term {

@@ -145,6 +145,20 @@ fn double_quotes_match_a_whole_text() {
 }
 
 #[test]
+fn words_that_no_identity_contains_are_named_unless_there_is_only_one() {
+    let all = [user(1, "SOPHAS", "School 1", "2025 - 2026"), user(2, "PharmCAS", "School 2", "2026 - 2027")];
+    for (words, unmatched) in [
+        ("SOPHAS 2031", &["2031"][..]),
+        ("SOHPAS (2026 - 2027)", &["sohpas", "(2026", "2027)"]),
+        ("\"School\" SOPHAS", &["\"school\""]),
+        ("SOPHAS PharmCAS", &[]),
+        ("SOHPAS", &[]),
+    ] {
+        assert_eq!(identity(&all, words).unwrap_err().unmatched_words, unmatched, "{words}");
+    }
+}
+
+#[test]
 fn identities_that_have_the_words_as_whole_words_are_the_first_candidates() {
     let all = [
         user(1, "SOPHAS Express", "School 1", "2026"),
@@ -203,7 +217,7 @@ fn similar_identities_are_the_first_candidates() {
     let error = identity(&all, "class").unwrap_err();
     assert_eq!((error.matching, error.total, error.candidates.len(), error.omitted()), (99, 104, 20, 79));
 
-    let none = ResolveError { matching: 0, total: 0, is_id: false, candidates: vec![] };
+    let none = ResolveError { matching: 0, total: 0, is_id: false, unmatched_words: vec![], candidates: vec![] };
     assert_eq!(identity(&[], "x"), Err(none));
 }
 
