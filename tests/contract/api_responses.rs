@@ -4,8 +4,8 @@ use serde_json::json;
 use wiremock::ResponseTemplate;
 
 use crate::support::{
-    API_KEY, Action, RUN_ID, Server, StandIn, api_with_first_response, github, github_at, head, many_run_id, respond,
-    response, run_json, run_json_with_url, run_of_export_json, shell, shell_at,
+    API_KEY, Action, RUN_ID, Server, StandIn, api_with_first_response, github, github_at, head, respond, response,
+    run_json, run_json_with_url, shell, shell_at,
 };
 
 #[test]
@@ -160,16 +160,6 @@ fn rejects_a_response_for_another_run() {
     let outcome = github(&stand_in).run().exited(1);
     outcome.with_error("responded with run 1 instead of run 74780");
     assert!(stand_in.store().requests().is_empty());
-}
-
-#[test]
-fn warns_about_another_export_after_the_list_has_shown_the_run() {
-    let stand_in = StandIn::builder().many_exports(2).statuses(&["In Progress", "In Progress", "Available"]).start();
-    let other = run_of_export_json(many_run_id(2), 5, "In Progress", None);
-    stand_in.next_api_response_to("GET", "/exports/2/", ResponseTemplate::new(200).set_body_json(other));
-    let outcome = github(&stand_in).by_names().input("export-name", "Export 1\nExport 2").run().exited(0);
-    let warning = "Export 2: the run belongs to export 5 according to WebAdMIT, not to export 2";
-    assert!(outcome.stdout.contains(warning), "{}", outcome.stdout);
 }
 
 #[test]

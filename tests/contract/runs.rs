@@ -115,15 +115,6 @@ fn warns_once_about_unknown_statuses() {
 }
 
 #[test]
-fn warns_once_about_unknown_statuses_of_several_runs() {
-    let stand_in = StandIn::builder().many_exports(3).statuses(&["Odd", "Odder", "Available"]).start();
-    let names = "Export 1\nExport 2\nExport 3";
-    let outcome = github(&stand_in).by_names().input("export-name", names).run().exited(0);
-    assert_eq!(outcome.stdout.matches("::warning ").count(), 1, "{}", outcome.stdout);
-    assert!(outcome.stdout.contains("unknown status `odd"), "{}", outcome.stdout);
-}
-
-#[test]
 fn a_new_run_may_be_unknown_when_its_url_is_refreshed() {
     let (stand_in, gate, (arrived, arrivals)) = (StandIn::start(), Gate::new(), channel());
     let expired = vec![Action::WaitFor(Arc::clone(&gate)), Action::Send(error_response(403, "AccessDenied"))];

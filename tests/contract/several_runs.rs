@@ -522,6 +522,24 @@ fn without_the_list_every_run_is_checked_individually() {
     assert_eq!(requests.len(), 3 * statuses.len(), "no identity is needed for existing runs");
 }
 
+#[test]
+fn warns_once_about_unknown_statuses_of_several_runs() {
+    let stand_in = StandIn::builder().many_exports(3).statuses(&["Odd", "Odder", "Available"]).start();
+    let outcome = by_many_names(&stand_in, 3).run().exited(0);
+    assert_eq!(outcome.stdout.matches("::warning ").count(), 1, "{}", outcome.stdout);
+    assert!(outcome.stdout.contains("unknown status `odd"), "{}", outcome.stdout);
+}
+
+#[test]
+fn warns_about_another_export_after_the_list_has_shown_the_run() {
+    let stand_in = StandIn::builder().many_exports(2).statuses(&["In Progress", "In Progress", "Available"]).start();
+    let other = run_of_export_json(many_run_id(2), 5, "In Progress", None);
+    stand_in.next_api_response_to("GET", "/exports/2/", ResponseTemplate::new(200).set_body_json(other));
+    let outcome = by_many_names(&stand_in, 2).run().exited(0);
+    let warning = "Export 2: the run belongs to export 5 according to WebAdMIT, not to export 2";
+    assert!(outcome.stdout.contains(warning), "{}", outcome.stdout);
+}
+
 /// The API asks one run to retry later, and the other runs wait as well. In that time, another run would be checked dozens of
 /// times. A shorter Retry-After for another run does not end the wait.
 #[test]
