@@ -280,7 +280,8 @@ impl<'a> Context<'a> {
         Some((pause.until, pause.error.clone()))
     }
 
-    /// Records how long no request may be sent, because the API asked for it. This holds for all runs, unless the error only concerns this one.
+    /// Records how long no request may be sent, because the API asked for it. This holds for all runs, unless the error only
+    /// concerns this one.
     fn record_pause(&self, error: &RequestError) {
         if error.endpoint == Endpoint::Api
             && retry::classify(error.endpoint, error.kind) == ErrorClass::Retryable

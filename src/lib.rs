@@ -34,7 +34,8 @@
 //! - [`config`], [`webadmit::resolve`], [`http::retry`], [`http::parameters`], `download::range`, `download::parallel_config`,
 //!   `download::pieces`, `download::rate`, `download::filename`, `download::age`, `download::text_type`, `download::html_charset`
 //!   and [`text`] are pure: they use no clock, no disk and no network.
-//! - Everything runs on one thread, except name look-ups, the checksum of a large file, the conversion of text, and printing the list.
+//! - Everything runs on one thread, except name look-ups, the checksum of a large file, the conversion of text, and printing the
+//!   list.
 //! - A file is renamed to its destination when it is complete and verified; a partial file never has that name.
 
 #![warn(clippy::too_many_lines)]

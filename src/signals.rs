@@ -43,7 +43,8 @@ fn block_on<F: Future>(work: F) -> anyhow::Result<Result<F::Output, Signal>> {
     let result = runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
         let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
-        // By default, SIGXFSZ ends the process when a file exceeds the size limit. With a handler, the write returns an error instead.
+        // By default, SIGXFSZ ends the process when a file exceeds the size limit. With a handler, the write returns an error
+        // instead.
         let _file_size = signal(SignalKind::from_raw(SystemSignal::XFSZ.as_raw())).context("cannot handle SIGXFSZ")?;
 
         tokio::select! {

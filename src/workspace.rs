@@ -160,8 +160,8 @@ impl Workspace {
         self.give_to_owner(&File::open(path)?)
     }
 
-    /// Creates an empty temporary file with a hidden name, which is removed when it is dropped. Other users can read it, because later steps may run as
-    /// another user.
+    /// Creates an empty temporary file with a hidden name, which is removed when it is dropped. Other users can read it, because
+    /// later steps may run as another user.
     ///
     /// # Errors
     ///

@@ -96,7 +96,7 @@ impl InputErrors {
     }
 
     /// Adds an error whose message begins with the value.
-    pub(super) fn reject(&mut self, input: &'static str, value: &str, reason: &str) {
+    pub(super) fn add_with_value(&mut self, input: &'static str, value: &str, reason: &str) {
         let value = self.display_value(value);
         self.add(input, format!("{value} {reason}"));
     }

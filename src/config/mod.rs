@@ -92,6 +92,12 @@ impl FetchRequest {
         matches!(self.mode, Mode::Check(_))
     }
 
+    /// Whether runs are only started, without waiting for them.
+    #[must_use]
+    pub(crate) fn only_starts(&self) -> bool {
+        self.mode == Mode::Execute(Action::Start)
+    }
+
     /// Returns the run, if a single one is requested.
     #[must_use]
     pub(crate) fn only_run(&self) -> Option<&RunRequest> {
@@ -312,7 +318,7 @@ fn parse_request(
         && !existing.iter().any(|(_, value)| parse::is_latest(value))
     {
         let reason = "applies only to latest; set export-file-id or pdf-batch-id to latest, or omit max-age";
-        errors.reject("max-age", value, reason);
+        errors.add_with_value("max-age", value, reason);
     }
     let action = if waits? { Action::Fetch } else { Action::Start };
     let mode = if command == Some(Command::Check) { Mode::Check(action) } else { Mode::Execute(action) };

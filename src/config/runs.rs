@@ -166,6 +166,6 @@ fn limit_filename(raw: &RawInputs, runs: &[RunRequest], errors: &mut InputErrors
     let may_have_several_files = runs.len() > 1 || runs.iter().any(|run| run.kind == RunKind::PdfBatch);
     if let Some(filename) = raw.filename.as_deref().filter(|_| may_have_several_files && !errors.has("filename")) {
         let reason = "is a name for the file of a single export, but there can be several files; omit it to keep the server's names";
-        errors.reject("filename", filename, reason);
+        errors.add_with_value("filename", filename, reason);
     }
 }

@@ -328,8 +328,8 @@ impl<F: AsyncFnMut() -> Result<SignedUrl, StepError>> Connection<'_, '_, '_, F> 
                 Ok(()) if parallel.has_no_gain() => return Ok(Next::Close),
                 Ok(()) => {
                     source = Source::Request { failed_url: None };
-                    // The count of consecutive 403s stays, so that a store that sends one byte per signed URL is not requested without
-                    // a pause.
+                    // The count of consecutive 403s stays, so that a store that sends one byte per signed URL is not requested
+                    // without a pause.
                     if is_progress {
                         attempts.without_progress = 0;
                     }

@@ -167,7 +167,8 @@ async fn after_an_outage_the_list_is_used_again() {
     let takes = [Duration::from_secs(1800); 20];
     let busy = || RequestError::new(Endpoint::Api, ErrorKind::Status(503), "", "");
     let one = simulate(takes[0], "2h", None).await.calls;
-    // After a short outage, the list is used again at once; after a longer one, in five minutes, while each run is checked individually.
+    // After a short outage, the list is used again at once; after a longer one, in five minutes, while each run is checked
+    // individually.
     for (outage, min_checks, max_checks) in [(6, 20, 20 * 3), (60, 20 * 15, 20 * 40)] {
         let outage = Duration::from_secs(60)..Duration::from_secs(60 + outage);
         let (_, calls) = simulate_several(&takes, |now| {

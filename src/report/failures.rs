@@ -38,7 +38,7 @@ fn render_failed_runs(error: Option<&StepError>, context: MessageContext<'_>, hi
         return None;
     }
 
-    let (runs, state) = (format::count(history.runs.len(), "run"), message::state(context, history, error));
+    let (runs, state) = (format::count(history.runs.len(), "run"), message::describe_result(context, history, error));
     let have_timed_out = history.failed_runs().all(|(.., error)| matches!(error, StepError::TimedOut));
     let is_check = context.request.is_some_and(FetchRequest::is_check);
     let what = if have_timed_out { "timed out" } else { "failed" };

@@ -75,14 +75,10 @@ impl MessageBuilder<'_> {
             (RunSelector::Id(_), Some(_)) if !has_identity => {
                 format!("re-run the step with identity and without {run_input} to start a new {noun}")
             }
-            (RunSelector::Id(_), Some(_)) if self.history.runs.len() > 1 => {
-                let source = self.run_history().source.as_ref().map(|source| format!(" ({id_input}: {})", source.id));
-                let (source, source_noun) = (source.unwrap_or_default(), run.kind.source_noun());
-                format!(
-                    "re-run the step with only this {source_noun}{source} and without {run_input} to start a new {noun}"
-                )
+            (RunSelector::Id(_), Some(_)) => {
+                let only = self.only_this_source("").map(|only| format!("with {only} and ")).unwrap_or_default();
+                format!("re-run the step {only}without {run_input} to start a new {noun}")
             }
-            (RunSelector::Id(_), Some(_)) => format!("re-run the step without {run_input} to start a new {noun}"),
         }
     }
 
@@ -159,14 +155,16 @@ impl MessageBuilder<'_> {
     fn inputs_for(&self, id: Id) -> String {
         let run = self.run_history();
         let run_input = format!("{}: {id}", run.kind.run_input());
-        match &run.source {
-            // With several exports, an id of a run is needed for each.
-            Some(source) if self.history.runs.len() > 1 => {
-                let (noun, id_input) = (run.kind.source_noun(), run.kind.id_input());
-                format!("only this {noun} ({id_input}: {} and {run_input})", source.id)
-            }
-            _ => run_input,
-        }
+        self.only_this_source(&format!(" and {run_input}")).unwrap_or(run_input)
+    }
+
+    /// Returns the inputs that select only the export of this run, if there are several: `only this export (export-id: 86446)`.
+    /// Several exports would need an id of a run for each. `and` is added after the id.
+    fn only_this_source(&self, and: &str) -> Option<String> {
+        let run = self.run_history();
+        let source = run.source.as_ref().filter(|_| self.history.runs.len() > 1)?;
+        let (noun, id_input) = (run.kind.source_noun(), run.kind.id_input());
+        Some(format!("only this {noun} ({id_input}: {}{and})", source.id))
     }
 
     fn timeout_hint(&self) -> String {

@@ -53,6 +53,12 @@ impl History {
         if let [run] = self.runs.as_slice() { Some(run) } else { None }
     }
 
+    /// Returns the number of runs that were started or selected.
+    #[must_use]
+    pub(crate) fn known_runs(&self) -> usize {
+        self.runs.iter().filter(|run| run.id.is_some()).count()
+    }
+
     /// Returns the history of the run of this kind, if a single one is requested.
     #[must_use]
     pub(crate) fn only_run_of(&self, kind: RunKind) -> Option<&RunHistory> {

@@ -1,6 +1,6 @@
 //! Renders the error that ended a step as a message: what failed and why, what it means for the user's file, and what to do.
 
-use crate::config::{Action, ApiConfig, FetchRequest, InputError, Mode, RunRequest, RunSelector};
+use crate::config::{ApiConfig, FetchRequest, InputError, RunRequest, RunSelector};
 use crate::error::StepError;
 use crate::http::error::Endpoint;
 use crate::http::retry::{FIRST_RESPONSE_TIMEOUT, GiveUpReason, RetryFailure};
@@ -169,14 +169,15 @@ impl<'a> MessageBuilder<'a> {
     fn file_state(&self, error: &StepError) -> Option<String> {
         const UNCHANGED: &str = "no file was written; an existing file was left unchanged";
 
-        let is_check = self.context.request?.is_check();
-        let starts_only = self.context.request?.mode == Mode::Execute(Action::Start);
-        let Some((request, run)) = self.run() else { return Some(state(self.context, self.history, Some(error))) };
+        let request = self.context.request?;
+        let Some((run_request, run)) = self.run() else {
+            return Some(describe_result(self.context, self.history, Some(error)));
+        };
         // Before the export is resolved, no run is started. A first request that the API refused did not start one either.
-        let is_without_run = request.run == RunSelector::New
+        let is_without_run = run_request.run == RunSelector::New
             && run.id.is_none()
-            && (is_check || run.source.is_none() || is_refused_at_once(error));
-        if starts_only {
+            && (request.is_check() || run.source.is_none() || is_refused_at_once(error));
+        if request.only_starts() {
             return is_without_run.then(|| "no run was started".to_owned());
         }
         Some(match (run.saved.as_slice(), error) {
@@ -303,20 +304,18 @@ fn is_refused_at_once(error: &StepError) -> bool {
 
 /// Returns what is on disk after a step with several runs, or how many were started if that is all that the step does. `error` is the
 /// one that ended the step, if there is one.
-pub(super) fn state(context: MessageContext<'_>, history: &History, error: Option<&StepError>) -> String {
-    let is_without_run = has_started_none(history, error);
-    if context.request.is_some_and(|request| request.mode == Mode::Execute(Action::Start)) {
-        return match history.runs.iter().filter(|run| run.id.is_some()).count() {
-            0 if is_without_run => "no run was started".to_owned(),
+pub(super) fn describe_result(context: MessageContext<'_>, history: &History, error: Option<&StepError>) -> String {
+    let has_no_run = has_no_run(history, error);
+    if context.request.is_some_and(FetchRequest::only_starts) {
+        return match history.known_runs() {
+            0 if has_no_run => "no run was started".to_owned(),
             0 => "WebAdMIT may have started runs".to_owned(),
             1 => "1 run was started".to_owned(),
             started => format!("{started} runs were started"),
         };
     }
     match history.runs.iter().map(|run| run.saved.len()).sum() {
-        0 if is_without_run => {
-            "no run was started and no file was written; existing files were left unchanged".to_owned()
-        }
+        0 if has_no_run => "no run was started and no file was written; existing files were left unchanged".to_owned(),
         0 => "no file was written; existing files were left unchanged".to_owned(),
         1 => "1 file was saved".to_owned(),
         files => format!("{files} files were saved"),
@@ -325,7 +324,7 @@ pub(super) fn state(context: MessageContext<'_>, history: &History, error: Optio
 
 /// Whether it is certain that the step has started no run and has found none. A request that starts a run can succeed although its
 /// response is lost. Errors that end the step occur before the first of these requests, except for signals.
-pub(super) fn has_started_none(history: &History, error: Option<&StepError>) -> bool {
+pub(super) fn has_no_run(history: &History, error: Option<&StepError>) -> bool {
     let is_interrupted = matches!(error, Some(StepError::Interrupted(_)));
     history.runs.iter().all(|run| {
         let was_not_started = run.error.as_ref().map_or(!is_interrupted, is_refused_at_once);

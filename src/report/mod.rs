@@ -9,7 +9,6 @@ pub mod outputs;
 pub(crate) mod summary;
 mod unresolved;
 
-use crate::config::{Action, Mode};
 use crate::error::{ExitCode, StepError};
 use history::History;
 use message::MessageContext;
@@ -36,8 +35,7 @@ impl Report<'_> {
     /// Returns the inputs that fetch the files in a later step, in place of `wait: false`, if this one only started the runs.
     pub(crate) fn inputs_for_later(&self) -> Option<Vec<String>> {
         let request = self.context?.request?;
-        let has_started = request.mode == Mode::Execute(Action::Start);
-        (has_started && self.exit_code() == ExitCode::Success).then(|| message::inputs_for_all(self.history))
+        (request.only_starts() && self.exit_code() == ExitCode::Success).then(|| message::inputs_for_all(self.history))
     }
 
     /// Returns the error message of the step, if it failed.

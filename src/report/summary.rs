@@ -77,12 +77,12 @@ impl Summary<'_> {
 
     fn outcome_of_failed_start(&self) -> String {
         let history = self.report.history;
-        let started = history.runs.iter().filter(|run| run.id.is_some()).count();
+        let started = history.known_runs();
         match history.runs.as_slice() {
             [RunHistory { kind, id: Some(id), .. }] => {
                 format!("❌ Started {} {id}, but the step failed", kind.run_noun())
             }
-            _ if message::has_started_none(history, self.report.error) => "❌ No run was started".to_owned(),
+            _ if message::has_no_run(history, self.report.error) => "❌ No run was started".to_owned(),
             _ if started == 0 => "❌ WebAdMIT may have started runs, but the step failed".to_owned(),
             runs => format!("❌ Started {started} of {}, but the step failed", format::count(runs.len(), "run")),
         }

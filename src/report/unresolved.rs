@@ -16,8 +16,10 @@ const MAX_NAME_LINE_LENGTH: usize = 120;
 /// Maximum length of the line with the names that have no line of their own, in characters.
 const MAX_OTHERS_LENGTH: usize = 1000;
 
-/// Maximum number of words of `identity` that no identity contains, and the maximum length of each in characters.
+/// Maximum number of words of `identity` that are shown because no identity contains them.
 const MAX_UNMATCHED_WORDS: usize = 5;
+
+/// Maximum length of each of these words, in characters.
 const MAX_WORD_LENGTH: usize = 40;
 
 impl<'a> MessageBuilder<'a> {

@@ -27,7 +27,7 @@ pub struct ResolveError {
     pub total: usize,
     /// Whether the name is the id of an entry.
     pub is_id: bool,
-    /// The words that no identity contains, if there are others.
+    /// The words that no identity contains. Empty if there is a single word.
     pub unmatched_words: Vec<String>,
     /// The entries that match, or if none does, all entries, best first. At most twenty.
     pub candidates: Vec<Candidate>,

@@ -190,7 +190,7 @@ impl<'a> Run<'a> {
         self.context.line(&format!("started {} {id} of {} {source}", kind.run_noun(), kind.source_noun()));
         self.started_at.set(Some(self.context.deadline().elapsed()));
         // Otherwise, the first status check records both.
-        if self.shared.request.mode == Mode::Execute(Action::Start) {
+        if self.shared.request.only_starts() {
             self.record_source(&response);
             self.record_status(&response.status);
         }

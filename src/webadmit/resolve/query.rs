@@ -57,9 +57,11 @@ impl Query {
 
     /// Returns the terms that match none of several entries, each of which has these texts. Empty if the query has a single term.
     pub(super) fn unmatched_words<const TEXTS: usize>(&self, entries: &[[&str; TEXTS]]) -> Vec<String> {
+        if self.len() == 1 {
+            return Vec::new();
+        }
         let is_unmatched = |term: &&Term| !entries.iter().any(|texts| term.matches(texts));
-        let unmatched = self.terms.iter().filter(|_| self.terms.len() > 1).filter(is_unmatched);
-        unmatched.map(ToString::to_string).collect()
+        self.terms.iter().filter(is_unmatched).map(ToString::to_string).collect()
     }
 
     /// Returns the number of terms that match one of the texts.

@@ -65,7 +65,8 @@ impl Run<'_> {
         }
     }
 
-    /// Records a saved file, and logs it. The outputs have the files of a run in the order of the response, also if one was postponed.
+    /// Records a saved file, and logs it. The outputs have the files of a run in the order of the response, also if one was
+    /// postponed.
     pub(super) fn record_saved(&self, saved: SavedFile) {
         let mut history = self.context.history.borrow_mut();
         let waited = match history.waited() {
